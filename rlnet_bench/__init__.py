@@ -1,0 +1,1 @@
+"""A referee for collaborative multi-agent reinforcement learning."""

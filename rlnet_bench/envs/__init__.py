@@ -1,0 +1,1 @@
+"""Where agents act: environment families behind one contract."""

@@ -1,0 +1,1 @@
+"""What every learner shares: rollouts, returns, losses, stacked modules."""

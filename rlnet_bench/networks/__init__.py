@@ -1,0 +1,1 @@
+"""Reinforcement Networks: agents as the vertices of a directed acyclic graph."""

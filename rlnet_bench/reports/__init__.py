@@ -1,0 +1,1 @@
+"""Tables, figures and HTML: pure functions of records and estimates."""
