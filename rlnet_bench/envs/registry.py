@@ -1,0 +1,73 @@
+"""From a task id to its card and its environments. Importing this module does not import torch.
+
+Ids are ``family/name-vN``. Users extend without editing anything here: ``my_package:my_parallel_env``
+names a PettingZoo ``ParallelEnv`` factory, ``vmas:my_scenario.py`` a VMAS scenario file, and the entry
+point group ``rlnet_bench.families`` adds whole families (a module with ``ids``, ``card`` and ``make``).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from rlnet_bench.envs import cards as _catalogue
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.errors import UnknownName
+
+if TYPE_CHECKING:
+    from rlnet_bench.envs.contract import VectorEnv
+
+
+@cache
+def _families() -> dict[str, ModuleType]:
+    """Family name -> its torch-free card module."""
+    found = {
+        info.name: importlib.import_module(f"{_catalogue.__name__}.{info.name}")
+        for info in pkgutil.iter_modules(_catalogue.__path__)
+    }
+    for entry in entry_points(group="rlnet_bench.families"):
+        found[entry.name] = entry.load()
+    return found
+
+
+def task_ids() -> list[str]:
+    """Every published task id, sorted."""
+    return sorted(i for module in _families().values() for i in module.ids())
+
+
+def task_card(task: str) -> TaskCard:
+    """The card of a task id.
+
+    Raises:
+        UnknownName: with the nearest known id.
+    """
+    if ":" in task:
+        return _families()[_family_of_path(task)].card(task)
+    family = task.partition("/")[0]
+    if family not in _families():
+        raise UnknownName("task", task, task_ids())
+    return _families()[family].card(task)
+
+
+def _family_of_path(task: str) -> str:
+    return "vmas" if task.startswith("vmas:") else "pettingzoo"
+
+
+def make_env(task: str | TaskCard, num_envs: int, device: str = "cpu", **options: Any) -> VectorEnv:
+    """Build a batch of ``num_envs`` environments of a task on one device.
+
+    Args:
+        task: a task id or its card.
+        num_envs: size B of the flat batch.
+        device: torch device string.
+        options: passed to the family (for instance ``compile=True`` where it is offered).
+    """
+    card = task if isinstance(task, TaskCard) else task_card(task)
+    module = _families()[card.family]
+    if not hasattr(module, "make"):
+        module = importlib.import_module(f"rlnet_bench.envs.{card.family}")
+    return module.make(card, num_envs, device, **options)
