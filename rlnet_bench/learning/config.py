@@ -1,0 +1,47 @@
+"""Configurations of learners: the only home of their defaults. Imports without torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class MethodConfig(BaseModel):
+    """Base of every method's configuration: frozen, strict, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class PpoConfig(MethodConfig):
+    """Proximal policy optimisation on a team."""
+
+    num_envs: Positive = 64
+    """Environments per replica, B."""
+    rollout_steps: Positive = 125
+    """Steps of every environment per iteration, T."""
+    epochs: Positive = 4
+    minibatches: Positive = 4
+    """Minibatches per epoch; a minibatch holds whole joint steps (all agents of a step together)."""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    anneal: bool = True
+    """Let the learning rate fall linearly to zero at the end of the budget."""
+    gamma: Fraction = 0.99
+    gae_lambda: Fraction = 0.95
+    clip: Annotated[float, Field(gt=0.0)] = 0.2
+    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.01
+    value_weight: Annotated[float, Field(gt=0.0)] = 1.0
+    max_grad_norm: Annotated[float, Field(gt=0.0)] = 0.5
+    """Per replica, actor and critic each."""
+    normalise_advantage: Literal["replica", "agent", "none"] = "replica"
+    normalise_value: bool = True
+    share_parameters: bool = True
+    """One network for all agents (with a one-hot agent id) or one per agent."""
+    observe: Literal["own", "all"] = "own"
+    """``all``: every actor reads all agents' observations (execution class C)."""
+    hidden: Annotated[tuple[Positive, ...], Field(strict=False)] = (64, 64)
+    critic_hidden: Annotated[tuple[Positive, ...], Field(strict=False)] = (64, 64)
+    activation: Literal["tanh", "relu"] = "tanh"

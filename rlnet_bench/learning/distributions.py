@@ -1,0 +1,54 @@
+"""Action distributions as functions of network outputs, for discrete and continuous tasks.
+
+Sampling takes its uniform draws as an argument: where they come from is the caller's affair.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+ILLEGAL = -1e9  # finite, so that a masked logit never makes a NaN gradient
+_LOG_2PI = math.log(2.0 * math.pi)
+
+
+def mask_logits(logits: Tensor, mask: Tensor | None) -> Tensor:
+    """Logits with illegal options pushed to zero probability; ``mask`` is bool, True = legal."""
+    return logits if mask is None else torch.where(mask, logits, ILLEGAL)
+
+
+def categorical_sample(logits: Tensor, uniform: Tensor) -> Tensor:
+    """Inverse-CDF sampling: logits [..., A] and draws [...] in (0, 1) -> int64 [...].
+
+    The last legal option absorbs rounding of the cumulative sum; NaN logits give option 0.
+    """
+    cdf = torch.softmax(logits, dim=-1).cumsum(dim=-1)
+    return (cdf[..., :-1] < uniform[..., None] * cdf[..., -1:]).sum(dim=-1)
+
+
+def categorical_stats(logits: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+    """(log probability of ``action``, entropy), both [...]."""
+    log_p = torch.log_softmax(logits, dim=-1)
+    entropy = -(log_p.exp() * log_p).sum(dim=-1)
+    return log_p.gather(-1, action[..., None]).squeeze(-1), entropy
+
+
+def gaussian_stats(mean: Tensor, log_std: Tensor, u: Tensor, used: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(log density, entropy) of a diagonal Gaussian at ``u`` [..., A], summed over the ``used`` axes.
+
+    ``u`` is the action before squashing. The squashing's Jacobian is the same under every policy, so it
+    cancels in probability ratios; the entropy is that of the Gaussian (an upper bound up to a constant).
+    """
+    z = (u - mean) * torch.exp(-log_std)
+    density = -0.5 * (z * z + _LOG_2PI) - log_std
+    entropy = (0.5 + 0.5 * _LOG_2PI) + log_std.expand_as(mean)
+    if used is not None:
+        density, entropy = density * used, entropy * used
+    return density.sum(dim=-1), entropy.sum(dim=-1)
+
+
+def squash(u: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
+    """Map real numbers to the task's own units: low + (high - low) * (tanh(u) + 1) / 2."""
+    return low + (high - low) * 0.5 * (torch.tanh(u) + 1.0)

@@ -1,0 +1,107 @@
+"""Evaluation: play whole episodes with a frozen policy, on seeds that training never sees.
+
+Axes: **R** replicas, **E** episodes, **N** agents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from rlnet_bench import rng
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.contract import Scene, VectorEnv
+from rlnet_bench.envs.registry import make_env
+from rlnet_bench.learning.policy import Policy
+
+Mode = Literal["deterministic", "sampled"]
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """What evaluation keeps of every episode."""
+
+    returns: np.ndarray  # [R, E, N] float64, undiscounted, in the task's own reward scale
+    success: np.ndarray  # [R, E] float32, the card's success metric
+    length: np.ndarray  # [R, E] int64
+
+    @property
+    def team(self) -> np.ndarray:
+        """[R, E] team returns, summed over agents."""
+        return self.returns.sum(axis=2)
+
+
+@torch.no_grad()
+def evaluate(
+    policy: Policy,
+    card: TaskCard,
+    seeds: Sequence[int],
+    episodes: int,
+    *,
+    stream: rng.Stream = rng.Stream.EVALUATION_ENV,
+    mode: Mode = "deterministic",
+    device: str = "cpu",
+    env: VectorEnv | None = None,
+    on_step: Callable[[VectorEnv], None] | None = None,
+) -> Episodes:
+    """Play ``episodes`` episodes per replica, all at once.
+
+    Args:
+        policy: acts for R = len(seeds) replicas.
+        card: the task.
+        seeds: one per replica. Episode e of seed s is the same initial state every time it is played
+            under one ``stream``, for every method.
+        episodes: E.
+        stream: which family of initial states; disjoint from training's.
+        mode: most likely actions, or sampled ones.
+        device: torch device.
+        env: a batch of R*E environments to reuse; made here when not given.
+        on_step: called after the reset and after every step (recording).
+    """
+    r = len(seeds)
+    env = env or make_env(card, r * episodes, device)
+    keys = rng.env_keys(tuple(seeds), stream, episodes, device)
+    now = env.reset(keys)
+    state = policy.initial_state(r * episodes, rng.fold(keys, int(rng.Stream.ACTION)))
+    running = torch.ones(r * episodes, dtype=torch.bool, device=device)
+    reset = running.clone()
+    returns = torch.zeros(r * episodes, card.num_agents, dtype=torch.float64, device=device)
+    length = torch.zeros(r * episodes, dtype=torch.int64, device=device)
+    success = torch.zeros(r * episodes, device=device)
+    if on_step:
+        on_step(env)
+    for _ in range(card.horizon):
+        action, state = policy.act(now.observation, state, now.action_mask, reset, mode == "deterministic")
+        step = env.step(action)
+        returns += torch.where(running[:, None], step.reward.to(torch.float64), 0.0)
+        length += running
+        done = step.terminated | step.truncated
+        success = torch.where(running & done, step.success, success)
+        running = running & ~done
+        reset = done
+        now = step  # type: ignore[assignment]
+        if on_step:
+            on_step(env)
+        if card.can_terminate and not bool(running.any()):
+            break
+    shape = (r, episodes)
+    return Episodes(
+        returns.view(*shape, -1).cpu().numpy(),
+        success.view(shape).cpu().numpy(),
+        length.view(shape).cpu().numpy(),
+    )
+
+
+def record_scenes(policy: Policy, card: TaskCard, seed: int, mode: Mode = "deterministic") -> list[Scene]:
+    """The scenes of one whole episode of a single-replica policy (for pictures and replays)."""
+    scenes: list[Scene] = []
+    evaluate(
+        policy, card, [seed], 1, stream=rng.Stream.ABSOLUTE_ENV, mode=mode,
+        on_step=lambda env: scenes.append(env.scene(0)),
+    )  # fmt: skip
+    # The last step resets at once, so its picture already shows the next episode.
+    return scenes[:-1]
