@@ -136,4 +136,13 @@ def _floor(task: str, fallback: float) -> float:
 
 
 # Minimum team return of 100,000 episodes of the uniform-random policy, rounded down (see cards/mpe.yaml).
-_FLOORS: dict[str, float] = {}
+_FLOORS: dict[str, float] = {
+    "mpe/simple_spread-discrete-v1": -286.0,
+    "mpe/simple_spread-continuous-v1": -278.0,
+    "mpe/simple_spread-n4-discrete-v1": -491.0,
+    "mpe/simple_spread-n4-continuous-v1": -445.0,
+    "mpe/simple_speaker_listener-discrete-v1": -521.0,
+    "mpe/simple_speaker_listener-continuous-v1": -476.0,
+    "mpe/simple_reference-discrete-v1": -135.0,
+    "mpe/simple_reference-continuous-v1": -128.0,
+}
