@@ -1,1 +1,113 @@
 """Pure functions from records to estimates (numpy and scipy only)."""
+
+from rlnet_bench.stats.aggregate import (
+    Aggregate,
+    Iqm,
+    LowerTailMean,
+    Mean,
+    Median,
+    OptimalityGap,
+    SolveRate,
+    iqm,
+    lower_tail_mean,
+    mean,
+    median,
+    optimality_gap,
+    solve_rate,
+)
+from rlnet_bench.stats.bands import band, curve_aggregate
+from rlnet_bench.stats.compare import difference, improvement_matrix, probability_of_improvement
+from rlnet_bench.stats.curves import RunCurve, RunCurves, TaskCurves, align_to_grid, area_under_curve
+from rlnet_bench.stats.estimate import (
+    STANDARD_AGGREGATES,
+    Sensitivity,
+    aggregate_table,
+    estimate,
+    estimate_many,
+    estimate_tasks,
+    sensitivity,
+)
+from rlnet_bench.stats.intervals import (
+    ToleranceInterval,
+    bca,
+    expanded_percentile,
+    newcombe,
+    no_interval_reason,
+    percentile,
+    student_t,
+    tolerance_interval,
+    wilson,
+)
+from rlnet_bench.stats.normalise import Bounds, denormalise, normalise
+from rlnet_bench.stats.permutation import (
+    PairTest,
+    adjust_pvalues,
+    pairwise_tests,
+    permutation_test,
+    smallest_attainable_p,
+)
+from rlnet_bench.stats.ranking import Ranking, RankInterval, TiedWithBest, rank_intervals, tied_with_best
+from rlnet_bench.stats.resample import stratified_indices
+from rlnet_bench.stats.result import BandEstimate, Estimate
+from rlnet_bench.stats.scores import RunScores, TaskRuns, select_tasks
+
+__all__ = [
+    "STANDARD_AGGREGATES",
+    "Aggregate",
+    "BandEstimate",
+    "Bounds",
+    "Estimate",
+    "Iqm",
+    "LowerTailMean",
+    "Mean",
+    "Median",
+    "OptimalityGap",
+    "PairTest",
+    "RankInterval",
+    "Ranking",
+    "RunCurve",
+    "RunCurves",
+    "RunScores",
+    "Sensitivity",
+    "SolveRate",
+    "TaskCurves",
+    "TaskRuns",
+    "TiedWithBest",
+    "ToleranceInterval",
+    "adjust_pvalues",
+    "aggregate_table",
+    "align_to_grid",
+    "area_under_curve",
+    "band",
+    "bca",
+    "curve_aggregate",
+    "denormalise",
+    "difference",
+    "estimate",
+    "estimate_many",
+    "estimate_tasks",
+    "expanded_percentile",
+    "improvement_matrix",
+    "iqm",
+    "lower_tail_mean",
+    "mean",
+    "median",
+    "newcombe",
+    "no_interval_reason",
+    "normalise",
+    "optimality_gap",
+    "pairwise_tests",
+    "percentile",
+    "permutation_test",
+    "probability_of_improvement",
+    "rank_intervals",
+    "select_tasks",
+    "sensitivity",
+    "smallest_attainable_p",
+    "solve_rate",
+    "stratified_indices",
+    "student_t",
+    "tied_with_best",
+    "tolerance_interval",
+    "wilson",
+]
