@@ -46,16 +46,32 @@ from rlnet_bench.stats.permutation import (
     permutation_test,
     smallest_attainable_p,
 )
+from rlnet_bench.stats.power import (
+    VarianceComponents,
+    power_to_detect,
+    run_sd,
+    seeds_for_family,
+    seeds_needed,
+    seeds_to_tell,
+    smallest_detectable_difference,
+    variance_components,
+)
+from rlnet_bench.stats.profiles import performance_profile, profile_grid
 from rlnet_bench.stats.ranking import Ranking, RankInterval, TiedWithBest, rank_intervals, tied_with_best
 from rlnet_bench.stats.resample import stratified_indices
 from rlnet_bench.stats.result import BandEstimate, Estimate
+from rlnet_bench.stats.rliable_engine import EngineCheck, rliable_table
 from rlnet_bench.stats.scores import RunScores, TaskRuns, select_tasks
+from rlnet_bench.stats.sequential import Decision, PlanState, SeedPlan, next_batch
+from rlnet_bench.stats.thresholds import StepsToThreshold, steps_to_threshold
 
 __all__ = [
     "STANDARD_AGGREGATES",
     "Aggregate",
     "BandEstimate",
     "Bounds",
+    "Decision",
+    "EngineCheck",
     "Estimate",
     "Iqm",
     "LowerTailMean",
@@ -63,17 +79,21 @@ __all__ = [
     "Median",
     "OptimalityGap",
     "PairTest",
+    "PlanState",
     "RankInterval",
     "Ranking",
     "RunCurve",
     "RunCurves",
     "RunScores",
+    "SeedPlan",
     "Sensitivity",
     "SolveRate",
+    "StepsToThreshold",
     "TaskCurves",
     "TaskRuns",
     "TiedWithBest",
     "ToleranceInterval",
+    "VarianceComponents",
     "adjust_pvalues",
     "aggregate_table",
     "align_to_grid",
@@ -93,21 +113,33 @@ __all__ = [
     "mean",
     "median",
     "newcombe",
+    "next_batch",
     "no_interval_reason",
     "normalise",
     "optimality_gap",
     "pairwise_tests",
     "percentile",
+    "performance_profile",
     "permutation_test",
+    "power_to_detect",
     "probability_of_improvement",
+    "profile_grid",
     "rank_intervals",
+    "rliable_table",
+    "run_sd",
+    "seeds_for_family",
+    "seeds_needed",
+    "seeds_to_tell",
     "select_tasks",
     "sensitivity",
     "smallest_attainable_p",
+    "smallest_detectable_difference",
     "solve_rate",
+    "steps_to_threshold",
     "stratified_indices",
     "student_t",
     "tied_with_best",
     "tolerance_interval",
+    "variance_components",
     "wilson",
 ]
