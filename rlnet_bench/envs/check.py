@@ -24,11 +24,6 @@ from rlnet_bench.envs.registry import make_env, task_card
 from rlnet_bench.errors import ContractViolation
 
 RULES: tuple[Rule, ...] = tuple(_check_rules.RULES)
-    *_check_rules.RULES,
-    *_check_twins.RULES,
-    *_check_state.RULES,
-    *_check_device.RULES,
-)
 
 
 @dataclass(frozen=True)
