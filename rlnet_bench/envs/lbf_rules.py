@@ -85,18 +85,16 @@ def _load(rules: Rules, field: Field, actions: Tensor) -> tuple[Tensor, Tensor]:
     Loaders do not move, so who stands beside what may be read from before the step. Food keeps its
     distance, so a player is beside at most one: the sums over food below have at most one term.
     """
-    loads = (next_to_food(field) & (actions == LOAD)[:, None]).int()  # [P, F, B]
-    strength = loads[0] * field.level[0]  # [F, B]
-    for i in range(1, rules.players):
-        strength = strength + loads[i] * field.level[i]
+    loads = next_to_food(field) & (actions == LOAD)[:, None]  # [P, F, B]
+    strength = (loads * field.level[:, None]).sum(0, dtype=torch.int32)  # [F, B]
     level = field.food & LOW_BITS
     is_eaten = (strength >= level) & (strength > 0)  # EMPTY has level 0, but nobody loads it
-    share = (loads * torch.where(is_eaten, level, 0)).sum(1, dtype=torch.int32)  # [P, B] level of own food
-    total = (loads * torch.where(is_eaten, strength, 0)).sum(1, dtype=torch.int32)
-    whole = (total * field.spawned).clamp(min=1)  # 0 only where nothing is paid
-    reward = (field.level * share).double() / whole.double()
+    # Both numbers of the player's own food in one sum: its loaders' strength fits into sixteen bits.
+    paid = (loads * ((level << 16) + strength) * is_eaten).sum(1, dtype=torch.int32)  # [P, B]
+    whole = ((paid & 0xFFFF) * field.spawned).clamp(min=1)  # 0 only where nothing is paid
+    reward = (field.level * (paid >> 16)).double() / whole.double()
     if rules.penalty:
-        has_failed = (loads.sum(1, dtype=torch.int32) > 0) & (total == 0)
+        has_failed = loads.any(1) & (paid == 0)
         reward = torch.where(has_failed, -rules.penalty, reward)
     food = torch.where(is_eaten, EMPTY, field.food)
     return torch.stack(sort_codes(list(food))), reward.float()

@@ -22,14 +22,24 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rlnet_bench import rng
-from rlnet_bench.envs.lbf_field import COLUMN, EMPTY, ROW, Field, Rules, sort_codes
+from rlnet_bench.envs.lbf_field import COLUMN, EMPTY, LOW_BITS, ROW, Field, Rules, sort_codes
 
 MAX_TRIES = 1000
+
+
+class _Counts(NamedTuple):
+    """Set bits of int64 words [B]: in all, and side by side in one word per 32, 16 and 8 bits."""
+
+    total: Tensor
+    per_32: Tensor
+    per_16: Tensor
+    per_8: Tensor
 
 
 class Purpose(IntEnum):
@@ -52,15 +62,18 @@ class Spawner:
         inner = [(r, c) for r in range(1, rules.rows - 1) for c in range(1, rules.columns - 1)]
         number = {cell: i for i, cell in enumerate(inner)}
 
-        def keep(taken: list[list[tuple[int, int]]]) -> Tensor:
-            """Complements of bit sets, [words, len(taken)]."""
+        def keep(taken: list[list[tuple[int, int]]]) -> list[Tensor]:
+            """What each of the lists of cells leaves of the interior: bit sets, a table per word."""
             sets = [sum(1 << number[c] for c in cells if c in number) for cells in taken]
-            return _words([~s for s in sets], self.words, device)
+            return _words([((1 << self.inner) - 1) & ~s for s in sets], self.words, device)
 
         reach = [(i, j) for i in range(-2, 3) for j in range(-2, 3) if max(abs(i), abs(j)) < 2 or not i * j]
-        self.all = _words([(1 << self.inner) - 1], self.words, device)  # [words, 1]
-        self.keep_player = keep([[cell] for cell in cells])  # [words, cells]
-        self.keep_food = keep([[(r + i, c + j) for i, j in reach] for r, c in inner])  # [words, inner]
+        self.keep_player = keep([[cell] for cell in cells])
+        self.keep_food = keep([[(r + i, c + j) for i, j in reach] for r, c in inner])
+        # A cell's number in the interior; cells of the border come after all of them.
+        self.number = torch.tensor(
+            [number.get(c, self.inner) for c in cells], dtype=torch.int32, device=device
+        )
         self.row = torch.tensor([r for r, _ in cells], dtype=torch.int32, device=device)
         self.column = torch.tensor([c for _, c in cells], dtype=torch.int32, device=device)
         self.code = torch.tensor(
@@ -70,6 +83,8 @@ class Spawner:
         purposes += [(Purpose.FOOD, i) for i in range(rules.foods)]
         purposes += [(Purpose.TRIES, i) for i in range(rules.foods)] if self.tries_matter else []
         self.counters = torch.tensor([[64 * p + i] for p, i in purposes], device=device)
+        self.free_cells = torch.tensor([[len(cells) - i] for i in range(rules.players)], device=device)
+        self.byte_select = _byte_select().to(device)
         # log of the chance that one try fails when v of the inner cells are acceptable
         self.log_failure = torch.tensor(
             [math.log1p(-v / self.inner) if v < self.inner else -math.inf for v in range(self.inner + 1)],
@@ -86,68 +101,57 @@ class Spawner:
         """
         rules, p = self.rules, self.rules.players
         draws = rng.fold(rng.fold(keys, episode)[None], self.counters)
-        cells = self._players(draws[:p])
+        cells = self._players(rng.integers(draws[:p], self.free_cells).int())
         level = rules.player_low + _lower(draws[:p], rules.player_high - rules.player_low + 1)
         if rules.food_high is not None:
             high = torch.full_like(level[0], rules.food_high)
         else:
-            high = sum(sort_codes(list(level))[:3], torch.zeros_like(level[0]))
-        free = self.all & self._taken(cells)
-        food = self._foods(draws[p:], free, high)
-        spawned = torch.where(food < EMPTY, food & 255, 0).sum(0, dtype=torch.int32)
-        flat = cells.reshape(-1)
-        return Field(
-            self.row.index_select(0, flat).view_as(cells),
-            self.column.index_select(0, flat).view_as(cells),
-            level.to(torch.int32),
-            food,
-            spawned,
-            torch.zeros_like(spawned),
-            episode,
-        )
+            high = _total(sort_codes(list(level))[:3])
+        food = torch.stack(sort_codes(self._foods(draws[p:], cells, high)))
+        spawned = (food & LOW_BITS).sum(0, dtype=torch.int32)
+        flat = torch.stack(cells).view(-1)
+        row, column = (x.index_select(0, flat).view(p, -1) for x in (self.row, self.column))
+        return Field(row, column, level, food, spawned, torch.zeros_like(spawned), episode)
 
-    def _players(self, draws: Tensor) -> Tensor:
-        """Distinct uniform cells [P, B]: each player takes the k-th cell that is still free."""
-        total = self.rules.rows * self.rules.columns
-        taken: list[Tensor] = []  # sorted
+    def _players(self, ranks: Tensor) -> list[Tensor]:
+        """Distinct cells [B] each: player i takes the free cell number ``ranks[i]`` (int32 [P, B])."""
         cells: list[Tensor] = []
-        for i in range(self.rules.players):
-            cell = rng.integers(draws[i], total - i)
-            for other in taken:
-                cell = cell + (cell >= other)
-            cells.append(cell)
-            for k, other in enumerate(taken):
-                taken[k], cell = torch.minimum(other, cell), torch.maximum(other, cell)
-            taken.append(cell)
-        return torch.stack(cells)
+        for rank in ranks:
+            cells.append(_skip(rank, sort_codes(cells)))
+        return cells
 
-    def _taken(self, cells: Tensor) -> Tensor:
-        """Bit sets without the players' cells, [words, B]."""
-        free = self.keep_player.index_select(1, cells[0])
-        for cell in cells[1:]:
-            free = free & self.keep_player.index_select(1, cell)
-        return free
-
-    def _foods(self, draws: Tensor, free: Tensor, high: Tensor) -> Tensor:
-        """Sorted food codes [F, B]."""
-        foods = self.rules.foods
+    def _foods(self, draws: Tensor, players: list[Tensor], high: Tensor) -> list[Tensor]:
+        """Food codes [B] each, not sorted."""
         codes: list[Tensor] = []
         tries = torch.zeros_like(draws[0])
         low = high if self.rules.coop else torch.full_like(high, self.rules.food_low)
-        for i in range(foods):
-            counts = _popcount(free)
-            acceptable = counts.sum(0) if self.words > 1 else counts[0]
-            cell = self._pick(free, counts, rng.integers(draws[i], acceptable))
-            is_placed = acceptable > 0
-            if self.tries_matter:
-                tries = tries + self._tries(draws[foods + i], acceptable)
-                is_placed = is_placed & (tries <= MAX_TRIES)
+        free = _intersection(self.keep_player, players)
+        for i in range(self.rules.foods):
+            if i:
+                counts = [_counts(word) for word in free]
+                acceptable = _total([count[0] for count in counts])
+                cell = self._pick(free, counts, rng.integers(draws[i], acceptable))
+            else:  # nothing but players in the way: skipping their cells is cheaper than counting bits
+                inside = [self.number.index_select(0, player) for player in players]
+                acceptable = self.inner - _total([n < self.inner for n in inside])
+                cell = _skip(rng.integers(draws[0], acceptable), sort_codes(inside))
+            cell = cell.clamp(max=self.inner - 1)  # a valid index where nothing is acceptable
             level = low if self.rules.coop else low + _lower(draws[i], high - low + 1)
-            code = self.code.index_select(0, cell) + level.to(torch.int32)
-            codes.append(torch.where(is_placed, code, EMPTY))
-            if i + 1 < foods:
-                free = free & self.keep_food.index_select(1, cell)
-        return torch.stack(sort_codes(codes))
+            code = self.code.index_select(0, cell) + level
+            if self.tries_matter:
+                tries = tries + self._tries(draws[self.rules.foods + i], acceptable)
+                code = code.masked_fill(tries > MAX_TRIES, EMPTY)
+            if self.least(i) == 0:
+                code = code.masked_fill(acceptable == 0, EMPTY)
+            codes.append(code)
+            if i + 1 < self.rules.foods:
+                kept = _intersection(self.keep_food, [cell])
+                free = [a & b for a, b in zip(free, kept)]
+        return codes
+
+    def least(self, foods: int) -> int:
+        """A number of cells that is acceptable for sure after that many foods."""
+        return max(0, self.inner - 13 * foods - self.rules.players)
 
     def _tries(self, draw: Tensor, acceptable: Tensor) -> Tensor:
         """Tries until the first acceptable cell: geometric, by inversion. Int64 [B]."""
@@ -157,35 +161,65 @@ class Spawner:
         count = torch.log(chance) / torch.where(acceptable > 0, failure, -1.0)
         return 1 + count.clamp(max=2.0 * MAX_TRIES).to(torch.int64)
 
-    def _pick(self, free: Tensor, counts: Tensor, rank: Tensor) -> Tensor:
-        """The interior cell that is number ``rank`` (from 0) among the set bits. Int64 [B]."""
-        word, base = free[0], torch.zeros_like(rank)
-        before = counts[0]
+    def _pick(self, free: list[Tensor], counts: list[_Counts], rank: Tensor) -> Tensor:
+        """The interior cell that is number ``rank`` (from 0) among the bits set in the words. Int64 [B]."""
+        word, chosen, offset = free[0], counts[0], torch.zeros_like(rank)
+        rank = rank + 1  # counted from 1: "not among the first n" is then n - rank < 0
+        bound = counts[0][0]
+        left = rank
         for w in range(1, self.words):
-            is_beyond = rank >= before
+            is_beyond = rank > bound
+            left = torch.where(is_beyond, rank - bound, left)
             word = torch.where(is_beyond, free[w], word)
-            base = torch.where(is_beyond, before, base)
-            before = before + counts[w]
-        offset = torch.zeros_like(rank)
-        if self.words > 1:
-            bound = counts[0]
-            for w in range(1, self.words):
-                offset = offset + 64 * (rank >= bound)
-                bound = bound + counts[w]
-        cell = offset + _select(word, rank - base)
-        return cell.clamp(max=self.inner - 1)  # only where nothing is acceptable
+            chosen = _Counts(*(torch.where(is_beyond, a, b) for a, b in zip(counts[w], chosen)))
+            offset = torch.where(is_beyond, 64 * w, offset)
+            bound = bound + counts[w][0]
+        rank, position = left, offset & 0
+        for width, count in zip((32, 16, 8), chosen[1:]):
+            below = (count >> position) & (2 * width - 1)
+            beyond = (below - rank) >> 63  # all ones where the bit lies in the upper half
+            rank = rank - (below & beyond)
+            position = position + (beyond & width)
+        byte = (word >> position) & 255
+        return offset + position + self.byte_select.index_select(0, (byte << 3) + rank)
 
 
 def _lower(draws: Tensor, n: Tensor | int) -> Tensor:
-    """A second draw below n from the lower half of each draw's bits (the upper half drew the cell)."""
-    return rng.integers(draws << 32, n)
+    """A second draw below n, int32, from the lower half of the bits (the upper half drew the cell)."""
+    return rng.integers(draws << 32, n).int()
 
 
-def _words(sets: list[int], words: int, device: torch.device) -> Tensor:
-    """Bit sets as signed 64-bit words, [words, len(sets)]."""
+def _total(parts: list[Tensor]) -> Tensor:
+    """The elementwise sum of a list of tensors; counts where they are bool."""
+    total = parts[0].int() if parts[0].dtype == torch.bool else parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _skip(rank: Tensor, taken: list[Tensor]) -> Tensor:
+    """The number that is number ``rank`` among all those that are not in the sorted list ``taken``."""
+    for other in taken:
+        rank = rank + (rank >= other)
+    return rank
+
+
+def _intersection(tables: list[Tensor], indices: list[Tensor]) -> list[Tensor]:
+    """Per word [B]: the bits that are set in the table's entries of all indices."""
+    words = []
+    for table in tables:
+        word = table.index_select(0, indices[0])
+        for index in indices[1:]:
+            word = word & table.index_select(0, index)
+        words.append(word)
+    return words
+
+
+def _words(sets: list[int], words: int, device: torch.device) -> list[Tensor]:
+    """Bit sets as signed 64-bit words: for each word an int64 [len(sets)]."""
     rows = [[(s >> (64 * w)) & ((1 << 64) - 1) for s in sets] for w in range(words)]
     signed = [[x - (1 << 64) if x >> 63 else x for x in row] for row in rows]
-    return torch.tensor(signed, dtype=torch.int64, device=device)
+    return list(torch.tensor(signed, dtype=torch.int64, device=device))
 
 
 # Masks of the classic divide-and-conquer bit count (Warren, Hacker's Delight, 5-1), as signed integers.
@@ -194,31 +228,23 @@ _M1, _M2, _M4 = 0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F
 _M8, _M16 = 0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF
 
 
-def _partial_counts(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Set bits per 2, 4, 8, 16 and 32 bits of int64 words."""
+def _counts(x: Tensor) -> _Counts:
+    """Count the set bits of int64 words."""
     a = x - ((x >> 1) & _M1)
     b = (a & _M2) + ((a >> 2) & _M2)
     c = (b + (b >> 4)) & _M4
     d = (c + (c >> 8)) & _M8
-    return a, b, c, d, (d + (d >> 16)) & _M16
+    e = (d + (d >> 16)) & _M16
+    return _Counts((e + (e >> 32)) & 127, e, d, c)
 
 
-def _popcount(x: Tensor) -> Tensor:
-    """Set bits of int64 words, any shape."""
-    e = _partial_counts(x)[-1]
-    return (e + (e >> 32)) & 127
-
-
-def _select(x: Tensor, rank: Tensor) -> Tensor:
-    """Position of the set bit number ``rank`` (from 0) of int64 words: a binary search over counts."""
-    position = torch.zeros_like(rank)
-    a, b, c, d, e = _partial_counts(x)
-    for width, counts in ((32, e), (16, d), (8, c), (4, b), (2, a), (1, x)):
-        below = (counts >> position) & (2 * width - 1)
-        is_above = rank >= below
-        rank = rank - torch.where(is_above, below, 0)
-        position = position + torch.where(is_above, width, 0)
-    return position
+def _byte_select() -> Tensor:
+    """Where in a byte its set bit number r (from 1) is, at ``8 * byte + r``. Int64 [2049]."""
+    table = [0] * 2049
+    for byte in range(256):
+        for rank, bit in enumerate(b for b in range(8) if byte >> b & 1):
+            table[8 * byte + rank + 1] = bit
+    return torch.tensor(table)
 
 
 def _may_run_out(inner: int, foods: int, players: int) -> bool:
