@@ -49,9 +49,7 @@ def performance_profile(
     check_options(level, "expanded", n_resamples)
     names, flags = select_tasks([runs], tasks)
     pooled = runs.pooled(names)
-    tau_T = (
-        profile_grid([runs], tasks=names) if thresholds is None else np.asarray(thresholds, dtype=np.float64)
-    )
+    tau_T = profile_grid([runs], tasks=names) if thresholds is None else np.asarray(thresholds, np.float64)
     if tau_T.ndim != 1 or tau_T.size == 0 or not np.all(np.isfinite(tau_T)) or np.any(np.diff(tau_T) < 0):
         raise BadInput("the thresholds of a profile must be finite and increase.")
     flags += reference_flags([pooled])

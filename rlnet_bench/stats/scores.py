@@ -37,9 +37,9 @@ _UNSCORED = {"failed": "failed", "infra_failed": "failed", "missing": "missing",
 class TaskRuns:
     """The scored runs of one method on one task.
 
-    ``scores`` is float64 [n], read-only, in the units of the task (or normalised); ``seeds`` and
-    ``statuses`` have the same length. A diverged run's score is already the task's floor.
-    ``n_failed`` and ``n_missing`` count runs that were planned but have no score.
+    ``scores`` [n] is read-only, in the units of the task (or normalised), with a seed and a status each; a
+    diverged run's score is already the task's floor. ``n_failed`` and ``n_missing`` count runs that were
+    planned but have no score.
     """
 
     scores: Array

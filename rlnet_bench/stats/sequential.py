@@ -82,7 +82,7 @@ class SeedPlan:
         unknown = sorted(set(data) - set(cls.__dataclass_fields__))
         if unknown:
             raise BadInput(
-                f"unknown key(s) {unknown} in a seed plan: expected {list(cls.__dataclass_fields__)}."
+                f"unknown key(s) {unknown} in a seed plan, which has {list(cls.__dataclass_fields__)}."
             )
         fields = dict(data)
         fields["pairs"] = tuple((a, b) for a, b in fields.get("pairs", ()))
@@ -130,8 +130,8 @@ def next_batch(plan: SeedPlan, methods: Sequence[RunScores]) -> PlanState:
     """Replay all looks that the data allow and say what to run next.
 
     Deterministic in plan and scores; seeds beyond what a look uses are ignored. Only methods that are in
-    an undecided pair need more seeds. Raises :class:`BadInput` for a method or task that the plan names and
-    the data lack altogether once looks have begun for the others is *not* an error: they are ``needed``.
+    an undecided pair need more seeds; what the data lack (a seed, a task, a method) is ``needed``. Raises
+    :class:`BadInput` for methods that the plan does not name.
     """
     scores = _by_seed(plan, methods)
     undecided = list(plan.pairs)
