@@ -61,7 +61,13 @@ class WorkFailed(RlnetError):
     exit_code = 1
 
 
-class Diverged(RlnetError):
-    """Raised inside a learner when every replica has diverged."""
+class Interrupted(RlnetError):
+    """Raised after a clean stop: the checkpoint is written, the lease can be given back."""
+
+    exit_code = 1
+
+
+class NotReproducible(RlnetError):
+    """Raised when a line made again after a resume differs from the stored one."""
 
     exit_code = 1

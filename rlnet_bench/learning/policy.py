@@ -101,8 +101,12 @@ class ActorPolicy:
         """The actor's weights."""
         return self.actor.state_dict()
 
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Replace the actor's weights (of a learner's policy, too)."""
+        self.actor.load_state_dict(state)
+
     def spec_json(self) -> dict[str, Any]:
-        """Architecture as plain data; see :func:`rebuild_policy`."""
+        """Architecture as plain data."""
         return {"kind": "actor", "actor": self.actor.spec.to_json()}
 
 

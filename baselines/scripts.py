@@ -1,0 +1,110 @@
+"""Scripted policies as methods: the reference lines of every figure, runnable like any other method.
+
+``uncoordinated`` and ``coordinated`` pick the script that the task's card names; the scripts also have
+names of their own (``nearest``, ``assignment``, ``silent``, ``signal``, ``greedy``, ``convoy``).
+
+Try it: ``rlnet-bench run quick --methods uncoordinated``
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import ClassVar
+
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.learning.config import MethodConfig
+from rlnet_bench.learning.learner import Learner, TrainingReward
+from rlnet_bench.methods import Capabilities, Method, register
+
+
+def scripts_of(card: TaskCard) -> tuple[str, str] | None:
+    """(uncoordinated, coordinated) script names of a task, or None when nobody wrote any."""
+    if card.family == "mpe":
+        spread = card.constructor["scenario"] == "simple_spread"
+        return ("nearest", "assignment") if spread else ("silent", "signal")
+    if card.family == "lbf" and "grid" not in card.id:
+        return ("greedy", "convoy")
+    return None
+
+
+class Scripted(Method):
+    """Base: a pure function of the observations, not trained."""
+
+    role: ClassVar[int | None] = None  # index into scripts_of, or None for a script by its own name
+
+    @classmethod
+    def _script(cls, card: TaskCard) -> str | None:
+        scripts = scripts_of(card)
+        if scripts is None:
+            return None
+        if cls.role is not None:
+            return scripts[cls.role]
+        return cls.id if cls.id in scripts else None
+
+    @classmethod
+    def impossible(cls, card: TaskCard, config: MethodConfig) -> str | None:
+        """Scripts are written for single tasks."""
+        if cls._script(card) is None:
+            known = scripts_of(card)
+            return f"{card.id} has no script {cls.id!r} ({'it has ' + ', '.join(known) if known else 'it has none'})."
+        return None
+
+    @classmethod
+    def learner(
+        cls,
+        card: TaskCard,
+        config: MethodConfig,
+        seeds: tuple[int, ...],
+        *,
+        total_frames: int,
+        training_reward: TrainingReward,
+        device: str = "cpu",
+    ) -> Learner:
+        """The script behind the learner's contract."""
+        from rlnet_bench.learning.fixed import FixedLearner, ScriptPolicy
+
+        name = cls._script(card)
+        assert name is not None
+        module = importlib.import_module(f"rlnet_bench.envs.{card.family}_policies")
+        return FixedLearner(ScriptPolicy(module.SCRIPTS[name], card, len(seeds)))
+
+
+_UNTRAINED = Capabilities(trains=False)
+
+
+@register(
+    "uncoordinated",
+    version=1,
+    summary="the task's best script without coordination or communication",
+    capabilities=_UNTRAINED,
+    role=0,
+)
+class Uncoordinated(Scripted):
+    """What each agent can do for itself."""
+
+
+@register("coordinated", version=1, summary="the task's coordinated script", capabilities=_UNTRAINED, role=1)
+class Coordinated(Scripted):
+    """What the team can do when it plans, or signals, together."""
+
+
+@register("nearest", version=1, summary="spread: everyone to its nearest landmark", capabilities=_UNTRAINED)
+class Nearest(Scripted):
+    """No coordination."""
+
+
+@register(
+    "assignment", version=1, summary="spread: the best assignment to landmarks", capabilities=_UNTRAINED
+)
+class Assignment(Scripted):
+    """Reads everyone's observation."""
+
+
+@register("silent", version=1, summary="channel tasks: best move without a message", capabilities=_UNTRAINED)
+class Silent(Scripted):
+    """No communication."""
+
+
+@register("signal", version=1, summary="channel tasks: says the goal and decodes it", capabilities=_UNTRAINED)
+class Signal(Scripted):
+    """An agreed code."""

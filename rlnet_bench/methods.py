@@ -1,0 +1,213 @@
+"""What a method is, and how one is found by name. Importing this module does not import torch.
+
+A method is a class with an id, an integer version, a frozen configuration class and capabilities. It
+is registered by the decorator :func:`register` in its own file: any module of ``rlnet_bench.baselines``,
+of the entry point group ``rlnet_bench.methods``, or a file of yours named ``path/to/file.py:ClassName``.
+Heavy imports belong inside :meth:`Method.learner`, so that planning stays fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import ValidationError
+
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.errors import BadInput, ImpossibleCell, UnknownName
+from rlnet_bench.learning.config import MethodConfig
+from rlnet_bench.learning.learner import TrainingReward
+
+if TYPE_CHECKING:
+    from rlnet_bench.learning.learner import Learner
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What tasks a method can run on, and what it is."""
+
+    discrete: bool = True
+    continuous: bool = True
+    heterogeneous: bool = True  # agents with observations or actions of different sizes
+    recurrent: bool = False
+    trains: bool = True  # False: a control or a script, evaluated once
+
+
+class Method:
+    """Base of every method; subclass it, set the class attributes, write :meth:`learner`."""
+
+    id: ClassVar[str]
+    version: ClassVar[int]
+    summary: ClassVar[str]
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    training: ClassVar[str] = "none"  # independent | centralised critic | gradients across agents
+    citation: ClassVar[str] = ""  # a key of the bibliography
+    source_hash: ClassVar[str] = ""  # set for methods given by path: their source is part of the run id
+
+    @classmethod
+    def impossible(cls, card: TaskCard, config: MethodConfig) -> str | None:
+        """Why this method cannot run on a task, as a sentence; None when it can."""
+        if card.action_kind == "discrete" and not cls.capabilities.discrete:
+            return f"{cls.id} needs continuous actions, and {card.id} has discrete ones."
+        if card.action_kind == "continuous" and not cls.capabilities.continuous:
+            return f"{cls.id} needs discrete actions, and {card.id} has continuous ones."
+        if not card.homogeneous and not cls.capabilities.heterogeneous:
+            return f"{cls.id} needs agents of one kind, and those of {card.id} differ."
+        return None
+
+    @classmethod
+    def learner(
+        cls,
+        card: TaskCard,
+        config: Any,
+        seeds: tuple[int, ...],
+        *,
+        total_frames: int,
+        training_reward: TrainingReward,
+        device: str = "cpu",
+    ) -> Learner:
+        """Build a fresh learner for the replicas ``seeds``, environments included."""
+        raise NotImplementedError
+
+    @classmethod
+    def configure(cls, overrides: dict[str, Any], where: str = "") -> MethodConfig:
+        """The configuration with overrides.
+
+        Raises:
+            BadInput: naming the key, what was expected and what was found.
+        """
+        try:
+            return cls.Config(**overrides)
+        except ValidationError as error:
+            raise BadInput(f"{where}{cls.id}: {explain(error, cls.Config)}") from None
+
+
+def explain(error: ValidationError, model: Any = None) -> str:
+    """A pydantic error as sentences: key, what was expected, what was found, nearest key."""
+    from difflib import get_close_matches
+
+    sentences = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"]) or "(top level)"
+        if item["type"] == "extra_forbidden":
+            known = list(getattr(model, "model_fields", {}))
+            near = get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
+            guess = (
+                f" Did you mean {near[0]!r}?"
+                if near
+                else f" Known keys: {', '.join(known)}."
+                if known
+                else ""
+            )
+            sentences.append(f"unknown key {key!r}.{guess}")
+        elif item["type"] == "missing":
+            sentences.append(f"key {key!r} is required and missing.")
+        else:
+            found = repr(item.get("input"))
+            text = item["msg"][0].lower() + item["msg"][1:]
+            sentences.append(f"{key}: {text}, found {found[:80]}.")
+    return " ".join(sentences)
+
+
+_REGISTRY: dict[str, type[Method]] = {}
+
+
+def register(id: str, *, version: int, summary: str, **attributes: Any) -> Any:
+    """Class decorator that puts a :class:`Method` into the catalogue.
+
+    Args:
+        id: the name used in suites.
+        version: an integer; raise it whenever the method's numbers change.
+        summary: one line for ``list methods``.
+        attributes: further class attributes (``capabilities``, ``training``, ``citation``, ``Config``).
+    """
+
+    def decorate(cls: type[Method]) -> type[Method]:
+        known = _REGISTRY.get(id)
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise BadInput(f"method id {id!r} is taken by {known.__module__}.{known.__qualname__}.")
+        for name, value in {"id": id, "version": version, "summary": summary, **attributes}.items():
+            setattr(cls, name, value)
+        _REGISTRY[id] = cls
+        return cls
+
+    return decorate
+
+
+@cache
+def _discover() -> None:
+    baselines = importlib.import_module("rlnet_bench.baselines")
+    for info in pkgutil.iter_modules(baselines.__path__):
+        importlib.import_module(f"rlnet_bench.baselines.{info.name}")
+    for entry in entry_points(group="rlnet_bench.methods"):
+        entry.load()
+
+
+def method_ids() -> list[str]:
+    """Every catalogued method, sorted."""
+    _discover()
+    return sorted(name for name in _REGISTRY if ":" not in name)
+
+
+def find_method(name: str) -> type[Method]:
+    """A method class by id or by ``path/to/file.py:ClassName``.
+
+    Raises:
+        UnknownName: with the nearest id.
+        BadInput: when a path does not hold a Method.
+    """
+    if ".py:" in name:
+        return _from_path(name)
+    _discover()
+    if name not in _REGISTRY:
+        raise UnknownName("method", name, method_ids())
+    return _REGISTRY[name]
+
+
+@cache
+def _from_path(name: str) -> type[Method]:
+    file, _, attribute = name.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise BadInput(f"method {name!r}: there is no file {file!r} (looked from {Path.cwd()}).")
+    module_name = f"rlnet_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise BadInput(
+            f"method {name!r}: importing {file} failed with {type(error).__name__}: {error}"
+        ) from error
+    method = getattr(module, attribute, None)
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        classes = [
+            k
+            for k, v in vars(module).items()
+            if isinstance(v, type) and issubclass(v, Method) and v is not Method
+        ]
+        raise BadInput(
+            f"method {name!r}: {attribute!r} is not a Method in {file}; found {classes or 'none'}."
+        )
+    if not hasattr(method, "id"):
+        register(attribute.lower(), version=1, summary=f"user method from {file}")(method)
+    method.source_hash = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return method
+
+
+def check_possible(method: type[Method], card: TaskCard, config: MethodConfig) -> None:
+    """Raise ImpossibleCell with the reason when a method cannot run on a task."""
+    reason = method.impossible(card, config)
+    if reason:
+        raise ImpossibleCell(f"impossible cell {method.id} x {card.id}: {reason} Remove one from the suite.")

@@ -1,0 +1,106 @@
+"""Checkpoints: nested state as safetensors and JSON, written atomically, verified when read.
+
+Nothing is pickled. A checkpoint is a directory ``<frames>``; it exists under its final name only when it
+is whole. The newest two are kept, so that a damaged one falls back to the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+FORMAT = 1
+KEEP = 2
+_TENSOR = "__tensor__"
+
+
+def flatten(state: Any, path: str = "") -> tuple[Any, dict[str, torch.Tensor]]:
+    """Split nested dicts and lists into a JSON tree with placeholders, and tensors by path."""
+    if isinstance(state, torch.Tensor):
+        return {_TENSOR: path}, {path: state.detach().cpu().contiguous().clone()}
+    if isinstance(state, dict):
+        tree: dict[str, Any] = {}
+        tensors: dict[str, torch.Tensor] = {}
+        for key, value in state.items():
+            if not isinstance(key, str) or "/" in key:
+                raise TypeError(f"{path}: state keys must be strings without '/', found {key!r}")
+            tree[key], found = flatten(value, f"{path}/{key}" if path else key)
+            tensors |= found
+        return tree, tensors
+    if isinstance(state, (list, tuple)):
+        parts = [flatten(value, f"{path}/{i}") for i, value in enumerate(state)]
+        return [p[0] for p in parts], {k: v for p in parts for k, v in p[1].items()}
+    if state is None or isinstance(state, (bool, int, float, str)):
+        return state, {}
+    raise TypeError(f"{path}: cannot checkpoint a {type(state).__name__}")
+
+
+def unflatten(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """Inverse of :func:`flatten` (tuples come back as lists)."""
+    if isinstance(tree, dict):
+        if set(tree) == {_TENSOR}:
+            return tensors[tree[_TENSOR]]
+        return {key: unflatten(value, tensors) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [unflatten(value, tensors) for value in tree]
+    return tree
+
+
+def write_checkpoint(folder: Path, frames: int, state: dict[str, Any]) -> Path:
+    """Write ``folder/<frames>`` atomically and prune old ones; raises OSError when the disk refuses."""
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"{frames:015d}"
+    temporary = folder / f".{frames:015d}.{os.getpid()}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        tree, tensors = flatten(state)
+        save_file(tensors, temporary / "state.safetensors")
+        digest = hashlib.sha256((temporary / "state.safetensors").read_bytes()).hexdigest()
+        body = json.dumps({"format": FORMAT, "frames": frames, "sha256": digest, "tree": tree})
+        (temporary / "state.json").write_text(body)
+        for file in temporary.iterdir():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    for old in _all(folder)[:-KEEP]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def read_newest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest checkpoint that is whole, and a sentence for each damaged one passed over."""
+    notes: list[str] = []
+    for path in reversed(_all(folder)):
+        try:
+            return read_checkpoint(path), notes
+        except Exception as error:  # any damage must fall back, whatever shape it takes
+            notes.append(f"checkpoint {path.name} is damaged ({error}); using the one before.")
+    return None, notes
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read and verify one checkpoint directory; raises ValueError when it is not whole."""
+    body = json.loads((path / "state.json").read_text())
+    if body["format"] != FORMAT:
+        raise ValueError(f"checkpoint format {body['format']}, expected {FORMAT}")
+    file = path / "state.safetensors"
+    if hashlib.sha256(file.read_bytes()).hexdigest() != body["sha256"]:
+        raise ValueError("its contents do not match their digest")
+    return unflatten(body["tree"], load_file(file))
+
+
+def _all(folder: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []

@@ -1,0 +1,131 @@
+"""From a suite to cell groups. Pure, and imports without torch.
+
+A group is method x task x seed group, the unit of work: trained, checkpointed and resumed whole. Its id
+is the sha256 of everything that moves its numbers; the label and the git commit are not part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rlnet_bench.envs.registry import task_card
+from rlnet_bench.errors import BadInput, RlnetError
+from rlnet_bench.methods import check_possible, find_method
+from rlnet_bench.runs.suite import Suite
+
+FORMAT = 1
+DEFAULT_POINTS = 10
+
+
+@dataclass(frozen=True)
+class Group:
+    """One unit of work."""
+
+    run_id: str
+    config: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The method's label in tables."""
+        return self.config["label"]
+
+    @property
+    def frames(self) -> int:
+        """Training frames of the group, all seeds together."""
+        return self.config["frames"] * len(self.config["seeds"])
+
+    def describe(self) -> str:
+        """``method on task, seeds 0-4``."""
+        seeds = self.config["seeds"]
+        text = f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+        return f"{self.label} on {self.config['task']}, seed{'s' * (len(seeds) > 1)} {text}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The grid of a suite, longest groups first."""
+
+    suite: Suite
+    groups: tuple[Group, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; see :func:`plan_from_json`."""
+        return {"suite": self.suite.model_dump(), "groups": [asdict(g) for g in self.groups]}
+
+
+def plan_from_json(data: dict[str, Any]) -> Plan:
+    """Inverse of :meth:`Plan.to_json`."""
+    return Plan(Suite(**data["suite"]), tuple(Group(**g) for g in data["groups"]))
+
+
+def run_id(config: dict[str, Any]) -> str:
+    """sha256 over the canonical JSON of a resolved configuration, without its label; 16 hex digits."""
+    content = {k: v for k, v in config.items() if k != "label"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def make_plan(suite: Suite, *, device: str = "cpu", threads: int = 1) -> Plan:
+    """Resolve every cell of a suite, or refuse.
+
+    Raises:
+        UnknownName, BadInput, ImpossibleCell: one message listing every problem found.
+    """
+    problems: list[str] = []
+    groups: list[Group] = []
+    for entry in suite.methods:
+        for task in suite.tasks:
+            try:
+                groups += _cell_groups(suite, entry, task, device, threads)
+            except RlnetError as error:
+                problems.append(str(error))
+    if problems:
+        raise BadInput("\n".join(dict.fromkeys(problems)))
+    # Longest first, so that the grid does not end waiting for one straggler; ties keep the suite's order.
+    return Plan(suite, tuple(sorted(groups, key=lambda g: -g.frames)))
+
+
+def _cell_groups(suite: Suite, entry: Any, task: str, device: str, threads: int) -> list[Group]:
+    card = task_card(task)
+    if entry.network is not None:
+        from rlnet_bench.networks.method import network_method
+
+        method, network = network_method(entry.network)
+    else:
+        method, network = find_method(entry.id), None
+    config = method.configure(entry.set, f"{suite.name}: method ")
+    check_possible(method, card, config)
+    trains = method.capabilities.trains
+    frames = suite.budget.of(task) if trains else 0
+    every = suite.evaluation.every or max(1, frames // DEFAULT_POINTS)
+    group_size = suite.seed_group or (5 if card.batch_invariant else 1)
+    return [
+        _group(
+            {
+                "format": FORMAT,
+                "label": entry.name,
+                "task": task,
+                "task_hash": card.hash(),
+                "method": method.id if not method.source_hash else entry.id,
+                "method_version": method.version,
+                "method_source": method.source_hash,
+                "settings": config.model_dump(mode="json"),
+                "network": network,
+                "seeds": suite.seeds[i : i + group_size],
+                "frames": frames,
+                "evaluation": {**suite.evaluation.model_dump(), "every": min(every, frames) if trains else 0},
+                "training_reward": suite.training_reward,
+                "device": device,
+                "dtype": "float32",
+                "threads": threads,
+                "compile": False,
+            }
+        )
+        for i in range(0, len(suite.seeds), group_size)
+    ]
+
+
+def _group(config: dict[str, Any]) -> Group:
+    return Group(run_id(config), config)

@@ -1,0 +1,90 @@
+"""Trained policies on disk: weights as safetensors, architecture as JSON, loaded without a trainer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from rlnet_bench.envs.registry import task_card
+from rlnet_bench.errors import BadInput, StoreError
+from rlnet_bench.learning.actor import Actor, ActorSpec
+from rlnet_bench.learning.policy import ActorPolicy, Policy
+
+Which = Literal["best", "final"]
+
+
+def save_policies(
+    folder: Path, policy: Any, sets: Mapping[str, Mapping[str, torch.Tensor]], replicas: int
+) -> None:
+    """Write ``policies/policy.json`` and one file of stacked weights per set."""
+    target = folder / "policies"
+    target.mkdir(exist_ok=True)
+    body = {"format": 1, "replicas": replicas, **policy.spec_json()}
+    (target / "policy.json").write_text(json.dumps(body, indent=1) + "\n")
+    for name, weights in sets.items():
+        if weights:
+            save_file(
+                {k: v.detach().cpu().contiguous() for k, v in weights.items()}, target / f"{name}.safetensors"
+            )
+
+
+def load_policy(
+    run_dir: str | Path, seed: int | None = None, which: Which = "best", device: str = "cpu"
+) -> Policy:
+    """The policy of a run directory; no trainer needed.
+
+    Args:
+        run_dir: a directory ``STORE/runs/<id>``.
+        seed: one seed (R = 1), or None for all seeds of the group stacked.
+        which: the best checkpoint (absolute metric) or the final weights.
+        device: torch device.
+
+    Raises:
+        StoreError: when the directory holds no finished policy.
+        BadInput: when the seed is not in the group.
+    """
+    folder = Path(run_dir)
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        spec = json.loads((folder / "policies" / "policy.json").read_text())
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{folder}: no finished policy here ({error}); give a directory STORE/runs/<id>."
+        ) from None
+    seeds = tuple(config["seeds"])
+    if seed is not None and seed not in seeds:
+        raise BadInput(f"{folder}: no seed {seed}; this run has seeds {list(seeds)}.")
+    chosen = seeds if seed is None else (seed,)
+    if spec["kind"] == "method":
+        from rlnet_bench.runs.loop import build_learner
+
+        return build_learner({**config, "seeds": list(chosen), "device": device})[1].policy()
+    weights = load_file(folder / "policies" / f"{which}.safetensors", device=device)
+    if seed is not None:
+        k = seeds.index(seed)
+        weights = {
+            n: w[k * len(w) // len(seeds) : (k + 1) * len(w) // len(seeds)] for n, w in weights.items()
+        }
+    return rebuild_policy(spec, weights, chosen, config["task"], device)
+
+
+def rebuild_policy(
+    spec: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor],
+    seeds: tuple[int, ...],
+    task: str,
+    device: str = "cpu",
+) -> Policy:
+    """A policy from its architecture and weights, into modules that we build."""
+    if spec["kind"] == "network":
+        from rlnet_bench.networks.policy import network_policy
+
+        return network_policy(spec, weights, seeds, task_card(task), device)
+    actor = Actor(ActorSpec.from_json(spec["actor"]), seeds, device)
+    actor.load_state_dict(dict(weights))
+    return ActorPolicy(actor)

@@ -1,0 +1,156 @@
+"""Results: the records of a suite, from a store or from published files, ready for statistics.
+
+Imports without torch. One ``Results`` is all that reports and tables see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.registry import task_card
+from rlnet_bench.errors import BadInput
+from rlnet_bench.runs.records import Kind, Mode, RunRecord
+from rlnet_bench.stats.scores import RunScores, TaskRuns
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What tables say about a method besides its scores."""
+
+    label: str
+    id: str
+    summary: str = ""
+    execution: str = "D0"  # D0 | D1 | D2 | C, computed from the information flow of the acting policy
+    training: str = "none"  # none | independent | centralised critic | gradients across agents
+    parameters: int | None = None
+    trains: bool = True
+    citation: str = ""
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Results:
+    """A suite's declared grid and the records that exist so far."""
+
+    name: str
+    version: int
+    tasks: tuple[str, ...]
+    methods: tuple[MethodInfo, ...]  # in the order of the suite
+    seeds: tuple[int, ...]
+    primary: Mode
+    records: tuple[RunRecord, ...]
+    suite: dict[str, Any] = field(default_factory=dict)  # the resolved suite, for provenance
+
+    def card(self, task: str) -> TaskCard:
+        """The card of a task."""
+        return task_card(task)
+
+    def find(self, method: str, task: str) -> list[RunRecord]:
+        """The records of a cell (several when the seeds were split into groups)."""
+        return [r for r in self.records if r.method == method and r.task == task]
+
+    @property
+    def complete(self) -> bool:
+        """Every declared (method, task, seed) has ended as ok or diverged."""
+        done = {
+            (r.method, r.task, s)
+            for r in self.records
+            for s, status in r.seed_status.items()
+            if status in ("ok", "diverged")
+        }
+        return all((m.label, t, s) in done for m in self.methods for t in self.tasks for s in self.seeds)
+
+    def scores(
+        self, kind: Kind = "absolute", mode: Mode | None = None, metric: str = "return"
+    ) -> list[RunScores]:
+        """One score per run: mean over its evaluation episodes.
+
+        Args:
+            kind: ``absolute`` or ``final``.
+            mode: ``deterministic`` or ``sampled``; the suite's primary mode by default.
+            metric: ``return`` (team sum) or ``success``.
+
+        Returns:
+            One RunScores per method with any run, tasks in suite order. Diverged runs carry the task's
+            floor; failed runs are counted as failed, absent ones as missing.
+        """
+        out = []
+        for method in self.methods:
+            tasks = {
+                t: self._task_runs(method.label, t, kind, mode or self.primary, metric) for t in self.tasks
+            }
+            out.append(RunScores(method.label, tasks))
+        return out
+
+    def _task_runs(self, method: str, task: str, kind: Kind, mode: Mode, metric: str) -> TaskRuns:
+        scores: list[float] = []
+        seeds: list[int] = []
+        statuses: list[str] = []
+        failed = 0
+        known: set[int] = set()
+        for record in self.find(method, task):
+            for seed, status in record.seed_status.items():
+                known.add(seed)
+                if status == "diverged":
+                    scores.append(self.card(task).floor if metric == "return" else 0.0)
+                elif status == "failed":
+                    failed += 1
+                    continue
+                else:
+                    lines = record.lines(kind, mode, seed)
+                    if not lines:
+                        known.discard(seed)  # still running
+                        continue
+                    scores.append(float((lines[-1].team if metric == "return" else lines[-1].success).mean()))
+                seeds.append(seed)
+                statuses.append("diverged" if status == "diverged" else "ok")
+        missing = len(set(self.seeds) - known)
+        return TaskRuns(np.asarray(scores), tuple(seeds), tuple(statuses), failed, missing)  # type: ignore[arg-type]
+
+    def curve(
+        self, method: str, task: str, mode: Mode | None = None
+    ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+        """Learning curves: (frames [P], team return [n, P], seeds [n]) over the points that all runs have."""
+        rows: dict[int, dict[int, float]] = {}
+        for record in self.find(method, task):
+            for line in record.lines("curve", mode or self.primary):
+                if record.seed_status.get(line.seed) != "failed":
+                    rows.setdefault(line.seed, {})[line.frames] = float(line.team.mean())
+        if not rows:
+            return np.zeros(0, dtype=np.int64), np.zeros((0, 0)), ()
+        common = sorted(set.intersection(*(set(points) for points in rows.values())))
+        seeds = tuple(sorted(rows))
+        return np.asarray(common), np.array([[rows[s][f] for f in common] for s in seeds]), seeds
+
+    def frame(self) -> pandas.DataFrame:
+        """Tidy DataFrame, one row per evaluation and seed."""
+        import pandas as pd
+
+        rows = [
+            {
+                "suite": self.name, "method": r.method, "task": r.task, "seed": e.seed, "kind": e.kind,
+                "mode": e.mode, "frames": e.frames, "trained_frames": e.trained_frames, "updates": e.updates,
+                "episodes": len(e.returns), "return": float(e.team.mean()),
+                "return_mean": float(e.team.mean()) / e.returns.shape[1],
+                "success": float(e.success.mean()), "status": r.seed_status.get(e.seed, r.status),
+                "run_id": r.run_id,
+            }
+            for r in self.records
+            for e in r.evals
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+
+def merge_seeds(values: Sequence[int]) -> tuple[int, ...]:
+    """Sorted seeds; raises BadInput on repetition."""
+    if len(set(values)) != len(values):
+        raise BadInput(f"seeds: expected distinct numbers, found {list(values)}.")
+    return tuple(sorted(values))

@@ -1,0 +1,262 @@
+"""The run store: a directory that is the only truth about what was planned, claimed and done.
+
+Several workers and several ``run`` processes may share one store. Claims are serialised by an advisory
+lock on ``STORE/lock`` (flock; works on local file systems and on NFS version 4) and held by lease files
+with a heartbeat, so that a dead worker's group is taken over. Imports without torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rlnet_bench.errors import StoreError, UnknownName
+from rlnet_bench.runs.plan import Group, Plan, plan_from_json
+from rlnet_bench.runs.records import RunRecord, Status, read_run
+
+FORMAT = 1
+LEASE_SECONDS = 120.0  # a lease without a heartbeat for this long is dead
+MAX_ATTEMPTS = 4  # the first and three retries
+ENDED = ("ok", "diverged", "failed")
+
+Clock = Callable[[], float]
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace a file in one step, so that readers see the old or the new content, never a mixture.
+
+    Raises:
+        StoreError: when the disk is full or read-only; the old content is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"{path}: cannot be written ({error.strerror}); nothing was damaged.") from error
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who works on a group."""
+
+    path: Path
+    owner: str
+
+    def beat(self, clock: Clock = time.time) -> None:
+        """Say that the owner is alive; raises StoreError when the lease was taken over."""
+        if _read_json(self.path).get("owner") != self.owner:
+            raise StoreError(
+                f"{self.path.parent.name}: the lease was taken over by another worker; stopping."
+            )
+        now = clock()
+        os.utime(self.path, (now, now))
+
+    def release(self) -> None:
+        """Give the group back (if it is still ours)."""
+        if _read_json(self.path).get("owner") == self.owner:
+            self.path.unlink(missing_ok=True)
+
+
+class Store:
+    """A run store on disk. Reading never writes."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    # -- plans ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, root: str | Path) -> Store:
+        """Open a store, making it where there is none.
+
+        Raises:
+            StoreError: when the path is a file, another kind of directory, or cannot be written.
+        """
+        store = cls(root)
+        marker = store.root / "store.json"
+        if marker.exists():
+            return store.checked()
+        if store.root.exists() and (not store.root.is_dir() or any(store.root.iterdir())):
+            raise StoreError(
+                f"{store.root}: expected a run store or an empty directory; choose another --store."
+            )
+        try:
+            (store.root / "runs").mkdir(parents=True, exist_ok=True)
+            (store.root / "suites").mkdir(exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{store.root}: cannot be made ({error.strerror}).") from None
+        write_atomic(marker, json.dumps({"format": FORMAT}) + "\n")
+        return store
+
+    def checked(self) -> Store:
+        """This store, if it is one.
+
+        Raises:
+            StoreError: when it is not, or was written by a newer version.
+        """
+        marker = self.root / "store.json"
+        if not marker.is_file():
+            raise StoreError(
+                f"{self.root}: not a run store (no store.json); `rlnet-bench run SUITE` makes one."
+            )
+        found = _read_json(marker).get("format")
+        if found != FORMAT:
+            raise StoreError(f"{self.root}: store format {found}, this version reads {FORMAT}.")
+        return self
+
+    def add_plan(self, plan: Plan) -> None:
+        """Record a plan under its suite's name and version (replacing an older wording of it)."""
+        path = self.root / "suites" / f"{plan.suite.name}-v{plan.suite.version}.json"
+        write_atomic(path, json.dumps(plan.to_json(), indent=1) + "\n")
+
+    def plans(self) -> dict[str, Plan]:
+        """Every recorded plan, by ``name-vN``."""
+        files = sorted((self.root / "suites").glob("*.json"))
+        return {f.stem: plan_from_json(_read_json(f)) for f in files}
+
+    def plan(self, suite: str | None = None) -> Plan:
+        """The plan of a suite (``name`` or ``name-vN``); the only one, when there is one.
+
+        Raises:
+            UnknownName, StoreError: when it is not there or ambiguous.
+        """
+        plans = self.plans()
+        if suite is None:
+            if len(plans) == 1:
+                return next(iter(plans.values()))
+            found = ", ".join(plans) or "none"
+            raise StoreError(f"{self.root}: expected one suite, found {found}; name one with --suite.")
+        matches = [p for key, p in plans.items() if suite in (key, p.suite.name)]
+        if not matches:
+            raise UnknownName(
+                "suite", suite, plans, hint=f"Suites in {self.root}: {', '.join(plans) or 'none'}."
+            )
+        return max(matches, key=lambda p: p.suite.version)
+
+    # -- groups --------------------------------------------------------------------------------------------
+
+    def folder(self, group: Group | str) -> Path:
+        """The directory of a run."""
+        return self.root / "runs" / (group if isinstance(group, str) else group.run_id)
+
+    def status(self, group: Group) -> dict[str, Any]:
+        """The stored status; ``missing`` when the group was never claimed."""
+        path = self.folder(group) / "status.json"
+        return _read_json(path) if path.exists() else {"status": "missing", "seeds": {}, "attempts": 0}
+
+    def set_status(
+        self,
+        group: Group,
+        status: Status,
+        seeds: dict[int, Status] | None = None,
+        **extra: Any,
+    ) -> None:
+        """Write status.json; keeps the attempt count unless told otherwise."""
+        old = self.status(group)
+        per_seed = seeds if seeds is not None else dict.fromkeys(group.config["seeds"], status)
+        body = {
+            "status": status,
+            "seeds": {str(k): v for k, v in per_seed.items()},
+            "attempts": old["attempts"],
+        }
+        write_atomic(self.folder(group) / "status.json", json.dumps({**body, **extra}, indent=1) + "\n")
+
+    def claim(self, group: Group, clock: Clock = time.time) -> Lease | None:
+        """Take a group, or None when it has ended or somebody alive holds it.
+
+        A group whose workers died more often than the allowed retries becomes ``failed``.
+        """
+        folder = self.folder(group)
+        with self._locked():
+            status = self.status(group)
+            if status["status"] in ENDED or self.holder(group, clock) is not None:
+                return None
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / "config.json").exists():
+                write_atomic(folder / "config.json", json.dumps(group.config, indent=1) + "\n")
+            attempts = status["attempts"] + 1
+            if attempts > MAX_ATTEMPTS:
+                reason = f"its worker died {status['attempts']} times; `rlnet-bench logs {group.run_id}` shows the last lines"
+                self.set_status(group, "failed", reason=reason)
+                return None
+            owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+            body = {"owner": owner, "host": socket.gethostname(), "pid": os.getpid()}
+            write_atomic(folder / "lease.json", json.dumps(body))
+            now = clock()
+            os.utime(folder / "lease.json", (now, now))
+            self.set_status(group, "running", attempts=attempts)
+        return Lease(folder / "lease.json", owner)
+
+    def holder(self, group: Group, clock: Clock = time.time) -> str | None:
+        """Who holds a live lease on a group, or None."""
+        path = self.folder(group) / "lease.json"
+        try:
+            body, beaten = _read_json(path), path.stat().st_mtime
+        except (StoreError, OSError):
+            return None
+        if body.get("host") == socket.gethostname() and not _alive(body.get("pid", -1)):
+            return None
+        return body.get("owner") if clock() - beaten < LEASE_SECONDS else None
+
+    def forgive(self, group: Group) -> None:
+        """Leaving cleanly is no failed attempt: take it off the count."""
+        status = self.status(group)
+        seeds = {int(k): v for k, v in status["seeds"].items()}
+        self.set_status(group, status["status"], seeds, attempts=max(0, status["attempts"] - 1))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            handle = (self.root / "lock").open("a")
+        except OSError as error:
+            raise StoreError(
+                f"{self.root}: cannot be written ({error.strerror}); a store needs write access."
+            ) from None
+        with handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def record(self, group: Group) -> RunRecord | None:
+        """The record of a group under the label of its plan, or None when it never started."""
+        if not (self.folder(group) / "status.json").exists():
+            return None
+        record = read_run(self.folder(group))
+        return replace(record, config={**record.config, "label": group.label})
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    # A killed child that nobody has waited for still has a pid, but it will never beat again.
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return True
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: damaged or unreadable ({error}).") from None

@@ -1,0 +1,170 @@
+"""Suites: which tasks, methods, seeds and budgets are compared. Imports without torch."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from rlnet_bench.errors import BadInput, UnknownName
+from rlnet_bench.methods import explain
+from rlnet_bench.yaml_lines import Document, load
+
+Positive = Annotated[int, Field(gt=0)]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Budget(_Strict):
+    """Training frames per seed: one number, or one per task."""
+
+    frames: Positive | dict[str, Positive]
+
+    def of(self, task: str) -> int:
+        """The budget of a task."""
+        return self.frames if isinstance(self.frames, int) else self.frames[task]
+
+
+class Evaluation(_Strict):
+    """When and how policies are scored; equal for every method of a suite."""
+
+    every: Positive | None = None
+    """Frames between the points of the curve; a tenth of the budget by default."""
+    episodes: Annotated[int, Field(ge=2, le=100_000)] = 32
+    absolute_episodes: Annotated[int, Field(ge=2, le=1_000_000)] = 320
+    primary: Literal["deterministic", "sampled"] = "deterministic"
+
+
+class MethodEntry(_Strict):
+    """A method of a suite, with overrides of its defaults and the label it gets in tables."""
+
+    id: str | None = None
+    network: str | None = None
+    label: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    set: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _one_of(self) -> MethodEntry:
+        if (self.id is None) == (self.network is None):
+            raise ValueError("expected either `id` (a method) or `network` (a Reinforcement Network)")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The label in tables."""
+        return self.label or self.id or str(self.network)
+
+
+class Suite(_Strict):
+    """A declared comparison."""
+
+    name: Slug
+    version: Positive = 1
+    description: str = ""
+    tasks: Annotated[list[str], Field(min_length=1)]
+    methods: Annotated[list[MethodEntry], Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    budget: Budget
+    evaluation: Evaluation = Evaluation()
+    training_reward: Literal["team_mean", "individual"] = "team_mean"
+    seed_group: Positive | None = None
+    """Seeds trained side by side as replicas; 5 where the environments allow it, else 1."""
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return [{"id": item} if isinstance(item, str) else item for item in value]
+        return value
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count(cls, value: Any) -> Any:
+        return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Suite:
+        for name, items in (("tasks", self.tasks), ("seeds", self.seeds)):
+            if len(set(items)) != len(items):
+                raise ValueError(f"{name}: expected distinct entries, found {items}")
+        labels = [m.name for m in self.methods]
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"methods: two entries share a label in {labels}; give each its own `label`")
+        if isinstance(self.budget.frames, dict) and set(self.budget.frames) != set(self.tasks):
+            raise ValueError("budget.frames: expected one number per task of `tasks`")
+        return self
+
+
+def suite_names() -> list[str]:
+    """The suites that come with the package."""
+    folder = resources.files("rlnet_bench.suites")
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_suite(source: str | Path, overrides: list[str] | None = None) -> Suite:
+    """A suite by name, or from a YAML file, with ``key.path=value`` overrides applied.
+
+    Raises:
+        UnknownName: with the nearest suite name.
+        BadInput: with file, line, key and what was expected.
+    """
+    text = str(source)
+    if text.endswith((".yaml", ".yml")) or "/" in text:
+        document = load(Path(text))
+    elif text in suite_names():
+        file = resources.files("rlnet_bench.suites") / f"{text}.yaml"
+        document = load(file.read_text(encoding="utf-8"), f"{text}.yaml")
+    else:
+        raise UnknownName("suite", text, suite_names())
+    return parse_suite(document, overrides)
+
+
+def parse_suite(document: Document, overrides: list[str] | None = None) -> Suite:
+    """Validate a document; see :func:`load_suite`."""
+    if not isinstance(document.data, dict):
+        raise BadInput(f"{document.where()}: expected a mapping with keys such as `name` and `tasks`.")
+    for text in overrides or []:
+        _override(document.data, text)
+    try:
+        return Suite(**document.data)
+    except ValidationError as error:
+        sentences = []
+        for item in error.errors():
+            path = tuple(
+                p
+                for p in item["loc"]
+                if not (isinstance(p, str) and p.startswith(("function", "dict", "int")))
+            )
+            one = ValidationError.from_exception_data("Suite", [_line_error(item)])
+            sentences.append(f"{document.where(path)}: {explain(one, _model_at(path))}")
+        raise BadInput("\n".join(dict.fromkeys(sentences))) from None
+
+
+def _line_error(item: Any) -> Any:
+    kept = {"type": item["type"], "loc": item["loc"], "input": item["input"]}
+    return {**kept, "ctx": item["ctx"]} if "ctx" in item else kept
+
+
+def _model_at(path: tuple[Any, ...]) -> type[BaseModel]:
+    """The model whose key a path names, for did-you-mean."""
+    models = {"budget": Budget, "evaluation": Evaluation, "methods": MethodEntry}
+    return models.get(str(path[0]), Suite) if len(path) > 1 else Suite
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    """Apply one ``a.b=c`` to nested data; c is read as YAML."""
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise BadInput(f"--set {text!r}: expected key.path=value, for instance budget.frames=100000.")
+    target = data
+    *parents, last = key.split(".")
+    for part in parents:
+        target = target.setdefault(part, {})
+        if not isinstance(target, dict):
+            raise BadInput(f"--set {text!r}: {part!r} is not a mapping.")
+    target[last] = load(value, f"--set {key}").data

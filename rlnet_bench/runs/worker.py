@@ -1,0 +1,157 @@
+"""Workers: claim groups of a store until nothing is left. Launchers only start workers."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlnet_bench.errors import Interrupted, StoreError
+from rlnet_bench.runs.callbacks import Callback, Event
+from rlnet_bench.runs.plan import Group
+from rlnet_bench.runs.records import Status
+from rlnet_bench.runs.provenance import provenance
+from rlnet_bench.runs.store import Lease, Store, write_atomic
+
+HEARTBEAT_SECONDS = 5.0
+
+
+@dataclass
+class Journal:
+    """Keeps the lease alive, and writes ``progress.json`` and ``log.txt`` for whoever watches."""
+
+    folder: Path
+    lease: Lease
+    clock: Callable[[], float] = time.time
+    last: float = field(default=-float("inf"))
+
+    def on_event(self, event: Event) -> None:
+        """Beat at most every few seconds; log what is not mere progress."""
+        now = self.clock()
+        if event.kind == "progress":
+            if now - self.last < HEARTBEAT_SECONDS / 5:
+                return
+            self.last = now
+            self.lease.beat(self.clock)
+            data = {k: event.data[k] for k in ("frames", "budget", "rate")}
+            (self.folder / "progress.json").write_text(json.dumps(data))
+            return
+        self.lease.beat(self.clock)
+        if event.kind != "checkpoint":
+            values = ", ".join(f"{k} {_text(v)}" for k, v in event.data.items())
+            with (self.folder / "log.txt").open("a", encoding="utf-8") as log:
+                log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {event.kind}: {values}\n")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_text(v) for v in value) + "]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+class StopFlag:
+    """Set by SIGTERM and SIGUSR1 (and SIGINT): finish the iteration, write a checkpoint, leave."""
+
+    def __init__(self) -> None:
+        self.raised = False
+
+    def install(self) -> StopFlag:
+        """Listen in this process (main thread only)."""
+        for name in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+            signal.signal(name, self._on_signal)
+        return self
+
+    def _on_signal(self, *_: object) -> None:
+        self.raised = True
+
+    def __call__(self) -> bool:
+        return self.raised
+
+
+def work_on(
+    store: Store,
+    group: Group,
+    lease: Lease,
+    should_stop: Callable[[], bool] = lambda: False,
+    callbacks: tuple[Callback, ...] = (),
+) -> str:
+    """Run one claimed group to its end; returns its status.
+
+    An error of the work (not of the machine) makes the group ``failed`` with the reason, keeps its
+    traceback in ``log.txt`` and does not stop the worker.
+    """
+    from rlnet_bench.runs.loop import run_group
+
+    folder = store.folder(group)
+    if not (folder / "provenance.json").exists():
+        write_atomic(folder / "provenance.json", json.dumps(provenance(), indent=1) + "\n")
+    journal = Journal(folder, lease)
+    try:
+        outcome = run_group(folder, group.config, callbacks=(journal, *callbacks), should_stop=should_stop)
+    except (Interrupted, StoreError):
+        store.forgive(group)
+        raise
+    except Exception as error:  # a failed group must not take the grid down with it
+        with (folder / "log.txt").open("a", encoding="utf-8") as log:
+            log.write(traceback.format_exc())
+        store.set_status(group, "failed", reason=f"{type(error).__name__}: {error}")
+        return "failed"
+    finally:
+        lease.release()
+    status: Status = "diverged" if all(s == "diverged" for s in outcome.seeds.values()) else "ok"
+    store.set_status(group, status, outcome.seeds, divergences=[d.to_json() for d in outcome.divergences])
+    return status
+
+
+def work(
+    store: Store,
+    groups: Iterable[Group],
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_group: Callable[[Group, str], None] = lambda group, status: None,
+) -> list[Group]:
+    """Claim and run groups until none is left to claim; returns those that failed here."""
+    failed = []
+    for group in groups:
+        if should_stop():
+            break
+        lease = store.claim(group)
+        if lease is None:
+            continue
+        on_group(group, "started")
+        try:
+            status = work_on(store, group, lease, should_stop)
+        except Interrupted:
+            on_group(group, "interrupted")
+            break
+        on_group(group, status)
+        if status == "failed":
+            failed.append(group)
+    return failed
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m rlnet_bench.runs.worker STORE SUITE``: what launchers start."""
+    root, suite = arguments
+    store = Store(root).checked()
+    stop = StopFlag().install()
+
+    def say(group: Group, status: str) -> None:
+        print(json.dumps({"run_id": group.run_id, "event": status, "what": group.describe()}), flush=True)
+
+    try:
+        failed = work(store, store.plan(suite).groups, should_stop=stop, on_group=say)
+    except StoreError as error:
+        print(str(error), file=sys.stderr)
+        return error.exit_code
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
