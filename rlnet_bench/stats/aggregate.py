@@ -75,13 +75,7 @@ class Median(Aggregate):
     def draws(self, values: Array, weights_BN: Array, starts_M: np.ndarray) -> Array:
         """See :meth:`Aggregate.draws`."""
         n_tasks = len(starts_M)
-        if values.ndim == 1:
-            task_of_N = np.searchsorted(starts_M, np.arange(values.size), side="right") - 1
-            columns_NM = np.zeros((values.size, n_tasks))
-            columns_NM[np.arange(values.size), task_of_N] = values
-            means_BM = weights_BN @ columns_NM
-        else:
-            means_BM = np.add.reduceat(weights_BN * values, starts_M, axis=1)
+        means_BM = np.add.reduceat(weights_BN * values, starts_M, axis=1)
         means_BM.sort(axis=1)
         # np.median handles NaN at a cost that dominates here; scores are finite by construction.
         middle = n_tasks // 2
@@ -180,7 +174,9 @@ def solve_rate(threshold: float) -> SolveRate:
 
 
 def _weighted_sum(values: Array, weights_BN: Array) -> Array:
-    return weights_BN @ values if values.ndim == 1 else np.einsum("bn,bn->b", weights_BN, values)
+    # Product and sum, not BLAS or einsum: those may round a row differently when the number of rows changes,
+    # and results must not depend on the chunk size, to the bit.
+    return np.asarray((weights_BN * values).sum(axis=1))
 
 
 def _mean_between(values: Array, weights_BN: Array, low: float, high: float) -> Array:
@@ -197,5 +193,4 @@ def _mean_between(values: Array, weights_BN: Array, low: float, high: float) -> 
     # It needs no array of differences of C and is exact for constant values.
     steps = np.diff(sorted_values, axis=-1)
     below = cumulative_BN[:, :-1] - low
-    shortfall = below @ steps if values.ndim == 1 else np.einsum("bn,bn->b", below, steps)
-    return sorted_values[..., -1] - shortfall / (high - low)
+    return sorted_values[..., -1] - _weighted_sum(steps, below) / (high - low)
