@@ -330,7 +330,8 @@ class ReferenceEnv(MpeEnv):
     def _dynamics(self, world: World, actions: Tensor) -> tuple[World, Tensor, Tensor]:
         actions = actions.movedim(0, -1)
         if self.card.action_kind == "discrete":
-            move, word = actions % 5, actions.div(5, rounding_mode="floor")
+            legal = (actions >= 0) & (actions < 50)  # -1 % 5 and 51 % 5 would be moves
+            move, word = torch.where(legal, actions % 5, 0), actions.div(5, rounding_mode="floor")
         else:
             move, word = actions[:, :5], actions[:, 5:]
         position = world.position + world.velocity * DT
