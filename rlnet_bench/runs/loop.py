@@ -23,7 +23,7 @@ from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import Interrupted
 from rlnet_bench.learning.learner import Divergence, Learner
 from rlnet_bench.learning.policy import Policy
-from rlnet_bench.methods import find_method
+from rlnet_bench.methods import method_of
 from rlnet_bench.runs.callbacks import Callback, Event
 from rlnet_bench.runs.checkpoint import read_newest, write_checkpoint
 from rlnet_bench.runs.evaluate import Mode, evaluate
@@ -94,12 +94,7 @@ class Outcome:
 def build_learner(config: Mapping[str, Any]) -> tuple[TaskCard, Learner]:
     """The card and a fresh learner of a resolved group configuration."""
     card = task_card(config["task"])
-    if config.get("network") is not None:
-        from rlnet_bench.networks.method import method_from_json
-
-        method = method_from_json(config["network"])
-    else:
-        method = find_method(config["method"])
+    method = method_of(config)
     settings = method.configure(config["settings"])
     learner = method.learner(
         card,
@@ -247,7 +242,7 @@ def run_group(
         )  # fmt: skip
         tell("evaluated", point=point, points=len(points), frames=frames, best=list(best.value))
 
-    _finish(folder, config, learner, best, points, diverged, score)
+    _finish(folder, config, card, learner, best, points, diverged, score)
     recorder.close()
     return Outcome({s: "diverged" if s in diverged else "ok" for s in seeds}, tuple(diverged.values()))
 
@@ -255,6 +250,7 @@ def run_group(
 def _finish(
     folder: Path,
     config: Mapping[str, Any],
+    card: TaskCard,
     learner: Learner,
     best: Best,
     points: list[int],
@@ -272,7 +268,8 @@ def _finish(
         if final:
             policy.load_state_dict(best.weights)  # type: ignore[attr-defined]
         score("absolute", policy, episodes, rng.Stream.ABSOLUTE_ENV, meta)
-    save_policies(folder, policy, {"final": final, "best": best.weights if final else {}}, len(seeds))
+    sets = {"final": final, "best": best.weights if final else {}}
+    save_policies(folder, card, policy, sets, config["device"])
 
 
 def curve_points(budget: int, every: int) -> list[int]:

@@ -10,9 +10,11 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file, save_file
 
+from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError
 from rlnet_bench.learning.actor import Actor, ActorSpec
+from rlnet_bench.learning.information import execution_class
 from rlnet_bench.learning.policy import ActorPolicy, Policy
 
 Which = Literal["best", "final"]
@@ -24,7 +26,9 @@ def save_policies(
     """Write ``policies/policy.json`` and one file of stacked weights per set."""
     target = folder / "policies"
     target.mkdir(exist_ok=True)
-    body = {"format": 1, "replicas": replicas, **policy.spec_json()}
+    parameters = sum(w.numel() for w in policy.state_dict().values()) // replicas
+    execution = execution_class(policy, card, device)
+    body = {"format": 1, "execution": execution, "actor_parameters": parameters, **policy.spec_json()}
     (target / "policy.json").write_text(json.dumps(body, indent=1) + "\n")
     for name, weights in sets.items():
         if weights:

@@ -5,20 +5,24 @@ Imports without torch. One ``Results`` is all that reports and tables see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card
-from rlnet_bench.errors import BadInput
+from rlnet_bench.methods import method_of
+from rlnet_bench.runs.plan import Plan
 from rlnet_bench.runs.records import Kind, Mode, RunRecord
+from rlnet_bench.runs.store import Store, read_json
 from rlnet_bench.stats.scores import RunScores, TaskRuns
 
 if TYPE_CHECKING:
     import pandas
+
+EXECUTION_CLASSES = ("D0", "D1", "D2", "C")  # weakest first
 
 
 @dataclass(frozen=True)
@@ -149,8 +153,42 @@ class Results:
         return pd.DataFrame(rows)
 
 
-def merge_seeds(values: Sequence[int]) -> tuple[int, ...]:
-    """Sorted seeds; raises BadInput on repetition."""
-    if len(set(values)) != len(values):
-        raise BadInput(f"seeds: expected distinct numbers, found {list(values)}.")
-    return tuple(sorted(values))
+def load_results(store: Store | str | Path, suite: str | None = None) -> Results:
+    """The results of a suite in a store, finished or not.
+
+    Raises:
+        StoreError, UnknownName: when there is no such store or suite.
+    """
+    store = (store if isinstance(store, Store) else Store(store)).checked()
+    plan = store.plan(suite)
+    records = tuple(r for g in plan.groups if (r := store.record(g)) is not None)
+    methods = tuple(_method_info(store, plan, entry.name) for entry in plan.suite.methods)
+    return Results(
+        name=plan.suite.name,
+        version=plan.suite.version,
+        tasks=tuple(plan.suite.tasks),
+        methods=methods,
+        seeds=tuple(plan.suite.seeds),
+        primary=plan.suite.evaluation.primary,
+        records=records,
+        suite=plan.suite.model_dump(mode="json"),
+    )
+
+
+def _method_info(store: Store, plan: Plan, label: str) -> MethodInfo:
+    """What the catalogue knows of a method, and what its trained policies turned out to be."""
+    groups = [g for g in plan.groups if g.label == label]
+    method = method_of(groups[0].config)
+    found = [read_json(store.folder(g) / "policies" / "policy.json") for g in groups]
+    classes = [f["execution"] for f in found if "execution" in f]
+    counts = [f["actor_parameters"] for f in found if "actor_parameters" in f]
+    return MethodInfo(
+        label=label,
+        id=method.id,
+        summary=method.summary,
+        execution=max(classes, key=EXECUTION_CLASSES.index, default="D0"),
+        training=method.training,
+        parameters=max(counts, default=None),
+        trains=method.capabilities.trains,
+        citation=method.citation,
+    )

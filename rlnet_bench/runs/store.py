@@ -58,7 +58,7 @@ class Lease:
 
     def beat(self, clock: Clock = time.time) -> None:
         """Say that the owner is alive; raises StoreError when the lease was taken over."""
-        if _read_json(self.path).get("owner") != self.owner:
+        if read_json(self.path).get("owner") != self.owner:
             raise StoreError(
                 f"{self.path.parent.name}: the lease was taken over by another worker; stopping."
             )
@@ -67,7 +67,7 @@ class Lease:
 
     def release(self) -> None:
         """Give the group back (if it is still ours)."""
-        if _read_json(self.path).get("owner") == self.owner:
+        if read_json(self.path).get("owner") == self.owner:
             self.path.unlink(missing_ok=True)
 
 
@@ -113,7 +113,7 @@ class Store:
             raise StoreError(
                 f"{self.root}: not a run store (no store.json); `rlnet-bench run SUITE` makes one."
             )
-        found = _read_json(marker).get("format")
+        found = read_json(marker).get("format")
         if found != FORMAT:
             raise StoreError(f"{self.root}: store format {found}, this version reads {FORMAT}.")
         return self
@@ -126,7 +126,7 @@ class Store:
     def plans(self) -> dict[str, Plan]:
         """Every recorded plan, by ``name-vN``."""
         files = sorted((self.root / "suites").glob("*.json"))
-        return {f.stem: plan_from_json(_read_json(f)) for f in files}
+        return {f.stem: plan_from_json(read_json(f)) for f in files}
 
     def plan(self, suite: str | None = None) -> Plan:
         """The plan of a suite (``name`` or ``name-vN``); the only one, when there is one.
@@ -156,7 +156,7 @@ class Store:
     def status(self, group: Group) -> dict[str, Any]:
         """The stored status; ``missing`` when the group was never claimed."""
         path = self.folder(group) / "status.json"
-        return _read_json(path) if path.exists() else {"status": "missing", "seeds": {}, "attempts": 0}
+        return read_json(path) if path.exists() else {"status": "missing", "seeds": {}, "attempts": 0}
 
     def set_status(
         self,
@@ -205,7 +205,7 @@ class Store:
         """Who holds a live lease on a group, or None."""
         path = self.folder(group) / "lease.json"
         try:
-            body, beaten = _read_json(path), path.stat().st_mtime
+            body, beaten = read_json(path), path.stat().st_mtime
         except (StoreError, OSError):
             return None
         if body.get("host") == socket.gethostname() and not _alive(body.get("pid", -1)):
@@ -253,7 +253,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file, empty when absent; raises StoreError when damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,0 +1,110 @@
+"""``rlnet-bench list``: what there is to run."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import typer
+
+from rlnet_bench.cli.output import JsonFlag, print_json, print_table
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    tasks = "tasks"
+    methods = "methods"
+    networks = "networks"
+    suites = "suites"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command("list")(list_)
+
+
+def list_(kind: Kind, json: JsonFlag = False) -> None:
+    """List tasks, methods, networks or suites."""
+    rows = {Kind.tasks: _tasks, Kind.methods: _methods, Kind.networks: _networks, Kind.suites: _suites}[
+        kind
+    ]()
+    if json:
+        print_json(rows)
+        return
+    if not rows:
+        print(f"no {kind} yet")
+        return
+    columns = list(rows[0])
+    print_table(columns, [[_cell(row[c]) for c in columns] for row in rows])
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _tasks() -> list[dict[str, object]]:
+    from rlnet_bench.envs.registry import task_card, task_ids
+
+    rows: list[dict[str, object]] = []
+    for name in task_ids():
+        card = task_card(name)
+        points = {
+            k: card.references[k].value if k in card.references else None
+            for k in ("random", "uncoordinated", "best")
+        }
+        sizes = card.observation_sizes
+        rows.append(
+            {
+                "id": name,
+                "agents": card.num_agents,
+                "observation": sizes[0] if len(set(sizes)) == 1 else "/".join(map(str, sizes)),
+                "actions": f"{card.action_kind} {'/'.join(map(str, sorted(set(card.action_sizes))))}",
+                "horizon": card.horizon,
+                **points,
+                "success": card.success_metric,
+                "reward": "shared" if card.shared_reward else "individual",
+                "channel": "yes" if card.channel else "no",
+                "faithful to": card.faithful_to,
+            }
+        )
+    return rows
+
+
+def _methods() -> list[dict[str, object]]:
+    from rlnet_bench.methods import find_method, method_ids
+
+    return [
+        {
+            "id": m.id,
+            "version": m.version,
+            "actions": "/".join(k for k in ("discrete", "continuous") if getattr(m.capabilities, k)),
+            "trains": "yes" if m.capabilities.trains else "no",
+            "training": m.training,
+            "summary": m.summary,
+        }
+        for m in map(find_method, method_ids())
+    ]
+
+
+def _networks() -> list[dict[str, object]]:
+    from importlib import resources
+
+    folder = resources.files("rlnet_bench.networks") / "zoo"
+    names = sorted(f.name for f in folder.iterdir() if f.name.endswith(".yaml")) if folder.is_dir() else []
+    return [{"id": f"zoo/{name.removesuffix('.yaml')}"} for name in names]
+
+
+def _suites() -> list[dict[str, object]]:
+    from rlnet_bench.runs.suite import load_suite, suite_names
+
+    return [
+        {
+            "id": s.name,
+            "version": s.version,
+            "tasks": len(s.tasks),
+            "methods": len(s.methods),
+            "seeds": len(s.seeds),
+            "description": s.description,
+        }
+        for s in map(load_suite, suite_names())
+    ]

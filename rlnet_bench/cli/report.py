@@ -1,0 +1,70 @@
+"""``rlnet-bench report`` and ``table``: from records to pages and paper tables."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, SuiteOption, print_json
+
+
+class Format(StrEnum):
+    """Table formats."""
+
+    markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
+
+
+class Which(StrEnum):
+    """Which table."""
+
+    tasks = "tasks"
+    aggregate = "aggregate"
+    ranks = "ranks"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verbs."""
+    app.command()(report)
+    app.command()(table)
+
+
+def report(
+    store: StoreOption = DEFAULT_STORE,
+    suite: SuiteOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Directory; SUITE-report by default.")] = None,
+    timings: Annotated[bool, typer.Option(help="Leave seconds out, and the page is byte-identical.")] = True,
+    json: JsonFlag = False,
+) -> None:
+    """Write one self-contained HTML page with its figures and tables."""
+    from rlnet_bench.reports import build_report
+    from rlnet_bench.runs.results import load_results
+
+    results = load_results(store, suite)
+    page = build_report(results, out or Path(f"{results.name}-report"), timings=timings)
+    if json:
+        print_json({"page": str(page)})
+    else:
+        print(f"report: {page}")
+
+
+def table(
+    store: StoreOption = DEFAULT_STORE,
+    suite: SuiteOption = None,
+    format: Annotated[Format, typer.Option("--format")] = Format.markdown,
+    which: Annotated[Which, typer.Option("--which")] = Which.tasks,
+    json: JsonFlag = False,
+) -> None:
+    """Print one table of a suite's results."""
+    from rlnet_bench.reports import estimate_all, render_table
+    from rlnet_bench.runs.results import load_results
+
+    results = load_results(store, suite)
+    if json:
+        print_json(estimate_all(results).to_json())
+    else:
+        print(render_table(results, format.value, which.value))

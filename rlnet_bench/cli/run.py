@@ -1,0 +1,301 @@
+"""``rlnet-bench plan``, ``run``, ``work``, ``status``, ``logs``, ``resume``: from a suite to records."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+
+from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, SuiteOption, print_json, print_table
+from rlnet_bench.errors import BadInput, StoreError, WorkFailed
+
+if TYPE_CHECKING:
+    from rlnet_bench.runs.plan import Plan
+    from rlnet_bench.runs.store import Store
+    from rlnet_bench.runs.watch import GroupView
+
+SuiteArgument = Annotated[str, typer.Argument(help="A suite's name, or a YAML file.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Override, for instance budget.frames=100000.")
+]
+SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Number of seeds.")]
+ListOption = Annotated[str | None, typer.Option(help="Comma-separated; instead of the suite's own.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes; one per core by default.")
+]
+ADDED = "Add to the suite's; may be repeated."
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verbs."""
+    for verb in (plan, run, work, status, logs, resume):
+        app.command()(verb)
+
+
+def resolve(
+    suite: str,
+    set_: list[str] | None = None,
+    seeds: int | None = None,
+    methods: str | None = None,
+    tasks: str | None = None,
+    add_methods: list[str] | None = None,
+    add_networks: list[str] | None = None,
+    add_tasks: list[str] | None = None,
+) -> Plan:
+    """The plan of a suite under the command line's changes."""
+    from rlnet_bench.runs.plan import make_plan
+    from rlnet_bench.runs.suite import load_suite
+
+    overrides = list(set_ or [])
+    if seeds is not None:
+        overrides.append(f"seeds={seeds}")
+    for key, text in (("methods", methods), ("tasks", tasks)):
+        if text is not None:
+            overrides.append(f"{key}=[{', '.join(repr(x.strip()) for x in text.split(','))}]")
+    loaded = load_suite(suite, overrides)
+    if add_methods or add_networks or add_tasks:
+        data = loaded.model_dump()
+        data["methods"] = [
+            *data["methods"],
+            *({"id": m} for m in add_methods or []),
+            *({"network": n} for n in add_networks or []),
+        ]
+        data["tasks"] = [*data["tasks"], *(add_tasks or [])]
+        loaded = type(loaded)(**data)
+    return make_plan(loaded)
+
+
+def plan(
+    suite: SuiteArgument,
+    set_: SetOption = None,
+    seeds: SeedsOption = None,
+    methods: ListOption = None,
+    tasks: ListOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show the groups of a suite before anything is spent."""
+    planned = resolve(suite, set_, seeds, methods, tasks)
+    if json:
+        print_json(planned.to_json())
+        return
+    rows = [
+        (g.run_id, g.label, g.config["task"], len(g.config["seeds"]), f"{g.config['frames']:,}")
+        for g in planned.groups
+    ]
+    print_table(("run id", "method", "task", "seeds", "frames per seed"), rows)
+    total = sum(g.frames for g in planned.groups)
+    print(f"{len(planned.groups)} groups, {total:,} frames in all.")
+
+
+def run(
+    suite: SuiteArgument,
+    store: StoreOption = DEFAULT_STORE,
+    set_: SetOption = None,
+    seeds: SeedsOption = None,
+    methods: ListOption = None,
+    tasks: ListOption = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help=f"A method id or file.py:Class. {ADDED}")
+    ] = None,
+    network: Annotated[
+        list[str] | None, typer.Option("--network", help=f"zoo/ID or a YAML file. {ADDED}")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option("--task", help=f"A task id. {ADDED}")] = None,
+    workers: WorkersOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Run a suite: only what is left of it; Ctrl-C stops cleanly, the same command goes on."""
+    from rlnet_bench.runs.store import Store
+
+    planned = resolve(suite, set_, seeds, methods, tasks, method, network, task)
+    opened = Store.create(store)
+    opened.add_plan(planned)
+    _drive(opened, planned, workers, json)
+
+
+def resume(
+    store: StoreOption = DEFAULT_STORE,
+    suite: SuiteOption = None,
+    workers: WorkersOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Go on with a suite of a store; needs nothing but the store."""
+    from rlnet_bench.runs.store import Store
+
+    opened = Store(store).checked()
+    _drive(opened, opened.plan(suite), workers, json)
+
+
+def work(store: Annotated[str, typer.Argument(help="The run store.")], suite: SuiteOption = None) -> None:
+    """Claim groups of a store and run them in this process until nothing is left."""
+    from rlnet_bench.runs.store import Store
+    from rlnet_bench.runs.worker import StopFlag
+    from rlnet_bench.runs.worker import work as work_through
+
+    opened = Store(store).checked()
+    planned = opened.plan(suite)
+    failed = work_through(
+        opened,
+        planned.groups,
+        should_stop=StopFlag().install(),
+        on_group=lambda group, event: print(f"{event}: {group.describe()} ({group.run_id})", flush=True),
+    )
+    if failed:
+        raise WorkFailed(_failures(opened, planned))
+
+
+def status(
+    store: StoreOption = DEFAULT_STORE,
+    suite: SuiteOption = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep the table on the screen.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Show the grid: states, rates, time left, failures and their reasons."""
+    from rlnet_bench.runs.store import ENDED, Store
+    from rlnet_bench.runs.watch import snapshot
+
+    opened = Store(store).checked()
+    planned = opened.plan(suite)
+    if json:
+        print_json([row.to_json() for row in snapshot(opened, planned)])
+        return
+    if watch and Console().is_terminal:
+        import time
+
+        with Live(console=Console(), refresh_per_second=2) as live:
+            while True:
+                rows = snapshot(opened, planned)
+                live.update(_grid(planned, rows, 1))
+                if all(row.status in ENDED for row in rows):
+                    break
+                time.sleep(1)
+        return
+    Console().print(_grid(planned, snapshot(opened, planned), 1))
+
+
+def logs(
+    group: Annotated[str, typer.Argument(help="A run id, or its beginning.")],
+    store: StoreOption = DEFAULT_STORE,
+    lines: Annotated[int, typer.Option("--lines", min=1)] = 40,
+) -> None:
+    """Print the last lines of a group's log."""
+    from rlnet_bench.runs.store import Store
+
+    opened = Store(store).checked()
+    found = [p for p in sorted((opened.root / "runs").iterdir()) if p.name.startswith(group)]
+    if len(found) != 1:
+        names = ", ".join(p.name for p in found) or "none"
+        raise BadInput(
+            f"group {group!r}: expected the beginning of one run id, found {names}; `rlnet-bench status` shows them."
+        )
+    log = found[0] / "log.txt"
+    if not log.exists():
+        raise StoreError(f"{found[0].name}: no log yet.")
+    print("\n".join(log.read_text(encoding="utf-8").splitlines()[-lines:]))
+
+
+def _drive(store: Store, planned: Plan, workers: int | None, json: bool) -> None:
+    """Start workers, show progress, end with a verdict."""
+    from rlnet_bench.runs.launch import LocalWorkers
+    from rlnet_bench.runs.watch import snapshot
+
+    count = workers or len(os.sched_getaffinity(0))
+    local = LocalWorkers(store, planned, count)
+    skipped = len(planned.groups) - len(local.unfinished())
+    console = Console(stderr=json)
+    if skipped:
+        console.print(f"{skipped} of {len(planned.groups)} groups are already done; running the rest.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated run stops its workers, too
+    local.start()
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=4) as live:
+            complaint = local.wait(lambda: live.update(_grid(planned, snapshot(store, planned), count)))
+            live.update(_grid(planned, snapshot(store, planned), count))
+    else:
+        events = _Events(store, planned, count, console)
+        complaint = local.wait(events.poll)
+        events.poll()
+    rows = snapshot(store, planned)
+    if json:
+        print_json([row.to_json() for row in rows])
+    if any(row.status == "failed" for row in rows):
+        raise WorkFailed(_failures(store, planned))
+    open_rows = [row for row in rows if row.status not in ("ok", "diverged")]
+    if open_rows:
+        raise WorkFailed(
+            complaint or f"{len(open_rows)} groups are not done; the same command goes on with them."
+        )
+
+
+class _Events:
+    """One line per event, for pipes and log files."""
+
+    def __init__(self, store: Store, planned: Plan, workers: int, console: Console) -> None:
+        from rlnet_bench.runs.watch import snapshot
+
+        self.store, self.plan, self.workers, self.console = store, planned, workers, console
+        self.seen = {row.run_id: row.status for row in snapshot(store, planned)}
+        self.tenths: dict[str, int] = {}
+
+    def poll(self) -> None:
+        """Print what changed since the last call."""
+        from rlnet_bench.runs.watch import duration, snapshot, time_left
+
+        rows = snapshot(self.store, self.plan)
+        for row in rows:
+            what = f"{row.method} on {row.task}"
+            if self.seen[row.run_id] != row.status:
+                self.seen[row.run_id] = row.status
+                reason = f": {row.reason}" if row.reason else ""
+                diverged = f" (diverged seeds: {list(row.diverged_seeds)})" if row.diverged_seeds else ""
+                self.console.print(f"{row.status}: {what}{diverged}{reason}", highlight=False, soft_wrap=True)
+            tenth = 10 * row.frames // row.budget if row.budget else 0
+            if row.status == "running" and tenth > self.tenths.get(row.run_id, 0):
+                self.tenths[row.run_id] = tenth
+                left = duration(time_left(rows, self.workers))
+                self.console.print(
+                    f"progress: {what} {10 * tenth}%, {row.rate:,.0f} frames/s, about {left} left for the suite",
+                    highlight=False, soft_wrap=True,
+                )  # fmt: skip
+
+
+def _grid(planned: Plan, rows: list[GroupView], workers: int) -> RenderableType:
+    from rlnet_bench.runs.watch import duration, time_left
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("method", "task", "seeds", "state", "frames per seed", "frames/s", "left", "run id"):
+        table.add_column(column)
+    colours = {"ok": "green", "running": "cyan", "failed": "red", "diverged": "magenta", "waiting": "yellow"}
+    for row in rows:
+        state = f"{row.status} ({len(row.diverged_seeds)} diverged)" if row.diverged_seeds else row.status
+        share = f"{row.frames:,} / {row.budget:,}" if row.budget else "-"
+        rate = f"{row.rate:,.0f}" if row.rate else ""
+        table.add_row(
+            row.method, row.task, str(len(row.seeds)), f"[{colours.get(row.status, 'dim')}]{state}[/]", share, rate,
+            duration(row.seconds_left) if row.seconds_left else "", row.run_id,
+        )  # fmt: skip
+    done = sum(row.status in ("ok", "diverged") for row in rows)
+    left = duration(time_left(rows, workers))
+    summary = f"{planned.suite.name}-v{planned.suite.version}: {done} of {len(rows)} groups done"
+    if done < len(rows):
+        summary += f", about {left} left"
+    failed = [f"[red]{row.run_id} failed:[/] {row.reason}" for row in rows if row.status == "failed"]
+    return Group(table, "", summary, *failed)
+
+
+def _failures(store: Store, planned: Plan) -> str:
+    """Which groups failed, why, and where to look."""
+    lines = []
+    for group in planned.groups:
+        found = store.status(group)
+        if found["status"] == "failed":
+            lines.append(
+                f"failed: {group.describe()}: {found.get('reason', '')}\n  rlnet-bench logs {group.run_id} --store {Path(store.root)}"
+            )
+    return "\n".join(lines)
