@@ -93,9 +93,7 @@ class Nearest(Scripted):
     """No coordination."""
 
 
-@register(
-    "assignment", version=1, summary="spread: the best assignment to landmarks", capabilities=_UNTRAINED
-)
+@register("assignment", version=1, summary="spread: the best assignment to landmarks", capabilities=_UNTRAINED)
 class Assignment(Scripted):
     """Reads everyone's observation."""
 

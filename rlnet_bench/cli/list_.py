@@ -25,9 +25,7 @@ def add_to(app: typer.Typer) -> None:
 
 def list_(kind: Kind, json: JsonFlag = False) -> None:
     """List tasks, methods, networks or suites."""
-    rows = {Kind.tasks: _tasks, Kind.methods: _methods, Kind.networks: _networks, Kind.suites: _suites}[
-        kind
-    ]()
+    rows = {Kind.tasks: _tasks, Kind.methods: _methods, Kind.networks: _networks, Kind.suites: _suites}[kind]()
     if json:
         print_json(rows)
         return
@@ -49,8 +47,7 @@ def _tasks() -> list[dict[str, object]]:
     for name in task_ids():
         card = task_card(name)
         points = {
-            k: card.references[k].value if k in card.references else None
-            for k in ("random", "uncoordinated", "best")
+            k: card.references[k].value if k in card.references else None for k in ("random", "uncoordinated", "best")
         }
         sizes = card.observation_sizes
         rows.append(

@@ -31,7 +31,5 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
     for row in rows:
         table.add_row(*(str(x) for x in row))
     if not console.is_terminal:
-        console = Console(
-            width=max(200, *(len(str(x)) * len(columns) for row in rows for x in row), 0) if rows else 80
-        )
+        console = Console(width=max(200, *(len(str(x)) * len(columns) for row in rows for x in row), 0) if rows else 80)
     console.print(table)

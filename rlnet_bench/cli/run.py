@@ -21,14 +21,10 @@ if TYPE_CHECKING:
     from rlnet_bench.runs.watch import GroupView
 
 SuiteArgument = Annotated[str, typer.Argument(help="A suite's name, or a YAML file.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Override, for instance budget.frames=100000.")
-]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override, for instance budget.frames=100000.")]
 SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Number of seeds.")]
 ListOption = Annotated[str | None, typer.Option(help="Comma-separated; instead of the suite's own.")]
-WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes; one per core by default.")
-]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes; one per core by default.")]
 ADDED = "Add to the suite's; may be repeated."
 
 
@@ -85,8 +81,7 @@ def plan(
         print_json(planned.to_json())
         return
     rows = [
-        (g.run_id, g.label, g.config["task"], len(g.config["seeds"]), f"{g.config['frames']:,}")
-        for g in planned.groups
+        (g.run_id, g.label, g.config["task"], len(g.config["seeds"]), f"{g.config['frames']:,}") for g in planned.groups
     ]
     print_table(("run id", "method", "task", "seeds", "frames per seed"), rows)
     total = sum(g.frames for g in planned.groups)
@@ -100,12 +95,8 @@ def run(
     seeds: SeedsOption = None,
     methods: ListOption = None,
     tasks: ListOption = None,
-    method: Annotated[
-        list[str] | None, typer.Option("--method", help=f"A method id or file.py:Class. {ADDED}")
-    ] = None,
-    network: Annotated[
-        list[str] | None, typer.Option("--network", help=f"zoo/ID or a YAML file. {ADDED}")
-    ] = None,
+    method: Annotated[list[str] | None, typer.Option("--method", help=f"A method id or file.py:Class. {ADDED}")] = None,
+    network: Annotated[list[str] | None, typer.Option("--network", help=f"zoo/ID or a YAML file. {ADDED}")] = None,
     task: Annotated[list[str] | None, typer.Option("--task", help=f"A task id. {ADDED}")] = None,
     workers: WorkersOption = None,
     json: JsonFlag = False,
@@ -176,7 +167,8 @@ def status(
                     break
                 time.sleep(1)
         return
-    Console().print(_grid(planned, snapshot(opened, planned), 1))
+    console = Console()
+    (console if console.is_terminal else Console(width=200)).print(_grid(planned, snapshot(opened, planned), 1))
 
 
 def logs(
@@ -228,9 +220,7 @@ def _drive(store: Store, planned: Plan, workers: int | None, json: bool) -> None
         raise WorkFailed(_failures(store, planned))
     open_rows = [row for row in rows if row.status not in ("ok", "diverged")]
     if open_rows:
-        raise WorkFailed(
-            complaint or f"{len(open_rows)} groups are not done; the same command goes on with them."
-        )
+        raise WorkFailed(complaint or f"{len(open_rows)} groups are not done; the same command goes on with them.")
 
 
 class _Events:

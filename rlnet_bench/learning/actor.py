@@ -89,6 +89,7 @@ class AgentNetwork:
         self.mlp = StackedMLP(sizes, copy_keys(seeds, self.copies, network), **options)
 
     def __call__(self, x: Tensor) -> Tensor:
+        """[R, n, N, F] -> [R, n, N, out]."""
         r, n, agents, width = x.shape
         if self.share:
             return self.mlp(x.reshape(r, n * agents, width)).view(r, n, agents, -1)

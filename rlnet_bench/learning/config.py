@@ -19,9 +19,9 @@ class MethodConfig(BaseModel):
 class PpoConfig(MethodConfig):
     """Proximal policy optimisation on a team."""
 
-    num_envs: Positive = 64
+    num_envs: Positive = 32
     """Environments per replica, B."""
-    rollout_steps: Positive = 125
+    rollout_steps: Positive = 50
     """Steps of every environment per iteration, T."""
     epochs: Positive = 4
     minibatches: Positive = 4
@@ -29,7 +29,7 @@ class PpoConfig(MethodConfig):
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
     anneal: bool = True
     """Let the learning rate fall linearly to zero at the end of the budget."""
-    gamma: Fraction = 0.99
+    gamma: Fraction = 0.95
     gae_lambda: Fraction = 0.95
     clip: Annotated[float, Field(gt=0.0)] = 0.2
     entropy_weight: Annotated[float, Field(ge=0.0)] = 0.01

@@ -57,6 +57,9 @@ class UniformPolicy:
         """No weights."""
         return {}
 
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """No weights."""
+
     def spec_json(self) -> dict[str, Any]:
         """Rebuilt from the method alone."""
         return {"kind": "method"}
@@ -86,6 +89,9 @@ class ScriptPolicy:
     def state_dict(self) -> dict[str, Tensor]:
         """No weights."""
         return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """No weights."""
 
     def spec_json(self) -> dict[str, Any]:
         """Rebuilt from the method alone."""

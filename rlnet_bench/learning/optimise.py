@@ -37,9 +37,7 @@ def zero_replicas(tensors: Iterable[Tensor | None], frozen: Tensor) -> None:
 
 def finite_replicas(parameters: Sequence[Tensor], replicas: int) -> Tensor:
     """[R] bool: all parameters of the replica are finite."""
-    return torch.stack([per_replica(p.detach(), replicas).isfinite().all(dim=1) for p in parameters]).all(
-        dim=0
-    )
+    return torch.stack([per_replica(p.detach(), replicas).isfinite().all(dim=1) for p in parameters]).all(dim=0)
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:

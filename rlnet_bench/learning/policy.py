@@ -59,6 +59,14 @@ class Policy(Protocol):
         """Weights, each [R * copies, ...]; empty for a policy without weights."""
         ...
 
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Replace the weights; raises ValueError naming a tensor that does not fit."""
+        ...
+
+    def spec_json(self) -> dict[str, Any]:
+        """Architecture as plain data, enough to rebuild the policy around its weights."""
+        ...
+
 
 def initial_state(num_envs: int, seeds: Tensor | None, device: torch.device | str = "cpu") -> PolicyState:
     """The state of a policy without memory."""

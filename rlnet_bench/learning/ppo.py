@@ -66,9 +66,7 @@ class PpoLearner:
         if env.num_envs != r * b:
             raise ValueError(f"expected an environment batch of {r} x {b}, found {env.num_envs}")
         self.shape = (t, r, b, n)
-        spec = ActorSpec.for_task(
-            card, config.hidden, config.activation, config.share_parameters, config.observe
-        )
+        spec = ActorSpec.for_task(card, config.hidden, config.activation, config.share_parameters, config.observe)
         self.actor = Actor(spec, seeds, device)
         # A shared critic of a team reward needs one value; otherwise one per agent.
         self.central = critic == "state"
@@ -123,16 +121,12 @@ class PpoLearner:
             self.states = torch.empty(t + 1, r, b, card.state_size, device=device)
             self.final_states = torch.empty(t, r, b, card.state_size, device=device)
         raw = (t, r, b, n, max(spec.action_sizes)) if self.actor.continuous else (t, r, b, n)
-        self.actions = torch.empty(
-            raw, dtype=torch.float32 if self.actor.continuous else torch.int64, device=device
-        )
+        self.actions = torch.empty(raw, dtype=torch.float32 if self.actor.continuous else torch.int64, device=device)
         self.rewards = torch.empty(t, r, b, n, device=device)
         self.terminated = torch.empty(t, r, b, dtype=torch.bool, device=device)
         self.truncated = torch.empty(t, r, b, dtype=torch.bool, device=device)
         self.masks = (
-            torch.empty(t, r, b, n, max(spec.action_sizes), dtype=torch.bool, device=device)
-            if card.masked
-            else None
+            torch.empty(t, r, b, n, max(spec.action_sizes), dtype=torch.bool, device=device) if card.masked else None
         )
         self.alive: Tensor | None = None  # allocated when the environment first sends an alive mask
 

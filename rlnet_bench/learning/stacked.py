@@ -24,9 +24,7 @@ def copy_keys(seeds: Sequence[int], copies_per_seed: int, network: int) -> list[
 
     ``network`` numbers the networks of one method (actor 0, critic 1, ...), so that each draws its own.
     """
-    return [
-        rng.fold_int(s, int(rng.Stream.WEIGHTS), network, c) for s in seeds for c in range(copies_per_seed)
-    ]
+    return [rng.fold_int(s, int(rng.Stream.WEIGHTS), network, c) for s in seeds for c in range(copies_per_seed)]
 
 
 class StackedMLP:
@@ -91,9 +89,7 @@ class StackedMLP:
             raise ValueError(f"expected tensors {sorted(own)}, found {sorted(state)}")
         for name, parameter in own.items():
             if parameter.shape != state[name].shape:
-                raise ValueError(
-                    f"{name}: expected shape {tuple(parameter.shape)}, found {tuple(state[name].shape)}"
-                )
+                raise ValueError(f"{name}: expected shape {tuple(parameter.shape)}, found {tuple(state[name].shape)}")
             parameter.copy_(state[name])
 
     def _layer(self, i: int) -> tuple[tuple[str, Tensor], tuple[str, Tensor]]:

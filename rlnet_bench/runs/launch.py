@@ -63,9 +63,7 @@ class LocalWorkers:
                     self.processes.remove(process)
                     complaint = (process.stderr.read().strip() if process.stderr else "") or complaint
                     killed = process.returncode is not None and process.returncode < 0
-                    if (
-                        killed and self.unfinished()
-                    ):  # the store counts attempts, so this cannot go on for ever
+                    if killed and self.unfinished():  # the store counts attempts, so this cannot go on for ever
                         self._spawn()
                 if not self.processes:
                     return complaint

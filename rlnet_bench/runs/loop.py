@@ -28,8 +28,8 @@ from rlnet_bench.runs.callbacks import Callback, Event
 from rlnet_bench.runs.checkpoint import read_newest, write_checkpoint
 from rlnet_bench.runs.evaluate import Mode, evaluate
 from rlnet_bench.runs.policies import save_policies
-from rlnet_bench.runs.records import EvalLine, Kind, Status
 from rlnet_bench.runs.recorder import Recorder
+from rlnet_bench.runs.records import EvalLine, Kind, Status
 
 CHECKPOINT_SECONDS = 60.0
 MODES: tuple[Mode, ...] = ("deterministic", "sampled")
@@ -188,9 +188,7 @@ def run_group(
         weights = policy.state_dict()
         digests = [weights_digest(weights, k, len(seeds)) for k in range(len(seeds))]
         for mode in MODES:
-            played = evaluate(
-                policy, card, seeds, episodes, stream=stream, mode=mode, device=config["device"]
-            )
+            played = evaluate(policy, card, seeds, episodes, stream=stream, mode=mode, device=config["device"])
             for k, seed in enumerate(seeds):
                 if seed in diverged:
                     continue
@@ -223,15 +221,13 @@ def run_group(
             tell("progress", frames=learner.frames, budget=budget, rate=rate, metrics=metrics)
             if should_stop():
                 checkpoint()
-                raise Interrupted(
-                    "stopped as asked; the checkpoint is written and `rlnet-bench run` goes on from it."
-                )
+                raise Interrupted("stopped as asked; the checkpoint is written and `rlnet-bench run` goes on from it.")
             if now - saved_at >= checkpoint_seconds:
                 checkpoint()
                 saved_at = clock()
         eval_started = clock()
         if len(diverged) < len(seeds):
-            meta = {s: (point, frames, learner.frames, learner.updates) for s in seeds}
+            meta = dict.fromkeys(seeds, (point, frames, learner.frames, learner.updates))
             score("curve", learner.policy(), evaluation["episodes"], rng.Stream.EVALUATION_ENV, meta)
         next_point = point + 1
         ended = clock()
@@ -266,7 +262,7 @@ def _finish(
         score("final", policy, episodes, rng.Stream.ABSOLUTE_ENV, meta)
         meta = {s: (best.point[k], *best.meta[k]) for k, s in enumerate(seeds)}
         if final:
-            policy.load_state_dict(best.weights)  # type: ignore[attr-defined]
+            policy.load_state_dict(best.weights)
         score("absolute", policy, episodes, rng.Stream.ABSOLUTE_ENV, meta)
     sets = {"final": final, "best": best.weights if final else {}}
     save_policies(folder, card, policy, sets, config["device"])

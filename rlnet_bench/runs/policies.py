@@ -21,25 +21,28 @@ Which = Literal["best", "final"]
 
 
 def save_policies(
-    folder: Path, policy: Any, sets: Mapping[str, Mapping[str, torch.Tensor]], replicas: int
+    folder: Path,
+    card: TaskCard,
+    policy: Policy,
+    sets: Mapping[str, Mapping[str, torch.Tensor]],
+    device: str = "cpu",
 ) -> None:
-    """Write ``policies/policy.json`` and one file of stacked weights per set."""
+    """Write ``policies/policy.json`` (with what tables say of it) and one file of stacked weights per set."""
     target = folder / "policies"
     target.mkdir(exist_ok=True)
-    parameters = sum(w.numel() for w in policy.state_dict().values()) // replicas
-    execution = execution_class(policy, card, device)
-    body = {"format": 1, "execution": execution, "actor_parameters": parameters, **policy.spec_json()}
+    body = {
+        "format": 1,
+        "execution": execution_class(policy, card, device),
+        "actor_parameters": sum(w.numel() for w in policy.state_dict().values()) // policy.replicas,
+        **policy.spec_json(),
+    }
     (target / "policy.json").write_text(json.dumps(body, indent=1) + "\n")
     for name, weights in sets.items():
         if weights:
-            save_file(
-                {k: v.detach().cpu().contiguous() for k, v in weights.items()}, target / f"{name}.safetensors"
-            )
+            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, target / f"{name}.safetensors")
 
 
-def load_policy(
-    run_dir: str | Path, seed: int | None = None, which: Which = "best", device: str = "cpu"
-) -> Policy:
+def load_policy(run_dir: str | Path, seed: int | None = None, which: Which = "best", device: str = "cpu") -> Policy:
     """The policy of a run directory; no trainer needed.
 
     Args:
@@ -57,9 +60,7 @@ def load_policy(
         config = json.loads((folder / "config.json").read_text())
         spec = json.loads((folder / "policies" / "policy.json").read_text())
     except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{folder}: no finished policy here ({error}); give a directory STORE/runs/<id>."
-        ) from None
+        raise StoreError(f"{folder}: no finished policy here ({error}); give a directory STORE/runs/<id>.") from None
     seeds = tuple(config["seeds"])
     if seed is not None and seed not in seeds:
         raise BadInput(f"{folder}: no seed {seed}; this run has seeds {list(seeds)}.")
@@ -71,9 +72,7 @@ def load_policy(
     weights = load_file(folder / "policies" / f"{which}.safetensors", device=device)
     if seed is not None:
         k = seeds.index(seed)
-        weights = {
-            n: w[k * len(w) // len(seeds) : (k + 1) * len(w) // len(seeds)] for n, w in weights.items()
-        }
+        weights = {n: w[k * len(w) // len(seeds) : (k + 1) * len(w) // len(seeds)] for n, w in weights.items()}
     return rebuild_policy(spec, weights, chosen, config["task"], device)
 
 

@@ -44,9 +44,7 @@ def _git(*arguments: str) -> str:
     """Output of git in the source checkout, empty where there is none."""
     here = Path(__file__).resolve().parent
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True
-        )
+        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

@@ -58,9 +58,7 @@ class Recorder:
             self.handle.flush()
             os.fsync(self.handle.fileno())
         except OSError as error:
-            raise StoreError(
-                f"{self.path}: cannot be written ({error.strerror}); earlier lines are safe."
-            ) from error
+            raise StoreError(f"{self.path}: cannot be written ({error.strerror}); earlier lines are safe.") from error
 
     def timing(self, **data: Any) -> None:
         """Append a line about seconds; never part of a digest."""

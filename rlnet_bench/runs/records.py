@@ -159,9 +159,7 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
         except ValueError as error:
             if number == len(pieces) - 2 and not pieces[-1]:
                 break
-            raise StoreError(
-                f"{path}: line {number + 1} is not JSON ({error}); `store check` shows more."
-            ) from None
+            raise StoreError(f"{path}: line {number + 1} is not JSON ({error}); `store check` shows more.") from None
         good += len(piece) + 1
     return lines, good
 

@@ -72,9 +72,7 @@ class Results:
         }
         return all((m.label, t, s) in done for m in self.methods for t in self.tasks for s in self.seeds)
 
-    def scores(
-        self, kind: Kind = "absolute", mode: Mode | None = None, metric: str = "return"
-    ) -> list[RunScores]:
+    def scores(self, kind: Kind = "absolute", mode: Mode | None = None, metric: str = "return") -> list[RunScores]:
         """One score per run: mean over its evaluation episodes.
 
         Args:
@@ -88,9 +86,7 @@ class Results:
         """
         out = []
         for method in self.methods:
-            tasks = {
-                t: self._task_runs(method.label, t, kind, mode or self.primary, metric) for t in self.tasks
-            }
+            tasks = {t: self._task_runs(method.label, t, kind, mode or self.primary, metric) for t in self.tasks}
             out.append(RunScores(method.label, tasks))
         return out
 
@@ -119,9 +115,7 @@ class Results:
         missing = len(set(self.seeds) - known)
         return TaskRuns(np.asarray(scores), tuple(seeds), tuple(statuses), failed, missing)  # type: ignore[arg-type]
 
-    def curve(
-        self, method: str, task: str, mode: Mode | None = None
-    ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    def curve(self, method: str, task: str, mode: Mode | None = None) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
         """Learning curves: (frames [P], team return [n, P], seeds [n]) over the points that all runs have."""
         rows: dict[int, dict[int, float]] = {}
         for record in self.find(method, task):

@@ -59,9 +59,7 @@ class Lease:
     def beat(self, clock: Clock = time.time) -> None:
         """Say that the owner is alive; raises StoreError when the lease was taken over."""
         if read_json(self.path).get("owner") != self.owner:
-            raise StoreError(
-                f"{self.path.parent.name}: the lease was taken over by another worker; stopping."
-            )
+            raise StoreError(f"{self.path.parent.name}: the lease was taken over by another worker; stopping.")
         now = clock()
         os.utime(self.path, (now, now))
 
@@ -91,9 +89,7 @@ class Store:
         if marker.exists():
             return store.checked()
         if store.root.exists() and (not store.root.is_dir() or any(store.root.iterdir())):
-            raise StoreError(
-                f"{store.root}: expected a run store or an empty directory; choose another --store."
-            )
+            raise StoreError(f"{store.root}: expected a run store or an empty directory; choose another --store.")
         try:
             (store.root / "runs").mkdir(parents=True, exist_ok=True)
             (store.root / "suites").mkdir(exist_ok=True)
@@ -110,9 +106,7 @@ class Store:
         """
         marker = self.root / "store.json"
         if not marker.is_file():
-            raise StoreError(
-                f"{self.root}: not a run store (no store.json); `rlnet-bench run SUITE` makes one."
-            )
+            raise StoreError(f"{self.root}: not a run store (no store.json); `rlnet-bench run SUITE` makes one.")
         found = read_json(marker).get("format")
         if found != FORMAT:
             raise StoreError(f"{self.root}: store format {found}, this version reads {FORMAT}.")
@@ -142,9 +136,7 @@ class Store:
             raise StoreError(f"{self.root}: expected one suite, found {found}; name one with --suite.")
         matches = [p for key, p in plans.items() if suite in (key, p.suite.name)]
         if not matches:
-            raise UnknownName(
-                "suite", suite, plans, hint=f"Suites in {self.root}: {', '.join(plans) or 'none'}."
-            )
+            raise UnknownName("suite", suite, plans, hint=f"Suites in {self.root}: {', '.join(plans) or 'none'}.")
         return max(matches, key=lambda p: p.suite.version)
 
     # -- groups --------------------------------------------------------------------------------------------

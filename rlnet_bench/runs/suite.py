@@ -136,9 +136,7 @@ def parse_suite(document: Document, overrides: list[str] | None = None) -> Suite
         sentences = []
         for item in error.errors():
             path = tuple(
-                p
-                for p in item["loc"]
-                if not (isinstance(p, str) and p.startswith(("function", "dict", "int")))
+                p for p in item["loc"] if not (isinstance(p, str) and p.startswith(("function", "dict", "int")))
             )
             one = ValidationError.from_exception_data("Suite", [_line_error(item)])
             sentences.append(f"{document.where(path)}: {explain(one, _model_at(path))}")

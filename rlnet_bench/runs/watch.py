@@ -62,9 +62,7 @@ def time_left(rows: list[GroupView], workers: int) -> float | None:
     rates = [r.rate for r in rows if r.rate > 0]
     if not rates:
         return None
-    left = sum(
-        (r.budget - r.frames) * len(r.seeds) for r in rows if r.status not in ("ok", "diverged", "failed")
-    )
+    left = sum((r.budget - r.frames) * len(r.seeds) for r in rows if r.status not in ("ok", "diverged", "failed"))
     return left / (sum(rates) / len(rates)) / max(1, workers)
 
 

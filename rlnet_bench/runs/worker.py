@@ -15,8 +15,8 @@ from typing import Any
 from rlnet_bench.errors import Interrupted, StoreError
 from rlnet_bench.runs.callbacks import Callback, Event
 from rlnet_bench.runs.plan import Group
-from rlnet_bench.runs.records import Status
 from rlnet_bench.runs.provenance import provenance
+from rlnet_bench.runs.records import Status
 from rlnet_bench.runs.store import Lease, Store, write_atomic
 
 HEARTBEAT_SECONDS = 5.0
@@ -71,6 +71,7 @@ class StopFlag:
         self.raised = True
 
     def __call__(self) -> bool:
+        """Whether somebody asked to stop."""
         return self.raised
 
 
