@@ -144,9 +144,7 @@ class LowerTailMean(Aggregate):
     def flags(self, pooled: Pooled) -> tuple[str, ...]:
         """Warn when the tail holds less than one run."""
         few = self.q * pooled.values_N.size < 1
-        return (
-            (f"the worst {self.q:g} of {pooled.values_N.size} run(s) is the worst run alone",) if few else ()
-        )
+        return (f"the worst {self.q:g} of {pooled.values_N.size} run(s) is the worst run alone",) if few else ()
 
 
 @dataclass(frozen=True)
@@ -174,16 +172,16 @@ def solve_rate(threshold: float) -> SolveRate:
 
 
 def _weighted_sum(values: Array, weights_BN: Array) -> Array:
-    # Product and sum, not BLAS or einsum: those may round a row differently when the number of rows changes,
-    # and results must not depend on the chunk size, to the bit.
-    return np.asarray((weights_BN * values).sum(axis=1))
+    # einsum, not BLAS: a matrix product may round a row differently when the number of rows changes, and
+    # results must not depend on the chunk size, to the bit.
+    return np.einsum("bn,n->b" if values.ndim == 1 else "bn,bn->b", weights_BN, values)
 
 
 def _mean_between(values: Array, weights_BN: Array, low: float, high: float) -> Array:
     """Mean of the weighted values whose cumulative weight lies in [low, high], edges taken fractionally."""
     order = np.argsort(values, axis=-1, kind="stable")
     if values.ndim == 1:
-        sorted_values, cumulative_BN = values[order], weights_BN[:, order]
+        sorted_values, cumulative_BN = values[order], np.take(weights_BN, order, axis=1)
     else:
         sorted_values = np.take_along_axis(values, order, axis=1)
         cumulative_BN = np.take_along_axis(weights_BN, order, axis=1)

@@ -80,19 +80,13 @@ def difference(
         )
     n_resamples = enough_resamples(n_resamples, correction, level, interval)
     draws_B = np.empty(n_resamples)
-    for rows, [(x_values, x_weights), (y_values, y_weights)] in resample(
-        [x, y], rng, n_resamples, paired=paired
-    ):
+    for rows, [(x_values, x_weights), (y_values, y_weights)] in resample([x, y], rng, n_resamples, paired=paired):
         draws_B[rows] = statistic.draws(x_values, x_weights, x.starts_M)
         draws_B[rows] -= statistic.draws(y_values, y_weights, y.starts_M)
     if not np.any(x.variances_M) and not np.any(y.variances_M) and not reference_flags([x, y]):
         draws_B[:] = value
     # b enters with a minus sign; so do its jackknife values.
-    left_out = (
-        []
-        if interval != "bca" or paired
-        else [*jackknife(x, statistic), *(-j for j in jackknife(y, statistic))]
-    )
+    left_out = [] if interval != "bca" or paired else [*jackknife(x, statistic), *(-j for j in jackknife(y, statistic))]
     low, high, method, remarks = interval_of(draws_B, value, correction, level, interval, left_out)
     return replace(
         blank, low=low, high=high, method=method, flags=flags + remarks, n_resamples=n_resamples
@@ -120,9 +114,7 @@ def probability_of_improvement(
     >>> print(probability_of_improvement(a, b, np.random.default_rng(0)))
     P(a > b) 0.98 [0.6167, 0.9992]
     """
-    return improvement_matrix([a, b], rng, level=level, tasks=tasks, n_resamples=n_resamples)[
-        a.method, b.method
-    ]
+    return improvement_matrix([a, b], rng, level=level, tasks=tasks, n_resamples=n_resamples)[a.method, b.method]
 
 
 def improvement_matrix(
@@ -148,9 +140,7 @@ def improvement_matrix(
     pairs = {(i, j): _Pair.of(pooled[i], pooled[j]) for i, j in combinations(range(len(methods)), 2)}
     drawn = {k: p for k, p in pairs.items() if p.reason is None and len(names) > 1}
     if drawn:
-        n_resamples = max(
-            enough_resamples(n_resamples, p.correction, level, "expanded") for p in drawn.values()
-        )
+        n_resamples = max(enough_resamples(n_resamples, p.correction, level, "expanded") for p in drawn.values())
         draws = _improvement_draws(pooled, labels, drawn, root, n_resamples)
     result = {}
     for (i, j), pair in pairs.items():
@@ -222,9 +212,7 @@ class _Pair:
     def widened(self, draws_B: Array, level: float) -> tuple[float, float, str, tuple[str, ...]]:
         low, high, method, _ = interval_of(draws_B, self.value, self.correction, level, "expanded", [])
         low_M, high_M = self.limits(level)
-        variance_M = intervals.newcombe_variance(
-            (low_M + high_M) / 2, self.counts_M2[:, 0], self.counts_M2[:, 1]
-        )
+        variance_M = intervals.newcombe_variance((low_M + high_M) / 2, self.counts_M2[:, 0], self.counts_M2[:, 1])
         half = float(special.ndtri(0.5 + level / 2) * np.sqrt(variance_M.sum()) / len(variance_M))
         is_wider = self.value - half < low or self.value + half > high
         low, high = max(0.0, min(low, self.value - half)), min(1.0, max(high, self.value + half))

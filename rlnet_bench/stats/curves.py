@@ -66,8 +66,7 @@ class TaskCurves:
             object.__setattr__(self, name, array)
         if self.values_nT.shape != (len(self.seeds), self.frames_T.size):
             raise BadInput(
-                f"expected values [{len(self.seeds)} runs, {self.frames_T.size} points], "
-                f"found {self.values_nT.shape}."
+                f"expected values [{len(self.seeds)} runs, {self.frames_T.size} points], found {self.values_nT.shape}."
             )
 
     @property
@@ -113,8 +112,7 @@ class RunCurves:
                 + (f"no reference points for {absent}." if absent else "normalised already.")
             )
         scaled = {
-            t: replace(c, values_nT=(c.values_nT - bounds[t].low) / bounds[t].gap)
-            for t, c in self.curves.items()
+            t: replace(c, values_nT=(c.values_nT - bounds[t].low) / bounds[t].gap) for t, c in self.curves.items()
         }
         return replace(self, curves=scaled, bounds={t: bounds[t] for t in self.tasks})
 
@@ -127,9 +125,7 @@ class RunCurves:
         return RunScores(self.method, runs, self.bounds)
 
 
-def align_to_grid(
-    runs: Sequence[RunCurve], floor: float | None = None, budget: float | None = None
-) -> TaskCurves:
+def align_to_grid(runs: Sequence[RunCurve], floor: float | None = None, budget: float | None = None) -> TaskCurves:
     """Put runs on the union of their evaluation points, carrying the last evaluation forward.
 
     The grid begins where every run has an evaluation and ends at the shortest common budget (or at
@@ -176,9 +172,7 @@ def on_common_grid(curves: RunCurves, tasks: Tasks = "all") -> tuple[Array, Arra
     grid = grid[(grid >= start) & (grid <= end)]
     if grid.size == 0:
         raise BadInput(f"the tasks {list(names)} of {curves.method!r} have no frames in common.")
-    values_NT = np.concatenate(
-        [c.values_nT[:, np.searchsorted(c.frames_T, grid, side="right") - 1] for c in chosen]
-    )
+    values_NT = np.concatenate([c.values_nT[:, np.searchsorted(c.frames_T, grid, side="right") - 1] for c in chosen])
     if any(c.frames_T[-1] > end for c in chosen):
         flags += (f"cut at the shortest common budget, {end:g}",)
     return grid, values_NT, curves.at(-1).pooled(names), flags

@@ -183,9 +183,7 @@ class Sensitivity:
         return abs(self.at_floor.value - self.dropped.value) > self.at_floor.half_width
 
 
-def sensitivity(
-    runs: RunScores, statistic: Aggregate, rng: np.random.Generator, **options: object
-) -> Sensitivity:
+def sensitivity(runs: RunScores, statistic: Aggregate, rng: np.random.Generator, **options: object) -> Sensitivity:
     """Compare "diverged at the floor" with "diverged dropped"; options are those of :func:`estimate`."""
     root = int(rng.integers(2**63))
     at_floor = estimate(runs, statistic, stream(root, "resamples"), **options)  # type: ignore[arg-type]

@@ -75,9 +75,7 @@ class SmallSample:
     def factor(self, level: float) -> float:
         """Ratio of the corrected to the plain normal half-width, for bands."""
         return float(
-            np.sqrt(self.inflation)
-            * special.stdtrit(self.nu, 0.5 + level / 2)
-            / special.ndtri(0.5 + level / 2)
+            np.sqrt(self.inflation) * special.stdtrit(self.nu, 0.5 + level / 2) / special.ndtri(0.5 + level / 2)
         )
 
 
@@ -109,9 +107,7 @@ def percentile(draws_B: Array, level: float = 0.95) -> tuple[float, float]:
     return _quantiles(draws_B, (1 - level) / 2, (1 + level) / 2)
 
 
-def expanded_percentile(
-    draws_B: Array, correction: SmallSample, level: float = 0.95
-) -> tuple[float, float] | None:
+def expanded_percentile(draws_B: Array, correction: SmallSample, level: float = 0.95) -> tuple[float, float] | None:
     """Return the expanded percentile interval, or None when too few draws lie beyond its quantiles.
 
     Takes the ``alpha'`` and ``1 - alpha'`` quantiles, ``alpha' = Phi(-sqrt(inflation) t_(1-alpha/2, nu))``.
@@ -122,9 +118,7 @@ def expanded_percentile(
     return _quantiles(draws_B, alpha, 1 - alpha)
 
 
-def bca(
-    draws_B: Array, value: float, jackknife: Sequence[Array], level: float = 0.95
-) -> tuple[float, float] | None:
+def bca(draws_B: Array, value: float, jackknife: Sequence[Array], level: float = 0.95) -> tuple[float, float] | None:
     """Return the bias-corrected accelerated interval (Efron 1987), or None when the jackknife is constant.
 
     ``jackknife`` holds, per stratum, the estimates with one run of that stratum left out; the acceleration
@@ -149,9 +143,7 @@ def bca(
     return _quantiles(draws_B, float(shares[0]), float(shares[1]))
 
 
-def student_t(
-    value: float, bootstrap_se: float, correction: SmallSample, level: float = 0.95
-) -> tuple[float, float]:
+def student_t(value: float, bootstrap_se: float, correction: SmallSample, level: float = 0.95) -> tuple[float, float]:
     """Return ``value +- t_nu se sqrt(inflation)`` with the bootstrap's standard error.
 
     For the mean of one task this is the textbook t interval, up to resampling noise.
@@ -225,9 +217,7 @@ class ToleranceInterval:
     flags: tuple[str, ...] = ()
 
 
-def tolerance_interval(
-    scores: npt.ArrayLike, content: float = 0.9, confidence: float = 0.95
-) -> ToleranceInterval:
+def tolerance_interval(scores: npt.ArrayLike, content: float = 0.9, confidence: float = 0.95) -> ToleranceInterval:
     """Return a two-sided tolerance interval of one task's runs: where will the next runs land?
 
     Order statistics (Wilks 1941) from 20 runs on, when they reach the confidence; otherwise normal theory
@@ -236,9 +226,7 @@ def tolerance_interval(
     """
     x = np.sort(np.asarray(scores, dtype=np.float64))
     if x.ndim != 1 or x.size < 3 or not np.all(np.isfinite(x)):
-        raise BadInput(
-            f"a tolerance interval needs at least 3 finite scores of one task, found {x.tolist()}."
-        )
+        raise BadInput(f"a tolerance interval needs at least 3 finite scores of one task, found {x.tolist()}.")
     if not (0 < content < 1 and 0 < confidence < 1):
         raise BadInput(f"content and confidence must lie in (0, 1), found {content} and {confidence}.")
     n = x.size
@@ -246,9 +234,7 @@ def tolerance_interval(
         # Between the r-th smallest and r-th largest lies a Beta(n - 2r + 1, 2r) share of the population.
         for r in range(n // 2, 0, -1):
             if special.betaincc(n - 2 * r + 1, 2 * r, content) >= confidence:
-                return ToleranceInterval(
-                    float(x[r - 1]), float(x[-r]), content, confidence, "order statistics", n
-                )
+                return ToleranceInterval(float(x[r - 1]), float(x[-r]), content, confidence, "order statistics", n)
     chi2 = special.chdtri(n - 1, confidence)
     factor = special.ndtri((1 + content) / 2) * np.sqrt((n - 1) * (1 + 1 / n) / chi2)
     flags = ("assumes normally distributed runs",)

@@ -91,7 +91,5 @@ def denormalise(runs: RunScores) -> RunScores:
     """Undo :func:`normalise`. Raises :class:`BadInput` when the scores carry no bounds."""
     if not runs.bounds:
         raise BadInput(f"the scores of method {runs.method!r} carry no reference points to undo.")
-    raw = {
-        t: replace(r, scores=r.scores * runs.bounds[t].gap + runs.bounds[t].low) for t, r in runs.runs.items()
-    }
+    raw = {t: replace(r, scores=r.scores * runs.bounds[t].gap + runs.bounds[t].low) for t, r in runs.runs.items()}
     return replace(runs, runs=raw, bounds={})

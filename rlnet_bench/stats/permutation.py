@@ -204,10 +204,7 @@ def _statistics(
         shapes.setdefault((tuple(x.counts_M.tolist()), tuple(y.counts_M.tolist())), []).append(k)
     total = max(prod(comb(n + m, n) for n, m in zip(*shape)) for shape in shapes)
     is_exact = total <= MAX_EXACT and len(shapes) == 1
-    widest = [
-        max(max(int(x.counts_M[m]), int(y.counts_M[m])) for x, y in pairs)
-        for m in range(len(pairs[0][0].tasks))
-    ]
+    widest = [max(max(int(x.counts_M[m]), int(y.counts_M[m])) for x, y in pairs) for m in range(len(pairs[0][0].tasks))]
     keys = [] if is_exact else [rng.random((n_labellings, 2 * width)) for width in widest]
     n_rows = total if is_exact else n_labellings
     observed_P, differences_P = np.empty(len(pairs)), np.empty(len(pairs))

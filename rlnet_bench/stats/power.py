@@ -75,9 +75,7 @@ def run_sd(methods: Sequence[RunScores], tasks: Tasks = "all") -> float:
     return float(np.sqrt(sum(float(p.variances_M @ (p.counts_M - 1)) for p in pooled) / freedom))
 
 
-def seeds_needed(
-    delta: float, sd: float, n_tasks: int = 1, *, level: float = 0.95, power: float = 0.8
-) -> int:
+def seeds_needed(delta: float, sd: float, n_tasks: int = 1, *, level: float = 0.95, power: float = 0.8) -> int:
     """Return how many seeds per method and task detect a difference ``delta`` of suite means.
 
     ``n = 2 (t_(1-alpha/2) + t_power)^2 sd^2 / (M delta^2)`` with t on 2 M (n - 1) degrees of freedom;

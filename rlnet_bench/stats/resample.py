@@ -76,9 +76,7 @@ def resample(
     resample, shared by all groups that have the task. ``paired=True`` uses the same indices for every
     group, which must have equal counts.
     """
-    for rows, weights, errors in resample_weights(
-        groups, rng, n_resamples, paired=paired, max_bytes=max_bytes
-    ):
+    for rows, weights, errors in resample_weights(groups, rng, n_resamples, paired=paired, max_bytes=max_bytes):
         yield rows, [(redraw_values(g, errors), w) for g, w in zip(groups, weights)]
 
 
@@ -150,9 +148,7 @@ def resample_tasks(
         yield rows, picked, weights.reshape(len(run), -1), starts_M
 
 
-def _draw_reference_errors(
-    groups: Sequence[Pooled], rng: np.random.Generator, n_resamples: int
-) -> ReferenceErrors:
+def _draw_reference_errors(groups: Sequence[Pooled], rng: np.random.Generator, n_resamples: int) -> ReferenceErrors:
     """Draw errors of (low, high), each [B], for every task whose reference points are uncertain.
 
     All of them are drawn before the first chunk, which keeps the result independent of the chunk size.

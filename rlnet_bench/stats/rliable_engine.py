@@ -58,9 +58,7 @@ def rliable_table(
     for runs in methods:
         counts = {t: runs.runs[t].n for t in names}
         if len(set(counts.values())) > 1:
-            raise BadInput(
-                f"rliable needs the same number of runs on every task, method {runs.method!r} has {counts}."
-            )
+            raise BadInput(f"rliable needs the same number of runs on every task, method {runs.method!r} has {counts}.")
         matrices[runs.method] = np.stack([runs.runs[t].scores for t in names], axis=1)
     ours = aggregate_table(methods, rng, level=level, interval=interval, tasks=names, n_resamples=n_resamples)
     functions = (

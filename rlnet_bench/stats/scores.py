@@ -180,16 +180,12 @@ class RunScores:
                 raise BadInput(f"expected scores [runs, tasks] for method {method!r}, found shape {x.shape}.")
             names = [f"task{i}" for i in range(x.shape[1])] if task_names is None else list(task_names)
             if len(names) != x.shape[1]:
-                raise BadInput(
-                    f"method {method!r} has {x.shape[1]} task columns, but {len(names)} task names."
-                )
+                raise BadInput(f"method {method!r} has {x.shape[1]} task columns, but {len(names)} task names.")
             result[method] = cls.from_arrays(method, {t: x[:, i] for i, t in enumerate(names)})
         return result
 
     @classmethod
-    def from_frame(
-        cls, frame: pd.DataFrame, floors: Mapping[str, float] | None = None
-    ) -> dict[str, RunScores]:
+    def from_frame(cls, frame: pd.DataFrame, floors: Mapping[str, float] | None = None) -> dict[str, RunScores]:
         """Build from a tidy frame: columns method, task, seed, score and, optionally, status.
 
         Status is ``ok`` (default), ``diverged``, ``failed`` or ``missing`` (``infra_failed`` reads as
@@ -225,9 +221,7 @@ class RunScores:
         }
 
 
-def select_tasks(
-    methods: Sequence[RunScores], tasks: Tasks = "all"
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def select_tasks(methods: Sequence[RunScores], tasks: Tasks = "all") -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Decide which tasks several methods are judged on; returns the tasks and the flags to print.
 
     ``"all"``: every task that any of the methods names must have runs for all of them, else

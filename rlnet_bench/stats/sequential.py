@@ -81,9 +81,7 @@ class SeedPlan:
         """Build from :meth:`as_dict`; raises :class:`BadInput` for unknown keys."""
         unknown = sorted(set(data) - set(cls.__dataclass_fields__))
         if unknown:
-            raise BadInput(
-                f"unknown key(s) {unknown} in a seed plan, which has {list(cls.__dataclass_fields__)}."
-            )
+            raise BadInput(f"unknown key(s) {unknown} in a seed plan, which has {list(cls.__dataclass_fields__)}.")
         fields = dict(data)
         fields["pairs"] = tuple((a, b) for a, b in fields.get("pairs", ()))
         return cls(**fields)
@@ -209,9 +207,7 @@ class _Cumulative:
         return self.difference_LP / np.where(scale > 0, scale, 1.0)
 
 
-def _boundary(
-    plan: SeedPlan, past: Sequence[Array], boundaries: Sequence[float], columns: Sequence[int]
-) -> float:
+def _boundary(plan: SeedPlan, past: Sequence[Array], boundaries: Sequence[float], columns: Sequence[int]) -> float:
     """Return the smallest boundary of this look that keeps within the error allowed so far.
 
     A labelling counts as spent when any undecided pair exceeded the boundary of an earlier look. The
@@ -236,7 +232,5 @@ def _by_seed(plan: SeedPlan, methods: Sequence[RunScores]) -> dict[str, dict[str
     out: dict[str, dict[str, dict[int, float]]] = {}
     for name in plan.methods:
         runs = known[name].runs if name in known else {}
-        out[name] = {
-            t: dict(zip(runs[t].seeds, runs[t].scores.tolist())) if t in runs else {} for t in plan.tasks
-        }
+        out[name] = {t: dict(zip(runs[t].seeds, runs[t].scores.tolist())) if t in runs else {} for t in plan.tasks}
     return out

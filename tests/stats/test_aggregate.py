@@ -21,9 +21,7 @@ from rlnet_bench.stats import (
 
 ALL = [mean, median, iqm, optimality_gap, lower_tail_mean, SolveRate(0.5)]
 finite = st.floats(-100, 100, allow_subnormal=False).map(lambda x: round(x, 6))
-suites = st.dictionaries(
-    st.sampled_from("uvwxyz"), st.lists(finite, min_size=1, max_size=6), min_size=1, max_size=5
-)
+suites = st.dictionaries(st.sampled_from("uvwxyz"), st.lists(finite, min_size=1, max_size=6), min_size=1, max_size=5)
 
 
 def runs(tasks):
