@@ -160,9 +160,7 @@ class Toy(VectorEnv):
 
     def state_dict(self):
         names = ("seeds", "episode", "t", "x")
-        state = {
-            k: getattr(self, k).clone() for k in names if (k, self.flaw) != ("t", "state_round_trip: forgets")
-        }
+        state = {k: getattr(self, k).clone() for k in names if (k, self.flaw) != ("t", "state_round_trip: forgets")}
         if self.flaw == "state_round_trip: leaf":
             state["history"] = (1, 2)
         return {"tensors": state, "note": None, "version": 1, "list": [1.5, True]}
@@ -289,9 +287,7 @@ def test_a_missing_mask_is_caught():
 
 
 def test_what_the_card_disclaims_is_skipped_with_a_reason():
-    card = dataclasses.replace(
-        CARD, batch_invariant=False, resumable=False, shared_reward=False, family="vmas"
-    )
+    card = dataclasses.replace(CARD, batch_invariant=False, resumable=False, shared_reward=False, family="vmas")
     report = check_env(toy("current: absent", card), steps=30)
     names = (
         "batch_invariance",
@@ -330,7 +326,9 @@ def test_without_a_gpu_the_cuda_check_is_skipped_by_name():
 
 
 FAST = {"mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-continuous-v1", "lbf/8x8-2p-2f-coop-v1"}
-SWEEP = [pytest.param(t, marks=() if t in FAST else pytest.mark.slow) for t in task_ids()]
+# Unpublished ids of the parametrised families: other sizes, masks, grids, terminations.
+MORE = ["mpe/simple_spread-n6-continuous-v1", "lbf/5x5-2p-1f-masked-v1", "lbf/6x6-3p-2f-pen0.1-h20-grid-clean-v1"]
+SWEEP = [pytest.param(t, marks=() if t in FAST else pytest.mark.slow) for t in (*task_ids(), *MORE)]
 
 
 @pytest.mark.parametrize("task", SWEEP)
