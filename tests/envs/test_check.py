@@ -1,6 +1,7 @@
 """check_env passes a good toy, and each check fails for the toy that breaks its obligation."""
 
 import dataclasses
+import doctest
 import math
 import random
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from rlnet_bench import rng
+from rlnet_bench.envs import check
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.check import RULES, check_env
 from rlnet_bench.envs.contract import Reset, Scene, Shape, Transition, VectorEnv
@@ -347,3 +349,7 @@ def test_every_registered_task_keeps_the_contract(task):
     expected |= {"batch_invariance", "next_episode"} if not card.batch_invariant else set()
     expected |= {"host_copies", "cuda"} if card.family == "vmas" else set()
     assert {c.name for c in report if c.outcome == "skipped"} <= expected, str(report)
+
+
+def test_documented_example_runs():
+    assert doctest.testmod(check).failed == 0

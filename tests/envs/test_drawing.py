@@ -1,5 +1,6 @@
 """The renderer, checked by its pixels."""
 
+import doctest
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 from rlnet_bench import rng
+from rlnet_bench.envs import drawing
 from rlnet_bench.envs.contract import Scene, Shape
 from rlnet_bench.envs.drawing import draw, save_gif, save_png
 from rlnet_bench.envs.registry import make_env
@@ -109,9 +111,7 @@ def test_bad_scenes_are_refused(scene, size, message):
 
 
 def film(steps=5):
-    return [
-        Scene(BOX, (Shape("circle", k / steps, 0.0, 0.2, colour=RED),), f"step {k}") for k in range(steps)
-    ]
+    return [Scene(BOX, (Shape("circle", k / steps, 0.0, 0.2, colour=RED),), f"step {k}") for k in range(steps)]
 
 
 def test_files_depend_on_the_scenes_alone(tmp_path):
@@ -152,3 +152,7 @@ def test_scenes_of_our_families_can_be_drawn(task):
     env.reset(rng.env_keys([0], rng.Stream.USER, 2))
     first, second = (np.asarray(draw(env.scene(i), 120)) for i in range(2))
     assert first.shape == second.shape and not np.array_equal(first, second)
+
+
+def test_documented_example_runs():
+    assert doctest.testmod(drawing).failed == 0

@@ -1,5 +1,6 @@
 """Our tasks as ParallelEnvs: pettingzoo's own tests, and the numbers of the batch of one behind them."""
 
+import doctest
 import warnings
 
 import numpy as np
@@ -14,6 +15,7 @@ pytest.importorskip("pettingzoo")
 
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 
+from rlnet_bench.envs import pettingzoo_export
 from rlnet_bench.envs.pettingzoo_export import parallel_env
 
 torch.set_num_threads(1)
@@ -124,3 +126,7 @@ def test_misuse_is_named():
         parallel_env(SPREAD, render_mode="human")
     with pytest.raises(UnknownName, match="Did you mean"):
         parallel_env("mpe/simple_sprad-discrete-v1")
+
+
+def test_documented_example_runs():
+    assert doctest.testmod(pettingzoo_export).failed == 0
