@@ -87,9 +87,7 @@ def test_order_of_counters_matters(a: int, b: int) -> None:
 # -- independence of the batch ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "draw", [rng.uniform, rng.uniform32, rng.gumbel, rng.normal, lambda k: rng.integers(k, 50)]
-)
+@pytest.mark.parametrize("draw", [rng.uniform, rng.uniform32, rng.gumbel, rng.normal, lambda k: rng.integers(k, 50)])
 def test_a_draw_does_not_depend_on_its_batch(draw) -> None:  # type: ignore[no-untyped-def]
     batch = keys(4099)
     together = draw(batch)

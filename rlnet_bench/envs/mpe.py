@@ -77,7 +77,9 @@ class MpeEnv(VectorEnv):
         self._always = ~self._never
         self._no_agent = self._never[:, None].expand(-1, self.n)
         self._no_success = torch.zeros(num_envs, device=self.device)
-        self._advance = _compiled(self._dynamics) if compile else self._dynamics
+        self._advance, self._begin = self._dynamics, self._start
+        if compile:
+            self._advance, self._begin = _compiled(self._dynamics, self._start)
 
     # -- contract ------------------------------------------------------------------------------------
 
@@ -87,8 +89,8 @@ class MpeEnv(VectorEnv):
             raise ValueError(f"seeds: expected shape ({self.num_envs},), found {tuple(seeds.shape)}")
         self.keys = seeds.to(self.device)
         self.steps = self.episode = 0
-        self.world = self._spawn()
-        return self.current()
+        self.world, observation = self._begin(rng.fold(self.keys, self.episode))
+        return Reset(*self._views(observation), None, None)
 
     def current(self) -> Reset:
         """What a policy sees now."""
@@ -107,9 +109,9 @@ class MpeEnv(VectorEnv):
         success = self._success(self.world)
         self.steps = 0
         self.episode += 1
-        self.world = self._spawn()
+        self.world, observation = self._begin(rng.fold(self._keys, self.episode))
         return Transition(
-            *self._views(self._observe(self.world)), reward.t(), self._never, self._always, self._no_agent,
+            *self._views(observation), reward.t(), self._never, self._always, self._no_agent,
             None, None, final_observation, final_state, None, None, success,
         )  # fmt: skip
 
@@ -132,18 +134,14 @@ class MpeEnv(VectorEnv):
         """Landmarks and agents of environment ``index``; the message of a speaker as its caption."""
         world = World(*(x[..., index].cpu() for x in self._world))
         shapes = [
-            Shape("circle", *map(float, p), self.landmark_radius, colour=self._landmark_colour(k))
+            Shape("circle", float(p[0]), float(p[1]), self.landmark_radius, colour=self._landmark_colour(k))
             for k, p in enumerate(world.landmark)
         ]
         shapes += [
-            Shape("circle", *map(float, p), self.agent_radius, colour=self._agent_colour(i, world))
+            Shape("circle", float(p[0]), float(p[1]), self.agent_radius, colour=self._agent_colour(i, world))
             for i, p in enumerate(world.position)
         ]
-        words = (
-            [str(int(m.argmax())) if bool(m.any()) else "-" for m in world.message]
-            if self.message_size
-            else []
-        )
+        words = [str(int(m.argmax())) if bool(m.any()) else "-" for m in world.message] if self.message_size else []
         caption = f"step {self.steps}" + (f"  message {' '.join(words)}" if words else "")
         return Scene((-1.4, -1.4, 1.4, 1.4), tuple(shapes), caption)
 
@@ -169,6 +167,11 @@ class MpeEnv(VectorEnv):
             raise RuntimeError("call reset(seeds) or load_state_dict(state) before stepping")
         return self.world
 
+    @property
+    def _keys(self) -> Tensor:
+        assert self.keys is not None  # set whenever the world is
+        return self.keys
+
     def _views(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """([B, N, O], [B, S]) views of a batch-last observation; the state leaves the padding out."""
         sizes = self.card.observation_sizes
@@ -178,10 +181,11 @@ class MpeEnv(VectorEnv):
             state = torch.cat([observation[i, :size] for i, size in enumerate(sizes)])
         return observation.permute(2, 0, 1), state.t()
 
-    def _spawn(self) -> World:
-        """Positions uniform in [-1, 1)^2, everything else at rest: agents, then landmarks, then goals."""
-        assert self.keys is not None
-        key = rng.fold(self.keys, self.episode)
+    def _start(self, key: Tensor) -> tuple[World, Tensor]:
+        """World and observation at the start of an episode with one key per environment [B]; pure.
+
+        Positions uniform in [-1, 1)^2, everything else at rest: agents, then landmarks, then goals.
+        """
         n, k, b = self.n, self.num_landmarks, self.num_envs
 
         def positions(purpose: int, count: int) -> Tensor:
@@ -190,13 +194,14 @@ class MpeEnv(VectorEnv):
             return rng.uniform(rng.fold(rng.fold(key, purpose)[None, None], entity, axis)) * 2.0 - 1.0
 
         goal_index = torch.arange(self.num_goals, device=self.device)[:, None]
-        return World(
+        world = World(
             position=positions(_AGENT_POSITION, n),
             velocity=torch.zeros(n, 2, b, dtype=torch.float64, device=self.device),
             landmark=positions(_LANDMARK_POSITION, k),
             goal=rng.integers(rng.fold(rng.fold(key, _GOAL)[None], goal_index), k),
             message=torch.zeros(n, self.message_size, b, device=self.device),
         )
+        return world, self._observe(world)
 
     def _force(self, actions: Tensor) -> Tensor:
         """Motor force [M, 2, B] float64 of moving agents from int64 [M, B] or float32 [M, 5, B]."""
@@ -247,7 +252,8 @@ class SpreadEnv(MpeEnv):
         world = world._replace(position=position, velocity=velocity)
 
         relative = self._relative(world)
-        nearest = _norm(relative).amin(dim=0)  # [L, B]
+        # The root of the least square is the least of the roots to the bit: rounding is monotonic.
+        nearest = torch.sqrt(_square(relative).amin(dim=0))  # [L, B]
         shared = -nearest[0]
         for k in range(1, self.num_landmarks):
             shared = shared - nearest[k]
@@ -363,9 +369,14 @@ class ReferenceEnv(MpeEnv):
         return _LANDMARK_COLOURS[int(world.goal[1 - i])]
 
 
+def _square(vector: Tensor) -> Tensor:
+    """Squared length over the second-to-last axis: [..., 2, B] -> [..., B]."""
+    return vector[..., 0, :].square() + vector[..., 1, :].square()
+
+
 def _norm(vector: Tensor) -> Tensor:
     """Euclidean length over the second-to-last axis: [..., 2, B] -> [..., B]."""
-    return torch.sqrt(vector[..., 0, :].square() + vector[..., 1, :].square())
+    return torch.sqrt(_square(vector))
 
 
 def _one_hot(index: Tensor, size: int) -> Tensor:
@@ -383,21 +394,29 @@ def _message(action: Tensor, size: int, kind: str) -> Tensor:
     return _one_hot(action, size) if kind == "discrete" else action[:size].clamp(0.0, 1.0)
 
 
-def _compiled(function: Any) -> Any:
+def _compiled(*functions: Any) -> list[Any]:
     """``torch.compile`` with one warning and eager execution where no compiler works."""
-    fast = torch.compile(function, dynamic=False)
-    working: list[Any] = []
+    broken: list[str] = []
 
-    def call(*args: Any) -> Any:
-        if not working:
-            try:
-                result = fast(*args)
-                working.append(fast)
-                return result
-            except Exception as error:  # whatever the compiler raises, stepping must go on
-                reason = str(error).strip().splitlines()[0][:120]
-                warnings.warn(f"torch.compile is not usable here, running eagerly: {reason}", stacklevel=2)
-                working.append(function)
-        return working[0](*args)
+    def wrap(function: Any) -> Any:
+        fast = torch.compile(function, dynamic=False)
+        chosen: list[Any] = []
 
-    return call
+        def call(*args: Any) -> Any:
+            if not chosen and not broken:
+                try:
+                    # After 8 shapes of one function in a process the default is to go on eagerly, which
+                    # would make a cell's speed and last bits depend on the cells that ran before it.
+                    with torch._dynamo.config.patch(recompile_limit=1024, accumulated_recompile_limit=8192):
+                        result = fast(*args)
+                    chosen.append(fast)
+                    return result
+                except Exception as error:  # whatever the compiler raises, stepping must go on
+                    broken.append(str(error).strip().splitlines()[0][:120] if str(error) else repr(error))
+                    text = f"torch.compile is not usable here, running eagerly: {broken[0]}"
+                    warnings.warn(text, stacklevel=2)
+            return (chosen[0] if chosen else function)(*args)
+
+        return call
+
+    return [wrap(f) for f in functions]

@@ -199,9 +199,7 @@ def test_a_message_is_seen_one_step_after_the_reset_and_gone_with_the_episode(ta
 def test_the_goal_is_seen_by_the_one_who_must_say_it() -> None:
     env = started(SPEAKER, 3, goal=torch.tensor([[0, 1, 2]]))
     colours = env.current().observation[:, 0, :3]
-    assert (
-        torch.allclose(colours, 0.5 * torch.eye(3) + 0.15) and not env.current().observation[:, 0, 3:].any()
-    )
+    assert torch.allclose(colours, 0.5 * torch.eye(3) + 0.15) and not env.current().observation[:, 0, 3:].any()
     env = started(REFERENCE, 3, goal=torch.tensor([[0, 1, 2], [2, 2, 0]]))
     colours = env.current().observation[..., 8:11]
     assert torch.equal(colours[:, 0], 0.5 * torch.eye(3) + 0.25)

@@ -134,6 +134,9 @@ def test_compiled_agrees_with_eager(task: str) -> None:
             action = uniform_actions(rng.fold(keys(256), step), task_card(task))
             a, b = eager.step(action), fast.step(action)
             assert torch.equal(a.truncated, b.truncated)
+            if (step + 1) % 25 == 0:  # resets are integer arithmetic and exact scaling: equal to the bit
+                assert torch.equal(a.observation, b.observation)
+            assert torch.allclose(a.final_observation, b.final_observation, atol=1e-5)
             assert torch.allclose(a.observation, b.observation, atol=1e-5)
             assert torch.allclose(a.reward, b.reward, atol=1e-4)
 
@@ -147,12 +150,11 @@ def test_without_a_compiler_one_warning_and_the_same_numbers(monkeypatch: pytest
 
     monkeypatch.setattr(torch, "compile", broken)
     eager, fallback = make_env(SPREAD, 4), make_env(SPREAD, 4, compile=True)
-    eager.reset(keys(4))
-    fallback.reset(keys(4))
-    action = torch.tensor([[1, 2, 3]] * 4)
+    start = eager.reset(keys(4))
     with pytest.warns(UserWarning, match="running eagerly: no C\\+\\+ compiler found$"):
-        first = fallback.step(action)
-    assert torch.equal(first.observation, eager.step(action).observation)
+        assert torch.equal(fallback.reset(keys(4)).observation, start.observation)
+    action = torch.tensor([[1, 2, 3]] * 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert torch.equal(fallback.step(action).reward, eager.step(action).reward)
+        for _ in range(30):
+            assert torch.equal(fallback.step(action).observation, eager.step(action).observation)
