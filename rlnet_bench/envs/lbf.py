@@ -116,12 +116,9 @@ class LbfEnv(VectorEnv):
         """The board of one environment: row 0 at the top, numbers are levels."""
         field = Field(*(x[..., index].cpu() for x in self.field))
         height, width = self.rules.rows, self.rules.columns
-        shapes = [
-            Shape("line", width / 2, float(y), float(width), 0.0, _GRID_COLOUR) for y in range(height + 1)
-        ]
+        shapes = [Shape("line", width / 2, float(y), float(width), 0.0, _GRID_COLOUR) for y in range(height + 1)]
         shapes += [
-            Shape("line", float(x), height / 2, float(height), torch.pi / 2, _GRID_COLOUR)
-            for x in range(width + 1)
+            Shape("line", float(x), height / 2, float(height), torch.pi / 2, _GRID_COLOUR) for x in range(width + 1)
         ]
 
         def token(kind: Any, row: int, column: int, level: int, colour: tuple[int, int, int]) -> None:
@@ -133,9 +130,7 @@ class LbfEnv(VectorEnv):
         for row, column, level in zip(*(x.tolist() for x in decode(field.food))):
             if level:
                 token("rectangle", row, column, level, _FOOD_COLOUR)
-        for i, (row, column, level) in enumerate(
-            zip(field.row.tolist(), field.column.tolist(), field.level.tolist())
-        ):
+        for i, (row, column, level) in enumerate(zip(field.row.tolist(), field.column.tolist(), field.level.tolist())):
             token("circle", row, column, level, _PLAYER_COLOURS[i % len(_PLAYER_COLOURS)])
         caption = f"step {int(field.time)} of {self.rules.horizon}"
         return Scene((0.0, 0.0, float(width), float(height)), tuple(shapes), caption)

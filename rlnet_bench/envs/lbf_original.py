@@ -62,9 +62,7 @@ def copy_in(reference: Any, field: Field, index: int) -> None:
     reference._gen_valid_moves()
 
 
-def read_field(
-    field: Field, index: int, size: tuple[int, int]
-) -> tuple[np.ndarray, list[tuple[int, int]], list[int]]:
+def read_field(field: Field, index: int, size: tuple[int, int]) -> tuple[np.ndarray, list[tuple[int, int]], list[int]]:
     """Our board (int32 [rows, columns]), positions and levels of environment ``index``."""
     board = np.zeros(size, np.int32)
     for row, column, level in zip(*(x.tolist() for x in decode(field.food[:, index]))):

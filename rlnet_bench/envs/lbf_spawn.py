@@ -71,9 +71,7 @@ class Spawner:
         self.keep_player = keep([[cell] for cell in cells])
         self.keep_food = keep([[(r + i, c + j) for i, j in reach] for r, c in inner])
         # A cell's number in the interior; cells of the border come after all of them.
-        self.number = torch.tensor(
-            [number.get(c, self.inner) for c in cells], dtype=torch.int32, device=device
-        )
+        self.number = torch.tensor([number.get(c, self.inner) for c in cells], dtype=torch.int32, device=device)
         self.row = torch.tensor([r for r, _ in cells], dtype=torch.int32, device=device)
         self.column = torch.tensor([c for _, c in cells], dtype=torch.int32, device=device)
         self.code = torch.tensor(

@@ -34,9 +34,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.cards import references
 from rlnet_bench.errors import BadInput, UnknownName
 
-_GRAMMAR = (
-    "lbf/[<s>s-]<R>x<C>-<P>p-<F>f[-coop][-pl<a>to<b>][-fl<a>to<b>][-pen<x>][-h<n>][-grid][-masked][-clean]-v1"
-)
+_GRAMMAR = "lbf/[<s>s-]<R>x<C>-<P>p-<F>f[-coop][-pl<a>to<b>][-fl<a>to<b>][-pen<x>][-h<n>][-grid][-masked][-clean]-v1"
 _PATTERN = re.compile(
     r"lbf/(?:(?P<sight>\d+)s-)?(?P<rows>\d+)x(?P<columns>\d+)-(?P<players>\d+)p-(?P<foods>\d+)f(?P<coop>-coop)?"
     r"(?:-pl(?P<player_low>\d+)to(?P<player_high>\d+))?(?:-fl(?P<food_low>\d+)to(?P<food_high>\d+|auto))?"
