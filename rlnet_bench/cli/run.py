@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -285,7 +284,6 @@ def _failures(store: Store, planned: Plan) -> str:
     for group in planned.groups:
         found = store.status(group)
         if found["status"] == "failed":
-            lines.append(
-                f"failed: {group.describe()}: {found.get('reason', '')}\n  rlnet-bench logs {group.run_id} --store {Path(store.root)}"
-            )
+            lines.append(f"failed: {group.describe()}: {found.get('reason', '')}")
+            lines.append(f"  rlnet-bench logs {group.run_id} --store {store.root}")
     return "\n".join(lines)

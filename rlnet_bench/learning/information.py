@@ -35,8 +35,8 @@ def information_flow(policy: Policy, card: TaskCard, device: str = "cpu") -> Ten
         for j in range(n):
             changed = observation.clone()
             changed[:, j] = observation[:, j].view(r, SITUATIONS, -1).roll(1, dims=1).flatten(0, 1)
-            moved = (_act(policy, changed, mask, deterministic) != base).flatten(2).any(dim=2).any(dim=0)
-            depends[:, j] |= moved.cpu()
+            moved = _act(policy, changed, mask, deterministic) != base  # [R*SITUATIONS, N] or [..., N, A]
+            depends[:, j] |= moved.view(len(moved), n, -1).any(dim=2).any(dim=0).cpu()
     return depends
 
 

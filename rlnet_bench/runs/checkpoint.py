@@ -6,15 +6,20 @@ is whole. The newest two are kept, so that a damaged one falls back to the one b
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+
+from rlnet_bench.errors import StoreError
 
 FORMAT = 1
 KEEP = 2
@@ -54,13 +59,20 @@ def unflatten(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def write_checkpoint(folder: Path, frames: int, state: dict[str, Any]) -> Path:
-    """Write ``folder/<frames>`` atomically and prune old ones; raises OSError when the disk refuses."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``folder/<frames>`` atomically and prune the others down to the newest :data:`KEEP`.
+
+    A run only goes forward, so a checkpoint with more frames was found damaged and passed over: it goes.
+
+    Raises:
+        StoreError: when the disk refuses; the checkpoints before are untouched.
+    """
     final = folder / f"{frames:015d}"
     temporary = folder / f".{frames:015d}.{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for abandoned in folder.glob(".*"):  # by a process that was killed while writing it
+            shutil.rmtree(abandoned, ignore_errors=True)
+        temporary.mkdir()
         tree, tensors = flatten(state)
         save_file(tensors, temporary / "state.safetensors")
         digest = hashlib.sha256((temporary / "state.safetensors").read_bytes()).hexdigest()
@@ -71,22 +83,40 @@ def write_checkpoint(folder: Path, frames: int, state: dict[str, Any]) -> Path:
                 os.fsync(handle.fileno())
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
-    except BaseException:
+        _sync_directory(folder)
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, (OSError, SafetensorError)):
+            reason = getattr(error, "strerror", None) or error
+            raise StoreError(f"{folder}: cannot write a checkpoint ({reason}); the one before is safe.") from error
         raise
-    for old in _all(folder)[:-KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
+    whole = _all(folder)
+    kept = [path for path in whole if path.name <= final.name][-KEEP:]
+    for path in whole:
+        if path not in kept:
+            shutil.rmtree(path, ignore_errors=True)
     return final
 
 
-def read_newest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest checkpoint that is whole, and a sentence for each damaged one passed over."""
+def read_newest(
+    folder: Path, accept: Callable[[dict[str, Any]], bool] = lambda state: True
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest checkpoint that is whole and accepted, and a sentence for each one passed over.
+
+    Args:
+        folder: where checkpoints are.
+        accept: whether the records go as far as the checkpoint's state says.
+    """
     notes: list[str] = []
     for path in reversed(_all(folder)):
         try:
-            return read_checkpoint(path), notes
+            state = read_checkpoint(path)
         except Exception as error:  # any damage must fall back, whatever shape it takes
             notes.append(f"checkpoint {path.name} is damaged ({error}); using the one before.")
+            continue
+        if accept(state):
+            return state, notes
+        notes.append(f"checkpoint {path.name} is ahead of the records, which lost lines; using the one before.")
     return None, notes
 
 
@@ -99,6 +129,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if hashlib.sha256(file.read_bytes()).hexdigest() != body["sha256"]:
         raise ValueError("its contents do not match their digest")
     return unflatten(body["tree"], load_file(file))
+
+
+def _sync_directory(folder: Path) -> None:
+    """Make a rename outlive a power cut, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _all(folder: Path) -> list[Path]:

@@ -154,12 +154,12 @@ def run_group(
             callback.on_event(Event(kind, data))
 
     card, learner = build_learner(config)
-    recorder = Recorder(folder, learner.updates)
+    recorder = Recorder(folder)
     points = curve_points(budget, evaluation["every"])
     next_point, best = 0, Best.none(len(seeds))
     diverged: dict[int, Divergence] = {}
 
-    saved, notes = read_newest(folder / "checkpoints")
+    saved, notes = read_newest(folder / "checkpoints", lambda state: recorder.holds(state["recorded"]))
     for note in notes:
         tell("note", text=note)
     if saved is not None:
@@ -176,6 +176,7 @@ def run_group(
                 "learner": learner.state_dict(),
                 "next_point": next_point,
                 "best": best.state_dict(),
+                "recorded": recorder.heads(),
                 "diverged": [d.to_json() for d in diverged.values()],
             },
         )

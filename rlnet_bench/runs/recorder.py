@@ -5,60 +5,88 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import NotReproducible, StoreError
-from rlnet_bench.runs.records import CHAIN_START, EvalLine, chained, check_chain, read_lines
+from rlnet_bench.runs.records import CHAIN_START, DamagedRecord, EvalLine, chained, check_chain, read_lines
 
 
 class Recorder:
     """Writes ``evals.jsonl`` and ``timings.jsonl``.
 
     A torn last line is cut. A line that is already there (a resumed run makes some again) must come out
-    the same to the character.
+    the same to the character; a new one continues the chain of digests of its seed.
     """
 
-    def __init__(self, folder: Path, updates: int = 0) -> None:
+    def __init__(self, folder: Path) -> None:
+        """Open the files of a run directory.
+
+        Raises:
+            DamagedRecord: when a line was changed after it was written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.path, self.timings = folder / "evals.jsonl", folder / "timings.jsonl"
         lines, good = read_lines(self.path)
         broken = check_chain(lines)
         if broken:
-            raise StoreError(f"{self.path}: {broken}; the record was changed after it was written.")
+            raise DamagedRecord(f"{self.path}: {broken}; the record was changed after it was written.")
         for path, size in ((self.path, good), (self.timings, read_lines(self.timings)[1])):
             if path.exists() and path.stat().st_size != size:
                 os.truncate(path, size)
-        self.stored = {EvalLine.from_json(x).key: json.dumps(x) for x in lines}
-        self.chain = {x["seed"]: CHAIN_START for x in lines}
-        self.handle = self.path.open("a", encoding="utf-8")
+        self.head: dict[int, str] = {}  # seed -> chain digest of its last line
+        self.links: set[tuple[int, str]] = set()  # every (seed, chain digest) that is on disk
+        self.stored: dict[tuple[int, str, str, int], tuple[str, str]] = {}  # key -> (digest before, text)
+        for data in lines:
+            self._remember(EvalLine.from_json(data), json.dumps(data), data["chain"])
+        self.size = good
+        self.handle = self.path.open("ab", buffering=0)
+
+    def _remember(self, line: EvalLine, text: str, chain: str) -> None:
+        self.stored[line.key] = (self.head.get(line.seed, CHAIN_START), text)
+        self.head[line.seed] = chain
+        self.links.add((line.seed, chain))
+
+    def heads(self) -> dict[str, str]:
+        """The digest of each seed's last line, for a checkpoint to remember how far the record was."""
+        return {str(seed): chain for seed, chain in self.head.items()}
+
+    def holds(self, heads: Mapping[str, str]) -> bool:
+        """Whether everything that was recorded when ``heads`` was taken is still here."""
+        return all((int(seed), chain) in self.links for seed, chain in heads.items())
 
     def record(self, line: EvalLine) -> None:
         """Append a line, or compare it with the one made before the interruption.
 
         Raises:
             NotReproducible: when they differ.
-            StoreError: when the disk refuses.
+            StoreError: when the disk refuses, or somebody else wrote to the file.
         """
-        text = chained(line, self.chain.get(line.seed, CHAIN_START))
         known = self.stored.get(line.key)
+        before = known[0] if known else self.head.get(line.seed, CHAIN_START)
+        text = chained(line, before)
         if known is None:
             self._append(text)
-            self.stored[line.key] = text
-        elif known != text:
+            self._remember(line, text, json.loads(text)["chain"])
+        elif known[1] != text:
             raise NotReproducible(
                 f"not reproducible: the {line.kind} line of seed {line.seed} at frame {line.frames} ({line.mode}) "
                 f"was made again after a resume and differs from the stored one."
             )
-        self.chain[line.seed] = json.loads(text)["chain"]
 
     def _append(self, text: str) -> None:
+        data = (text + "\n").encode()
         try:
-            self.handle.write(text + "\n")
-            self.handle.flush()
+            if os.fstat(self.handle.fileno()).st_size != self.size:
+                raise StoreError(f"{self.path}: another process wrote here; this worker has lost its lease.")
+            written = 0
+            while written < len(data):
+                written += os.write(self.handle.fileno(), data[written:])
             os.fsync(self.handle.fileno())
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be written ({error.strerror}); earlier lines are safe.") from error
+        self.size += len(data)
 
     def timing(self, **data: Any) -> None:
         """Append a line about seconds; never part of a digest."""

@@ -34,6 +34,10 @@ Status = Literal["running", "ok", "diverged", "failed", "missing"]
 CHAIN_START = "0" * 16
 
 
+class DamagedRecord(StoreError):
+    """Raised when a stored line is unreadable or was changed: one run is spoilt, the store is not."""
+
+
 @dataclass(frozen=True)
 class EvalLine:
     """One evaluation of one seed.
@@ -145,7 +149,7 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     A torn last line (no newline, or not JSON) is left out: a process was killed while writing it.
 
     Raises:
-        StoreError: for a broken line that is not the last.
+        DamagedRecord: for a broken line that is not the last.
     """
     if not path.exists():
         return [], 0
@@ -159,7 +163,7 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
         except ValueError as error:
             if number == len(pieces) - 2 and not pieces[-1]:
                 break
-            raise StoreError(f"{path}: line {number + 1} is not JSON ({error}); `store check` shows more.") from None
+            raise DamagedRecord(f"{path}: line {number + 1} is not JSON ({error}); `store check` shows more.") from None
         good += len(piece) + 1
     return lines, good
 

@@ -15,6 +15,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.methods import method_of
 from rlnet_bench.runs.plan import Plan
+from rlnet_bench.runs.publish import is_published, read_published
 from rlnet_bench.runs.records import Kind, Mode, RunRecord
 from rlnet_bench.runs.store import Store, read_json
 from rlnet_bench.stats.scores import RunScores, TaskRuns
@@ -147,21 +148,30 @@ class Results:
         return pd.DataFrame(rows)
 
 
-def load_results(store: Store | str | Path, suite: str | None = None) -> Results:
-    """The results of a suite in a store, finished or not.
+def load_results(source: Store | str | Path, suite: str | None = None) -> Results:
+    """The results of a suite, finished or not, from a store or from a published directory.
 
     Raises:
         StoreError, UnknownName: when there is no such store or suite.
     """
-    store = (store if isinstance(store, Store) else Store(store)).checked()
+    if not isinstance(source, Store) and is_published(Path(source)):
+        plan, records, policies = read_published(Path(source))
+        return _results(plan, records, policies)
+    store = (source if isinstance(source, Store) else Store(source)).checked()
     plan = store.plan(suite)
     records = tuple(r for g in plan.groups if (r := store.record(g)) is not None)
-    methods = tuple(_method_info(store, plan, entry.name) for entry in plan.suite.methods)
+    policies = {
+        g.label: found for g in plan.groups if (found := read_json(store.folder(g) / "policies" / "policy.json"))
+    }
+    return _results(plan, records, policies)
+
+
+def _results(plan: Plan, records: tuple[RunRecord, ...], policies: dict[str, dict[str, Any]]) -> Results:
     return Results(
         name=plan.suite.name,
         version=plan.suite.version,
         tasks=tuple(plan.suite.tasks),
-        methods=methods,
+        methods=tuple(_method_info(plan, entry.name, policies.get(entry.name, {})) for entry in plan.suite.methods),
         seeds=tuple(plan.suite.seeds),
         primary=plan.suite.evaluation.primary,
         records=records,
@@ -169,20 +179,16 @@ def load_results(store: Store | str | Path, suite: str | None = None) -> Results
     )
 
 
-def _method_info(store: Store, plan: Plan, label: str) -> MethodInfo:
-    """What the catalogue knows of a method, and what its trained policies turned out to be."""
-    groups = [g for g in plan.groups if g.label == label]
-    method = method_of(groups[0].config)
-    found = [read_json(store.folder(g) / "policies" / "policy.json") for g in groups]
-    classes = [f["execution"] for f in found if "execution" in f]
-    counts = [f["actor_parameters"] for f in found if "actor_parameters" in f]
+def _method_info(plan: Plan, label: str, policy: dict[str, Any]) -> MethodInfo:
+    """What the catalogue knows of a method, and what its trained policy turned out to be."""
+    method = method_of(next(g for g in plan.groups if g.label == label).config)
     return MethodInfo(
         label=label,
         id=method.id,
         summary=method.summary,
-        execution=max(classes, key=EXECUTION_CLASSES.index, default="D0"),
+        execution=policy.get("execution", "D0"),
         training=method.training,
-        parameters=max(counts, default=None),
+        parameters=policy.get("actor_parameters"),
         trains=method.capabilities.trains,
         citation=method.citation,
     )

@@ -182,7 +182,7 @@ class Store:
                 write_atomic(folder / "config.json", json.dumps(group.config, indent=1) + "\n")
             attempts = status["attempts"] + 1
             if attempts > MAX_ATTEMPTS:
-                reason = f"its worker died {status['attempts']} times; `rlnet-bench logs {group.run_id}` shows the last lines"
+                reason = f"its worker died {status['attempts']} times; see `rlnet-bench logs {group.run_id}`"
                 self.set_status(group, "failed", reason=reason)
                 return None
             owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,47 @@
+# `make bench`: the main job. `make test`: the tests. Both set everything up on a fresh machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: bench test test-all benchmarks lint format setup clean
+
+bench: $(READY)
+	$(BIN)/rlnet-bench run quick --store rlnet-store
+	$(BIN)/rlnet-bench table --store rlnet-store --suite quick
+	$(BIN)/rlnet-bench report --store rlnet-store --suite quick --out quick-report
+
+test: $(READY) browser
+	$(BIN)/python -m pytest tests --ignore tests/benchmarks -n 2 --dist worksteal
+
+test-all: $(READY) browser
+	$(BIN)/python -m pytest tests --ignore tests/benchmarks -n 2 --dist worksteal --slow all
+
+benchmarks: $(READY)
+	$(BIN)/python -m pytest tests/benchmarks -s --slow all --benchmark-disable-gc
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# The browser tests want Debian's Chromium; without root they are skipped by name.
+.PHONY: browser
+browser:
+	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || echo "no chromium: browser tests will be skipped"
+
+clean:
+	rm -rf $(VENV) rlnet-store quick-report build *.egg-info

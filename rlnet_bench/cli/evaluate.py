@@ -1,0 +1,111 @@
+"""``rlnet-bench evaluate``: score a trained policy on fresh episodes, or film it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlnet_bench.cli.output import JsonFlag, print_json, print_table
+from rlnet_bench.errors import BadInput
+
+
+class Which(StrEnum):
+    """Which weights."""
+
+    best = "best"
+    final = "final"
+
+
+class Mode(StrEnum):
+    """How actions are chosen."""
+
+    deterministic = "deterministic"
+    sampled = "sampled"
+
+
+class Referee(StrEnum):
+    """On whose environment."""
+
+    batched = "batched"
+    reference = "reference"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command()(evaluate)
+
+
+def evaluate(
+    run_dir: Annotated[Path, typer.Argument(help="A run directory, STORE/runs/<id>.")],
+    episodes: Annotated[int, typer.Option("--episodes", min=2, help="Episodes per seed.")] = 320,
+    which: Annotated[Which, typer.Option("--which", help="The best checkpoint, or the final weights.")] = Which.best,
+    mode: Annotated[Mode, typer.Option("--mode")] = Mode.deterministic,
+    seed: Annotated[int | None, typer.Option("--seed", help="One seed of the group; all by default.")] = None,
+    referee: Annotated[
+        Referee, typer.Option("--referee", help="`reference` plays on the original package.")
+    ] = Referee.batched,
+    gif: Annotated[Path | None, typer.Option("--gif", help="Film one episode into this file.")] = None,
+    png: Annotated[Path | None, typer.Option("--png", help="Draw the last step of one episode.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Score a trained policy on fresh episodes (those of the absolute metric), or film it."""
+    import torch
+
+    from rlnet_bench.envs.registry import task_card
+    from rlnet_bench.rng import Stream
+    from rlnet_bench.runs.evaluate import evaluate as play
+    from rlnet_bench.runs.evaluate import record_scenes
+    from rlnet_bench.runs.policies import load_policy
+    from rlnet_bench.runs.store import read_json
+
+    torch.set_num_threads(1)
+    policy = load_policy(run_dir, seed, which.value)
+    config = read_json(run_dir / "config.json")
+    card = task_card(config["task"])
+    seeds = tuple(config["seeds"]) if seed is None else (seed,)
+    if referee is Referee.reference:
+        from rlnet_bench.envs.reference import evaluate_on_reference
+
+        played = evaluate_on_reference(policy, card, seeds, episodes, mode=mode.value)
+    else:
+        played = play(policy, card, seeds, episodes, stream=Stream.ABSOLUTE_ENV, mode=mode.value)
+    rows = [
+        {
+            "seed": s,
+            "episodes": episodes,
+            "return": float(played.team[k].mean()),
+            "se": float(played.team[k].std(ddof=1) / episodes**0.5),
+            "return_mean": float(played.team[k].mean()) / card.num_agents,
+            card.success_metric: float(played.success[k].mean()),
+            "length": float(played.length[k].mean()),
+        }
+        for k, s in enumerate(seeds)
+    ]
+    if gif or png:
+        if len(seeds) > 1:
+            policy = load_policy(run_dir, seeds[0], which.value)
+        scenes = record_scenes(policy, card, seeds[0], mode.value)
+        _draw(scenes, gif, png)
+    if json:
+        print_json(rows)
+    else:
+        print(f"{config['label']} on {card.id}, {which.value} weights, {mode.value} actions, referee {referee.value}")
+        print_table(list(rows[0]), [[f"{x:.4g}" if isinstance(x, float) else x for x in row.values()] for row in rows])
+        for path in (gif, png):
+            if path:
+                print(f"written: {path}")
+
+
+def _draw(scenes: list, gif: Path | None, png: Path | None) -> None:  # type: ignore[type-arg]
+    from rlnet_bench.envs.drawing import save_gif, save_png
+
+    for path, suffix in ((gif, ".gif"), (png, ".png")):
+        if path is not None and path.suffix != suffix:
+            raise BadInput(f"{path}: expected a file name ending in {suffix}.")
+    if gif:
+        save_gif(scenes, gif)
+    if png:
+        save_png(scenes[-1], png)
