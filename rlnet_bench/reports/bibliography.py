@@ -1,0 +1,96 @@
+"""``references.bib``: what a paper that uses these numbers should cite."""
+
+from __future__ import annotations
+
+import re
+
+from rlnet_bench.reports.estimates import Estimates
+
+STATISTICS = {
+    "agarwal2021precipice": (
+        "inproceedings", "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
+        "Agarwal, Rishabh and Schwarzer, Max and Castro, Pablo Samuel and Courville, Aaron and Bellemare, Marc G.",
+        "booktitle = {Advances in Neural Information Processing Systems}", 2021,
+    ),
+    "gorsane2022protocol": (
+        "inproceedings", "Towards a Standardised Performance Evaluation Protocol for Cooperative {MARL}",
+        "Gorsane, Rihab and Mahjoub, Omayma and de Kock, Ruan and Dubb, Roland and Singh, Siddarth and Pretorius, Arnu",
+        "booktitle = {Advances in Neural Information Processing Systems}", 2022,
+    ),
+    "hesterberg2015bootstrap": (
+        "article", "What Teachers Should Know About the Bootstrap: Resampling in the Undergraduate Statistics Curriculum",
+        "Hesterberg, Tim C.", "journal = {The American Statistician}", 2015,
+    ),
+    "newcombe2006mannwhitney": (
+        "article", "Confidence intervals for an effect size measure based on the {Mann-Whitney} statistic. Part 2",
+        "Newcombe, Robert G.", "journal = {Statistics in Medicine}", 2006,
+    ),
+    "westfall1993resampling": (
+        "book", "Resampling-Based Multiple Testing: Examples and Methods for p-Value Adjustment",
+        "Westfall, Peter H. and Young, S. Stanley", "publisher = {Wiley}", 1993,
+    ),
+}  # fmt: skip
+
+FAMILIES = {
+    "mpe": {
+        "lowe2017maddpg": (
+            "inproceedings", "Multi-Agent Actor-Critic for Mixed Cooperative-Competitive Environments",
+            "Lowe, Ryan and Wu, Yi and Tamar, Aviv and Harb, Jean and Abbeel, Pieter and Mordatch, Igor",
+            "booktitle = {Advances in Neural Information Processing Systems}", 2017,
+        ),
+        "mordatch2018emergence": (
+            "inproceedings", "Emergence of Grounded Compositional Language in Multi-Agent Populations",
+            "Mordatch, Igor and Abbeel, Pieter", "booktitle = {AAAI Conference on Artificial Intelligence}", 2018,
+        ),
+    },
+    "lbf": {
+        "papoudakis2021benchmarking": (
+            "inproceedings", "Benchmarking Multi-Agent Deep Reinforcement Learning Algorithms in Cooperative Tasks",
+            "Papoudakis, Georgios and Christianos, Filippos and Sch{\\\"a}fer, Lukas and Albrecht, Stefano V.",
+            "booktitle = {NeurIPS Datasets and Benchmarks Track}", 2021,
+        ),
+        "christianos2020shared": (
+            "inproceedings", "Shared Experience Actor-Critic for Multi-Agent Reinforcement Learning",
+            "Christianos, Filippos and Sch{\\\"a}fer, Lukas and Albrecht, Stefano V.",
+            "booktitle = {Advances in Neural Information Processing Systems}", 2020,
+        ),
+    },
+    "vmas": {
+        "bettini2022vmas": (
+            "inproceedings", "{VMAS}: A Vectorized Multi-Agent Simulator for Collective Robot Learning",
+            "Bettini, Matteo and Kortvelesy, Ryan and Blumenkamp, Jan and Prorok, Amanda",
+            "booktitle = {International Symposium on Distributed Autonomous Robotic Systems}", 2022,
+        ),
+    },
+    "pettingzoo": {
+        "terry2021pettingzoo": (
+            "inproceedings", "{PettingZoo}: Gym for Multi-Agent Reinforcement Learning",
+            "Terry, J. K. and Black, Benjamin and Grammel, Nathaniel and others",
+            "booktitle = {Advances in Neural Information Processing Systems}", 2021,
+        ),
+    },
+}  # fmt: skip
+
+_ENTRY = re.compile(r"@\w+\s*\{\s*([^,\s{}]+)\s*,")
+_WHOLE = re.compile(r"@\w+\s*\{.*\}\s*", re.DOTALL)
+
+
+def bibtex(estimates: Estimates) -> str:
+    """BibTeX of the methods (as they declare it), the task families and the statistics, each key once."""
+    entries: dict[str, str] = {}
+    for info in estimates.results.methods:
+        text = info.citation.strip()
+        found = _ENTRY.match(text)
+        if found and _WHOLE.fullmatch(text):
+            entries.setdefault(found[1], text)
+    families = dict.fromkeys(f.card.family for f in estimates.facts)
+    for family in families:
+        for key, parts in FAMILIES.get(family, {}).items():
+            entries.setdefault(key, _entry(key, *parts))
+    for key, parts in STATISTICS.items():
+        entries.setdefault(key, _entry(key, *parts))
+    return "\n\n".join(entries.values()) + "\n"
+
+
+def _entry(key: str, kind: str, title: str, author: str, where: str, year: int) -> str:
+    return f"@{kind}{{{key},\n  title = {{{title}}},\n  author = {{{author}}},\n  {where},\n  year = {{{year}}},\n}}"

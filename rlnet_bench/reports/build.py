@@ -1,0 +1,60 @@
+"""``build_report``: results in, a folder with a page, figures, tables and files for a paper out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlnet_bench.reports.bibliography import bibtex
+from rlnet_bench.reports.estimates import estimate_all
+from rlnet_bench.reports.figures import plots
+from rlnet_bench.reports.macros import macros
+from rlnet_bench.reports.page import render
+from rlnet_bench.reports.preview import preview
+from rlnet_bench.reports.provenance import run_table, task_table
+from rlnet_bench.reports.tables import as_text, tables
+from rlnet_bench.runs.results import Results
+
+
+def build_report(results: Results, out: Path, *, timings: bool = True, title: str | None = None) -> Path:
+    """Write a report and return the path of its page.
+
+    Writes ``index.html`` (self-contained), ``figures/`` (SVG, PDF for one and two columns, CSV),
+    ``tables/`` (LaTeX, Markdown, CSV, and ``preview.tex`` that includes them all), ``macros.tex`` and
+    ``references.bib``. Files of an earlier report in ``out`` that are not made again are removed.
+
+    Args:
+        results: the records; unfinished stores give a report that is marked partial.
+        out: the folder, made when absent.
+        timings: False leaves out seconds, hosts and paths; identical records then give identical bytes.
+        title: the page's title; the suite's name and version by default.
+    """
+    out = Path(out)
+    estimates = estimate_all(results, timings=timings)
+    figures, made = plots(estimates), tables(estimates)
+    svgs = {name: plot.svg() for name, plot in figures.items()}
+    page = render(estimates, figures, svgs, made, title=title, timings=timings)
+    files: dict[str, bytes] = {"index.html": page.encode()}
+    for name, plot in figures.items():
+        files[f"figures/{name}.svg"] = svgs[name].encode()
+        files[f"figures/{name}.csv"] = plot.sheet.csv().encode()
+        for size, data in plot.pdfs().items():
+            files[f"figures/{name}-{size}.pdf"] = data
+    for table in (*made.values(), task_table(estimates), run_table(estimates)):
+        files[f"tables/{table.name}.tex"] = as_text(table, "latex").encode()
+        files[f"tables/{table.name}.md"] = as_text(table, "markdown").encode()
+        files[f"tables/{table.name}.csv"] = as_text(table, "csv").encode()
+    files["tables/preview.tex"] = preview(list(made), list(figures), results.name).encode()
+    files["macros.tex"] = macros(estimates).encode()
+    files["references.bib"] = bibtex(estimates).encode()
+    _write(out, files)
+    return out / "index.html"
+
+
+def _write(out: Path, files: dict[str, bytes]) -> None:
+    for folder in ("figures", "tables"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        for old in (out / folder).iterdir():
+            if f"{folder}/{old.name}" not in files and old.suffix in (".svg", ".pdf", ".csv", ".tex", ".md"):
+                old.unlink()
+    for name, data in files.items():
+        (out / name).write_bytes(data)

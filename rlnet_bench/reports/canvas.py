@@ -1,0 +1,143 @@
+"""Matplotlib set up once: styles for page and paper, and files that are the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from rlnet_bench.reports.identity import Look
+
+INK, MUTED, RULE, PAPER = "#1b1b1f", "#5c6066", "#c9ccd1", "#fefefe"
+SALT = "rlnet_bench"
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a figure is drawn for: its width in inches, the font size in points, and how dense it may be."""
+
+    name: str
+    width: float
+    font: float
+    is_narrow: bool = False
+
+
+PAGE = Size("page", 10.2, 9.5)
+ONE_COLUMN = Size("1col", 3.3, 7.0, True)
+TWO_COLUMNS = Size("2col", 6.9, 7.5)
+
+Draw = Callable[[Size], Figure]
+
+
+def style(size: Size) -> AbstractContextManager[None]:
+    """The rc settings to draw and save under; names nothing but fonts that ship with matplotlib."""
+    settings: dict[str, Any] = {
+        "font.family": ["DejaVu Sans"],
+        "font.size": size.font,
+        "axes.titlesize": size.font,
+        "axes.labelsize": size.font,
+        "xtick.labelsize": size.font * 0.9,
+        "ytick.labelsize": size.font * 0.9,
+        "legend.fontsize": size.font * 0.95,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "text.color": INK,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "axes.linewidth": 0.6,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.major.size": 3,
+        "ytick.major.size": 3,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.color": RULE,
+        "grid.linewidth": 0.5,
+        "axes.axisbelow": True,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+        "legend.frameon": False,
+        "axes.unicode_minus": True,
+        "svg.hashsalt": SALT,
+        "svg.fonttype": "none",
+        "pdf.fonttype": 42,
+        "pdf.compression": 6,
+        "path.simplify": True,
+        "axes.formatter.useoffset": False,
+    }
+    return cast("AbstractContextManager[None]", matplotlib.rc_context({**matplotlib.rcParamsDefault, **settings}))
+
+
+def figure(size: Size, height: float) -> Figure:
+    """An empty figure of the size's width; never touches pyplot's global state."""
+    fig = Figure(figsize=(size.width, height), layout="constrained")
+    FigureCanvasAgg(fig)
+    return fig
+
+
+def svg_text(draw: Draw, size: Size = PAGE) -> str:
+    """The figure as SVG text, without date or version of the library in it."""
+    with style(size):
+        buffer = io.StringIO()
+        draw(size).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def pdf_bytes(draw: Draw, size: Size) -> bytes:
+    """The figure as PDF with embedded TrueType fonts."""
+    with style(size):
+        buffer = io.BytesIO()
+        metadata = {"CreationDate": None, "Creator": None, "Producer": None}
+        draw(size).savefig(buffer, format="pdf", metadata=metadata)
+    return buffer.getvalue()
+
+
+def line_style(look: Look) -> dict[str, Any]:
+    """Keyword arguments for a method's line."""
+    dash: Any = "-" if look.dashes is None else (0, look.dashes)
+    return {"color": look.colour, "linestyle": dash, "solid_capstyle": "round"}
+
+
+def legend_above(fig: Figure, handles: list[Any], labels: list[str], size: Size) -> None:
+    """A legend in rows above the panels, in the order given."""
+    if not handles:
+        return
+    longest = max(len(x) for x in labels)
+    per_row = max(1, int(size.width * 72 / (size.font * (4.6 + 0.62 * longest))))
+    fig.legend(
+        handles, labels, loc="outside upper left", ncols=min(per_row, len(labels)), handlelength=2.8,
+        columnspacing=1.6, handletextpad=0.6, borderaxespad=0.2,
+    )  # fmt: skip
+
+
+def thin_spines(ax: Axes) -> None:
+    """Leave only the x axis line."""
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+
+
+def spread_limits(low: float, high: float, share: float = 0.05) -> tuple[float, float]:
+    """Axis limits with some air; never of zero width."""
+    width = max(high - low, 1e-9 * max(abs(low), abs(high), 1.0))
+    return low - share * width, high + share * width
+
+
+def finite(values: object) -> np.ndarray:
+    """The finite numbers of anything array-like, flat."""
+    x = np.asarray(values, dtype=np.float64).ravel()
+    return x[np.isfinite(x)]
+
+
+def ink_on(alpha: float) -> str:
+    """Text colour on a tint of this strength."""
+    return INK if alpha < 0.75 else PAPER

@@ -1,0 +1,185 @@
+"""The HTML page: one file, no network, readable without JavaScript."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup
+
+from rlnet_bench.reports import provenance
+from rlnet_bench.reports.estimates import Estimates
+from rlnet_bench.reports.identity import UNTRAINED_COLOUR, looks, untrained
+from rlnet_bench.reports.rounding import typographic
+from rlnet_bench.reports.table import Cell, Column, Group, Table
+from rlnet_bench.reports.verdict import sentences
+
+if TYPE_CHECKING:
+    from rlnet_bench.reports.figures import Plot
+
+
+@dataclass(frozen=True)
+class Section:
+    """One numbered section: an introduction, then figures, then tables."""
+
+    id: str
+    title: str
+    intro: str = ""
+    figures: tuple[Any, ...] = ()
+    tables: tuple[Any, ...] = ()
+    tabs: tuple[tuple[str, Any], ...] = ()
+    empty: str = ""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A figure with its markup."""
+
+    name: str
+    caption: str
+    markup: Markup = field(repr=False)
+
+
+def render(
+    estimates: Estimates,
+    plots: dict[str, Plot],
+    svgs: dict[str, str],
+    tables: dict[str, Table],
+    *,
+    title: str | None = None,
+    timings: bool = True,
+) -> str:
+    """The whole page as text."""
+    results = estimates.results
+    shown = {n: _Shown(n, p.caption, Markup(p.markup(svgs[n]))) for n, p in plots.items()}
+    said = sentences(estimates)
+    return _environment().get_template("report.html.j2").render(
+        title=title or f"{results.name} v{results.version}: results",
+        suite_id=f"{results.name} v{results.version}",
+        facts=_facts(estimates),
+        leads=[s.text for s in said if s.weight == "lead"],
+        plain=[s.text for s in said if s.weight == "plain"],
+        warnings=[s.text for s in said if s.weight == "warning"],
+        sections=_sections(estimates, shown, {k: html_table(t) for k, t in tables.items()}),
+        looks=_keys(estimates),
+        files=set(tables),
+        commands=provenance.commands(estimates),
+        state=html_table(provenance.state_table(estimates)) if estimates.is_partial else None,
+        troubles=estimates.grid.troubles,
+        methods=provenance.methods_text(estimates),
+        references=html_table(provenance.task_table(estimates)),
+        versions=provenance.versions(estimates, timings),
+        runs=html_table(provenance.run_table(estimates)),
+        suite=provenance.suite_text(estimates),
+        css=Markup(_file("style.css")),
+        js=Markup(_file("sort.js")),
+    )  # fmt: skip
+
+
+def fragment(estimates: Estimates) -> str:
+    """The verdict and the aggregate and task tables, for a notebook."""
+    from rlnet_bench.reports.tables import tables
+
+    chosen = tables(estimates)
+    source = (
+        "{% from 'parts.html.j2' import table with context %}<div>{% for s in said %}<p>{{ s.text }}</p>{% endfor %}"
+        "{% for t in chosen %}<h4>{{ t.title }}</h4>{{ table(t, looks, False) }}{% endfor %}</div>"
+    )
+    picked = [html_table(chosen[n]) for n in ("aggregate", "tasks-absolute") if n in chosen]
+    return _environment().from_string(source).render(said=sentences(estimates), chosen=picked, looks={})
+
+
+def html_table(table: Table) -> Table:
+    """The table with true minus signs and each cell's alignment, ready for the template."""
+    groups = tuple(
+        Group(g.title, tuple(tuple(_shown_cell(c, k) for c, k in zip(row, table.columns)) for row in g.rows), g.under)
+        for g in table.groups
+    )
+    notes = tuple(typographic(n) for n in table.notes)
+    return Table(table.name, table.title, table.columns, groups, typographic(table.caption), notes, table.sheet)
+
+
+class _ShownCell(Cell):
+    is_text: bool = False
+
+
+def _shown_cell(cell: Cell, column: Column) -> Cell:
+    plain = cell.text if cell.code else typographic(cell.text)
+    made = _ShownCell(
+        plain, typographic(cell.under), cell.half, cell.low, cell.high, cell.bold, cell.dagger, cell.shade,
+        f"{cell.sort:.9g}" if isinstance(cell.sort, float) else cell.sort, typographic(cell.note), cell.look, cell.code,
+    )  # fmt: skip
+    object.__setattr__(made, "is_text", column.is_text)
+    return made
+
+
+def _facts(estimates: Estimates) -> list[dict[str, object]]:
+    results = estimates.results
+    methods, controls = sum(len(m) for m in estimates.classes.values()), len(untrained(results))
+    done, total = estimates.grid.count("ok", "diverged"), estimates.grid.total
+    texts = [
+        _plural(len(results.tasks), "task"),
+        _plural(methods, "method") + (f" + {_plural(controls, 'control')}" if controls else ""),
+        _plural(len(results.seeds), "seed"),
+        f"{results.primary} actions",
+    ]
+    out: list[dict[str, object]] = [{"text": t, "is_partial": False} for t in texts]
+    state = f"partial: {done} of {total} runs" if estimates.is_partial else f"complete: {total} runs"
+    return [*out, {"text": state, "is_partial": estimates.is_partial}]
+
+
+def _plural(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def _keys(estimates: Estimates) -> dict[str, dict[str, str]]:
+    out = {}
+    for method, look in looks(estimates.results).items():
+        stroke = "var(--control)" if look.colour == UNTRAINED_COLOUR else f"var(--c{look.index})"
+        dashes = "" if look.dashes is None else " ".join(f"{1.3 * d:g}" for d in look.dashes)
+        out[method] = {"stroke": stroke, "dashes": dashes}
+    return out
+
+
+def _sections(estimates: Estimates, shown: dict[str, _Shown], tables: dict[str, Table]) -> list[Section]:
+    def some(*names: str) -> tuple[Table, ...]:
+        return tuple(tables[n] for n in names if n in tables)
+
+    notes = " ".join(estimates.pool.notes) or "No run has finished yet."
+    unpooled = "" if estimates.scores else f"No suite aggregate: {notes}"
+    tabs = tuple((axis, shown[f"curves-{axis}"]) for axis in ("frames", "seconds") if f"curves-{axis}" in shown)
+    figures = {n: (shown[n],) if n in shown else () for n in ("aggregate", "profile", "improvement")}
+    alone = "One method only: nothing to compare." if estimates.scores else unpooled
+    return [
+        Section("aggregate", "Aggregate scores", "", figures["aggregate"], some("aggregate"), empty=unpooled),
+        Section(
+            "curves", "Learning curves", tabs=tabs if len(tabs) > 1 else (),
+            figures=tuple(f for _, f in tabs) if len(tabs) == 1 else (), empty="" if tabs else "No evaluation yet.",
+        ),
+        Section("profiles", "Performance profile", "", figures["profile"], empty=unpooled),
+        Section(
+            "improvement", "Probability of improvement", "", figures["improvement"],
+            empty="" if figures["improvement"] else alone,
+        ),
+        Section(
+            "tasks", "Scores per task", "",
+            tables=some("tasks-absolute", "tasks-final", "tasks-absolute-success", "modes"),
+            empty="" if "tasks-absolute" in tables else "No run has finished yet.",
+        ),
+        Section("ranks", "Ranks", "", tables=some("ranks"), empty=unpooled),
+        Section("compute", "Compute and tuning", "", tables=some("compute"), empty="" if "compute" in tables else "No record yet."),
+        Section("provenance", "Provenance"),
+    ]  # fmt: skip
+
+
+def _environment() -> jinja2.Environment:
+    loader = jinja2.PackageLoader("rlnet_bench.reports", "templates")
+    return jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+
+
+def _file(name: str) -> str:
+    return resources.files("rlnet_bench.reports").joinpath("templates", name).read_text(encoding="utf-8")

@@ -1,0 +1,62 @@
+"""Figure 4: probability of improvement of every ordered pair, as a heat map centred at one half."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from rlnet_bench.reports.canvas import INK, MUTED, Size, figure, ink_on
+from rlnet_bench.reports.estimates import Estimates
+from rlnet_bench.reports.rounding import share
+from rlnet_bench.reports.sheet import Sheet
+
+ABOVE, BELOW = "#0072b2", "#d55e00"
+
+
+def draw(estimates: Estimates, size: Size) -> Figure:
+    """Cell = P(row > column); the tint is the distance from 0.5, a dot says that the interval excludes 0.5."""
+    methods = estimates.sorted_methods
+    k = len(methods)
+    margin = 0.35 + max(len(m) for m in methods) * size.font * 0.62 / 72
+    cell = min(size.font / 72 * 8, (size.width - margin) / max(k, 1))
+    is_slanted = max(len(m) for m in methods) * size.font * 0.62 / 72 > cell
+    below = margin * 0.6 if is_slanted else 0.45
+    fig = figure(replace(size, width=margin + cell * k), max(cell * 0.62, size.font / 72 * 2.2) * k + below)
+    ax = fig.subplots()
+    font = min(size.font, cell * 72 * 0.27)
+    for i, a in enumerate(methods):
+        for j, b in enumerate(methods):
+            if a == b:
+                continue
+            e = estimates.improvement[a, b]
+            alpha = min(1.0, abs(e.value - 0.5) * 1.7)
+            ax.add_patch(Rectangle((j, i), 1, 1, color=ABOVE if e.value > 0.5 else BELOW, alpha=alpha, linewidth=0))
+            sure = e.excludes(0.5)
+            text = share(e.value) + (" •" if sure else "")
+            weight = "bold" if sure else "normal"
+            ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=font, color=ink_on(alpha), weight=weight)
+    for i in range(k + 1):
+        ax.axhline(i, color=MUTED, linewidth=0.25)
+        ax.axvline(i, color=MUTED, linewidth=0.25)
+    ax.set_xlim(0, k)
+    ax.set_ylim(k, 0)
+    turn: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if is_slanted else {}
+    ax.set_xticks([i + 0.5 for i in range(k)], methods, **turn)
+    ax.set_yticks([i + 0.5 for i in range(k)], methods)
+    ax.tick_params(length=0, labelcolor=INK)
+    ax.set_xlabel("column")
+    ax.set_ylabel("row")
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return fig
+
+
+def sheet(estimates: Estimates) -> Sheet:
+    """The plotted numbers."""
+    rows = tuple(
+        (a, b, e.value, e.low, e.high, e.method, e.excludes(0.5)) for (a, b), e in estimates.improvement.items()
+    )
+    return Sheet(("row", "column", "probability", "low", "high", "interval", "excludes_half"), rows)

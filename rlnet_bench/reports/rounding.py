@@ -1,0 +1,118 @@
+"""How numbers become text: the one place where anything is rounded.
+
+An interval's half-width keeps two significant digits and the value is written to the same place, so a
+table never shows digits that the runs cannot carry.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A value and its interval as plain ASCII decimals; ``low``, ``high`` and ``half`` may be empty."""
+
+    value: str
+    low: str = ""
+    high: str = ""
+    half: str = ""
+
+    @property
+    def bracket(self) -> str:
+        """``[low, high]``, or nothing."""
+        return f"[{self.low}, {self.high}]" if self.low else ""
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.bracket}".rstrip()
+
+
+def decimals(half_width: float) -> int:
+    """Decimal places at which ``half_width`` shows two significant digits; negative left of the point.
+
+    >>> decimals(0.0123), decimals(0.0996), decimals(123.0)
+    (3, 2, -1)
+    """
+    if not (math.isfinite(half_width) and half_width > 0):
+        return 3
+    two_digits = float(f"{half_width:.1e}")
+    return 1 - math.floor(math.log10(two_digits) + 1e-12)
+
+
+def fixed(x: float, places: int) -> str:
+    """Write ``x`` to ``places`` decimals (negative: to tens, hundreds, ...), never as minus zero."""
+    if not math.isfinite(x):
+        return "nan" if math.isnan(x) else ("inf" if x > 0 else "-inf")
+    text = f"{round(x, places):.{max(places, 0)}f}"
+    return text.removeprefix("-") if not text.strip("-0.") else text
+
+
+def rounded(value: float, low: float | None = None, high: float | None = None) -> Rounded:
+    """Round a value by the half-width of its interval; without an interval it keeps three digits.
+
+    >>> str(rounded(-54.6131, -55.9, -53.1)), rounded(0.8123, 0.79, 0.83).half
+    ('-54.6 [-55.9, -53.1]', '0.020')
+    """
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return Rounded(significant(value, 3))
+    half = (high - low) / 2
+    if half <= 0:
+        same = significant(value, 3)
+        return Rounded(same, same, same, "0")
+    places = decimals(half)
+    return Rounded(fixed(value, places), fixed(low, places), fixed(high, places), fixed(half, places))
+
+
+def significant(x: float, digits: int = 3) -> str:
+    """Write ``x`` with so many significant digits, without an exponent.
+
+    >>> significant(-54.6131), significant(0.0), significant(123456.0, 2)
+    ('-54.6', '0', '120000')
+    """
+    if not math.isfinite(x) or x == 0:
+        return fixed(x, 0)
+    exponent = math.floor(math.log10(abs(float(f"{x:.{digits - 1}e}"))) + 1e-12)
+    return fixed(x, digits - 1 - exponent)
+
+
+def share(x: float) -> str:
+    """A proportion to two decimals."""
+    return fixed(x, 2)
+
+
+def p_text(p: float) -> str:
+    """A p-value as papers print it, for example ``p = 0.031`` or ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {significant(p, 2)}"
+
+
+def count(x: float) -> str:
+    """A whole number with thin groups of three, for example ``1,000,000``."""
+    return f"{round(x):,}"
+
+
+def short_count(x: float) -> str:
+    """A count in at most four characters: ``950``, ``12k``, ``1.5M``."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(x) >= size:
+            text = significant(x / size, 3)
+            return (text.rstrip("0").rstrip(".") if "." in text else text) + unit
+    return fixed(x, 0)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit a reader would use: ``42 s``, ``3.5 min``, ``1.2 h``."""
+    if seconds < 120:
+        return f"{significant(seconds, 2)} s"
+    return f"{significant(seconds / 60, 2)} min" if seconds < 7200 else f"{significant(seconds / 3600, 2)} h"
+
+
+def typographic(text: str) -> str:
+    """Use a true minus sign in front of digits (HTML and figures)."""
+    out = []
+    for i, c in enumerate(text):
+        begins = c == "-" and i + 1 < len(text) and text[i + 1].isdigit() and (i == 0 or text[i - 1] in " [(±")
+        out.append(MINUS if begins else c)
+    return "".join(out)

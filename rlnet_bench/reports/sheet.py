@@ -1,0 +1,36 @@
+"""Plain numbers as rows: the CSV that goes with every figure and table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The numbers behind a figure or table: a header and rows."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+    def csv(self) -> str:
+        """CSV text; floats to nine significant digits, nothing for None, and no cell that a
+        spreadsheet would run as a formula."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(self.header)
+        for row in self.rows:
+            writer.writerow([_plain(x) for x in row])
+        return buffer.getvalue()
+
+
+def _plain(x: object) -> str:
+    if x is None:
+        return ""
+    if isinstance(x, bool):
+        return "true" if x else "false"
+    if isinstance(x, float):
+        return f"{x:.9g}"
+    text = str(x)
+    return f"'{text}" if isinstance(x, str) and text[:1] in ("=", "+", "@", "\t", "\r") else text

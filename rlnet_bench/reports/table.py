@@ -1,0 +1,92 @@
+"""A table as data, before it is HTML, LaTeX or Markdown: every mark and number is decided here, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from rlnet_bench.reports.rounding import rounded
+from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.stats.result import Estimate
+
+DAGGER = "†"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: a main text, smaller text under it, marks, and what machines need (sort key, shade)."""
+
+    text: str = ""
+    under: str = ""  # interval, range or remark, printed small
+    half: str = ""  # half-width, when the interval is close to symmetric: papers print value ± half
+    low: str = ""
+    high: str = ""
+    bold: bool = False
+    dagger: bool = False
+    shade: float | None = None  # 0 to 1, the strength of the tint
+    sort: float | str | None = None
+    note: str = ""  # tooltip; never the only place of a fact
+    look: str = ""  # the method whose colour stands before the text
+    code: bool = False  # ids, hashes and commands
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to print."""
+        return not self.text
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's head; ``under`` is printed small below the title."""
+
+    title: str
+    under: str = ""
+    is_text: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that belong together: an execution class, or the controls."""
+
+    title: str
+    rows: tuple[tuple[Cell, ...], ...]
+    under: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns (the first one names the row) and groups of rows; caption and notes from the same record."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    groups: tuple[Group, ...]
+    caption: str
+    notes: tuple[str, ...] = ()
+    sheet: Sheet = field(default_factory=lambda: Sheet((), ()))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no row."""
+        return not any(g.rows for g in self.groups)
+
+
+ASYMMETRY = 0.25
+
+
+def estimate_cell(e: Estimate, *, runs_text: str = "", shade: float | None = None) -> Cell:
+    """An estimate as the few-seeds rules allow: with its interval, or without and the reason as a note."""
+    r = rounded(e.value, e.low, e.high)
+    remarks = [x for x in (e.reason, *e.flags) if x]
+    if e.low is None or e.high is None:
+        return Cell(r.value, runs_text, sort=e.value, shade=shade, note="; ".join(remarks))
+    upper, lower = e.high - e.value, e.value - e.low
+    is_even = abs(upper - lower) <= ASYMMETRY * (upper + lower)
+    under = r.bracket + (f" {runs_text}" if runs_text else "")
+    note = "; ".join([f"{e.level:.0%} interval, {e.method}", *remarks])
+    return Cell(r.value, under, r.half if is_even else "", r.low, r.high, sort=e.value, shade=shade, note=note)
+
+
+def marked(cell: Cell, *, bold: bool = False, tied: bool = False) -> Cell:
+    """The cell as best of its class, or as one that cannot be told from it."""
+    return replace(cell, bold=bold, dagger=tied)

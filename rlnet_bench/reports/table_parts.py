@@ -1,0 +1,80 @@
+"""Pieces that every table shares: row heads, groups by execution class, the runs behind a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rlnet_bench.reports.estimates import Estimates
+from rlnet_bench.reports.identity import CLASSES, untrained
+from rlnet_bench.reports.rounding import fixed, rounded, significant
+from rlnet_bench.reports.table import Cell, Column, Group
+from rlnet_bench.reports.taskwise import TaskCell
+from rlnet_bench.runs.results import MethodInfo
+
+HEAD = (
+    Column("Method", is_text=True),
+    Column("Execution", is_text=True, note="what an acting agent sees within a step: D0 < D1 < D2 < C"),
+    Column("Training", is_text=True, note="what information training uses"),
+)
+NOTHING = Cell("–", sort=None, note="no finished run")
+
+DAGGER_NOTE = (
+    "Bold: best of its execution class and significantly better than at least one other of it. "
+    "† not distinguishable from the best of its class."
+)
+
+
+def head(info: MethodInfo) -> tuple[Cell, ...]:
+    """The first cells of a method's row."""
+    return (
+        Cell(info.label, sort=info.label, look=info.label, note=info.summary),
+        Cell(info.execution if info.trains else "–", sort=info.execution, note=CLASSES.get(info.execution, "")),
+        Cell(info.training if info.trains else "untrained", sort=info.training),
+    )
+
+
+def grouped(
+    estimates: Estimates,
+    row: Callable[[MethodInfo], tuple[Cell, ...] | None],
+    order: Callable[[MethodInfo], float] | None = None,
+    *,
+    controls: bool = True,
+) -> tuple[Group, ...]:
+    """One group of rows per execution class, then the controls; a row of None is left out."""
+    groups = []
+    for name, members in estimates.classes.items():
+        chosen = sorted(members, key=order) if order else members
+        rows = tuple(r for r in (row(m) for m in chosen) if r is not None)
+        if rows:
+            groups.append(Group(f"Class {name}", rows, CLASSES.get(name, "")))
+    if controls:
+        rows = tuple(r for r in (row(m) for m in untrained(estimates.results)) if r is not None)
+        if rows:
+            groups.append(Group("Controls", rows, "untrained: reference lines, never ranked or bold"))
+    return tuple(groups)
+
+
+def runs_text(cell: TaskCell, declared: int) -> str:
+    """What stands under a number about its runs: their values or range when few, and what was lost."""
+    parts = []
+    scores = cell.runs.scores
+    if cell.n < 3 and cell.n > 1:
+        parts.append("runs " + ", ".join(significant(float(x)) for x in scores))
+    elif cell.n in (3, 4):
+        parts.append(f"range {significant(float(scores.min()))} to {significant(float(scores.max()))}")
+    if cell.runs.n_diverged or cell.runs.n_failed or cell.runs.n_missing:
+        parts.append(cell.runs.describe())
+    elif cell.n < min(declared, 5):
+        parts.append(f"n = {cell.n}")
+    return "; ".join(parts)
+
+
+def signed(x: float, low: float | None, high: float | None) -> str:
+    """A difference with its sign, rounded by its interval when there is one."""
+    text = rounded(x, low, high).value
+    return text if text.startswith("-") or x == 0 else f"+{text}"
+
+
+def percent(x: float) -> str:
+    """A share as per cent."""
+    return f"{fixed(100 * x, 0)} %"

@@ -1,0 +1,195 @@
+"""Suite tables: aggregates, ranks, compute and tuning."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rlnet_bench.reports.compute import settings_of
+from rlnet_bench.reports.estimates import AGGREGATES, Estimates
+from rlnet_bench.reports.rounding import count, duration, p_text, short_count
+from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.table import Cell, Column, Table, estimate_cell
+from rlnet_bench.reports.table_parts import HEAD, NOTHING, grouped, head
+from rlnet_bench.runs.records import Kind
+from rlnet_bench.runs.results import MethodInfo
+
+TITLES = {
+    "iqm": ("IQM", "higher is better"),
+    "mean": ("Mean", "higher is better"),
+    "median": ("Median", "higher is better"),
+    "optimality_gap": ("Optimality gap", "lower is better"),
+    "lower_tail_mean": ("Worst quarter", "mean of the worst 25 % of runs"),
+}
+
+
+def aggregate_table(estimates: Estimates) -> Table:
+    """All aggregates of the absolute score, and the IQM of the final one."""
+    absolute, final = estimates.aggregates["absolute"], estimates.aggregates["final"]
+    order = {m: i for i, m in enumerate(estimates.sorted_methods)}
+
+    def row(info: MethodInfo) -> tuple[Cell, ...] | None:
+        source = absolute.get(info.label) or estimates.controls.get(info.label)
+        if source is None:
+            return None
+        cells = [estimate_cell(source[s.name]) for s in AGGREGATES]
+        last = final.get(info.label)
+        return (*head(info), *cells, estimate_cell(last["iqm"]) if last else NOTHING)
+
+    columns = [Column(*TITLES[s.name]) for s in AGGREGATES]
+    return Table(
+        "aggregate",
+        "Suite aggregates",
+        (*HEAD, *columns, Column("Final IQM", "end of training")),
+        grouped(estimates, row, lambda m: order.get(m.label, len(order))),
+        f"Normalised absolute scores aggregated over {pool_text(estimates)}; 0 is the random policy, 1 the documented "
+        f"best. {estimates.level:.0%} intervals: stratified bootstrap over runs, expanded percentile. Methods of "
+        "different execution classes are not ranked against each other.",
+        estimates.pool.notes,
+        _aggregate_sheet(estimates),
+    )
+
+
+def pool_text(estimates: Estimates) -> str:
+    """``15 runs x 3 tasks`` of what is pooled: runs per method."""
+    if not estimates.scores:
+        return "no task"
+    totals = sorted({sum(s.n_per_task.values()) for s in estimates.scores})
+    runs = str(totals[0]) if len(totals) == 1 else f"{totals[0]} to {totals[-1]}"
+    tasks = len(estimates.pool.tasks)
+    return f"{runs} runs per method on {tasks} task{'s' * (tasks != 1)}"
+
+
+def _aggregate_sheet(estimates: Estimates) -> Sheet:
+    kinds: tuple[Kind, ...] = ("absolute", "final")
+    rows = [
+        (m, kind, name, e.value, e.low, e.high, e.method, e.reason, sum(e.n_per_task.values()), len(e.n_per_task))
+        for kind in kinds
+        for source in (estimates.aggregates[kind], estimates.controls if kind == "absolute" else {})
+        for m, by_name in source.items()
+        for name, e in by_name.items()
+    ]
+    header = ("method", "kind", "statistic", "value", "low", "high", "interval", "reason", "runs", "tasks")
+    return Sheet(header, tuple(rows))
+
+
+def rank_table(estimates: Estimates) -> Table:
+    """Rank intervals within each class, and the test against the best of it."""
+
+    def row(info: MethodInfo) -> tuple[Cell, ...] | None:
+        ranking = estimates.rankings.get(info.execution)
+        if ranking is None or info.label not in {r.method for r in ranking.ranks}:
+            return None
+        place, ties = ranking[info.label], estimates.ties[info.execution]
+        p = ties.adjusted_p.get(info.label)
+        is_best = info.label == ties.best
+        if ranking.reason:
+            verdict = "too few runs to tell"
+        elif len(ranking.ranks) == 1:
+            verdict = "alone in its class"
+        elif is_best:
+            first = "first by estimate, tied with " + ", ".join(ties.tied)
+            verdict = (first if ties.tied else "best") if ties.bold else "first by estimate, all tied"
+        else:
+            verdict = "worse than the best" if info.label in ties.worse else "tied with the best"
+        interval = f"{place.low}–{place.high}" if place.low != place.high else str(place.low)
+        mean = estimates.aggregates["absolute"][info.label]["mean"]
+        return (
+            *head(info),
+            Cell(interval, sort=float(place.rank), bold=ties.bold == info.label, dagger=info.label in ties.tied),
+            Cell(str(place.rank), sort=float(place.rank)),
+            estimate_cell(mean),
+            Cell("–" if p is None else p_text(p), sort=p),
+            Cell(verdict, sort=verdict),
+        )
+
+    order = {r.method: i for k in estimates.rankings.values() for i, r in enumerate(k.ranks)}
+    notes = []
+    for name, ranking in estimates.rankings.items():
+        if ranking.tests:
+            smallest = min(t.smallest_adjusted_p for t in ranking.tests)
+            notes.append(
+                f"Class {name}: {ranking.family}, smallest attainable {p_text(smallest)}"
+                + (f"; no claim: {ranking.reason}." if ranking.reason else ".")
+            )
+    rows = tuple(
+        (r.method, name, r.rank, r.low, r.high, r.value, estimates.ties[name].adjusted_p.get(r.method))
+        for name, ranking in estimates.rankings.items()
+        for r in ranking.ranks
+    )
+    return Table(
+        "ranks",
+        "Ranks",
+        (
+            *HEAD,
+            Column("Rank interval", f"simultaneous, {estimates.level:.0%}"),
+            Column("Rank", "by point estimate"),
+            Column("Mean score", "normalised"),
+            Column("Against the best", "adjusted p"),
+            Column("Verdict", is_text=True),
+        ),
+        grouped(estimates, row, lambda m: order.get(m.label, len(order)), controls=False),
+        "Ranks within each execution class by mean normalised absolute score over "
+        f"{pool_text(estimates)}. The interval holds every rank that the data do not exclude: permutation tests of "
+        "all pairs, labels shuffled within tasks, adjusted together (step-down max-T). † tied with the best.",
+        tuple(notes),
+        Sheet(("method", "execution", "rank", "low", "high", "mean", "adjusted_p_against_best"), rows),
+    )
+
+
+def compute_table(estimates: Estimates) -> Table:
+    """What each method cost and with which settings it ran."""
+    by_method: dict[str, list[Any]] = {}
+    for cost in estimates.costs:
+        by_method.setdefault(cost.method, []).append(cost)
+    has_seconds = any(c.seconds is not None for c in estimates.costs)
+
+    def row(info: MethodInfo) -> tuple[Cell, ...] | None:
+        cells = by_method.get(info.label, [])
+        if not cells or not info.trains:
+            return None
+        frames, updates = max(c.frames for c in cells), max(c.updates for c in cells)
+        runs = sum(c.seeds for c in cells)
+        out = [
+            *head(info),
+            _number(info.parameters),
+            Cell(short_count(frames), sort=float(frames), note=count(frames)),
+            Cell(short_count(updates), sort=float(updates), note=count(updates)),
+            Cell(str(runs), sort=float(runs)),
+        ]
+        if has_seconds:
+            known = [c.seconds for c in cells if c.seconds is not None]
+            rates = [c.frames_per_second for c in cells if c.frames_per_second is not None]
+            total = sum(known) if known else None
+            text = "–" if total is None else duration(total)
+            out.append(Cell(text, sort=total))
+            rate = sum(rates) / len(rates) if rates else None
+            out.append(Cell("–" if rate is None else short_count(rate), sort=rate))
+        return (*out, Cell(_settings(estimates, info.label), code=True))
+
+    columns = [
+        *HEAD, Column("Parameters"), Column("Frames", "per run"), Column("Updates", "per run"), Column("Runs"),
+    ]  # fmt: skip
+    if has_seconds:
+        columns += [Column("Time", "all groups, summed"), Column("Frames/s", "all seeds of a group")]
+    rows = tuple(
+        (c.method, c.task, c.frames, c.updates, c.seeds, c.groups, c.seconds, c.frames_per_second)
+        for c in estimates.costs
+    )
+    header = ("method", "task", "frames_per_run", "updates_per_run", "runs", "groups", "seconds", "frames_per_second")
+    seconds = " Seconds are wall-clock time of hosts that may have been shared." if has_seconds else ""
+    return Table(
+        "compute", "Compute and tuning", (*columns, Column("Settings", "as run", is_text=True)),
+        grouped(estimates, row, controls=False),
+        "Frames are environment steps (one step of all agents); each run is one training seed, and the seeds of a "
+        "group train side by side." + seconds, (), Sheet(header, rows),
+    )  # fmt: skip
+
+
+def _number(x: int | None) -> Cell:
+    return Cell("–") if x is None else Cell(short_count(x), sort=float(x), note=count(x))
+
+
+def _settings(estimates: Estimates, method: str) -> str:
+    settings = settings_of(estimates.results, method)
+    return ", ".join(f"{k}={json.dumps(v) if not isinstance(v, float) else f'{v:g}'}" for k, v in settings.items())

@@ -1,0 +1,160 @@
+"""Per-task tables: absolute and final score, success metric, and deterministic against sampled actions."""
+
+from __future__ import annotations
+
+from rlnet_bench.reports.estimates import Estimates
+from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.table import Cell, Column, Table, estimate_cell, marked
+from rlnet_bench.reports.table_parts import DAGGER_NOTE, HEAD, NOTHING, grouped, head, runs_text
+from rlnet_bench.reports.taskwise import TaskBoard
+from rlnet_bench.reports.titles import task_title
+from rlnet_bench.runs.records import Kind, Mode
+from rlnet_bench.runs.results import MethodInfo
+
+KIND_TEXT = {
+    "absolute": "best checkpoint of each run, re-scored on fresh episodes",
+    "final": "weights at the end of training, scored on fresh episodes",
+}
+
+
+def task_columns(estimates: Estimates) -> tuple[Column, ...]:
+    """One column per task, with everything that tells it from its namesakes."""
+    out = []
+    for fact in estimates.facts:
+        name, detail = task_title(fact.id)
+        mark = " · channel task" if fact.card.channel else ""
+        out.append(Column(name, detail + mark, note=fact.card.description))
+    return tuple(out)
+
+
+def score_table(estimates: Estimates, kind: Kind, mode: Mode | None = None, metric: str = "return") -> Table:
+    """Method x task: the mean over runs with its interval, best and ties within each class."""
+    board = estimates.board(kind, mode, metric)
+    declared = len(estimates.results.seeds)
+
+    def row(info: MethodInfo) -> tuple[Cell, ...] | None:
+        if info.label not in board.cells:
+            return None
+        cells = [_score(board, info.label, f.id, declared) for f in estimates.facts]
+        return (*head(info), *cells)
+
+    subject = "team return (sum over agents)" if metric == "return" else "success metric"
+    caption = (
+        f"{subject[0].upper()}{subject[1:]}, {kind}: {KIND_TEXT[kind]}, {board.mode} actions. "
+        f"Mean over runs with its {estimates.level:.0%} interval; n = {_n_text(board)} runs per cell. {DAGGER_NOTE}"
+    )
+    return Table(
+        f"tasks-{kind}" + ("" if metric == "return" else f"-{metric}"),
+        f"{'Score' if metric == 'return' else 'Success'} per task, {kind}",
+        (*HEAD, *task_columns(estimates)),
+        grouped(estimates, row),
+        caption,
+        _unresolved(estimates, board),
+        board_sheet([board], estimates),
+    )
+
+
+def _score(board: TaskBoard, method: str, task: str, declared: int) -> Cell:
+    found = board.cell(method, task)
+    if found is None:
+        return NOTHING
+    shade = None if found.normalised is None else min(max(found.normalised, 0.0), 1.0)
+    cell = estimate_cell(found.estimate, runs_text=runs_text(found, declared), shade=shade)
+    return marked(cell, bold=board.is_bold(method, task), tied=board.is_tied(method, task))
+
+
+def _n_text(board: TaskBoard) -> str:
+    counts = sorted({c.n for row in board.cells.values() for c in row.values()})
+    return "no" if not counts else str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _unresolved(estimates: Estimates, board: TaskBoard) -> tuple[str, ...]:
+    """Sentences about tasks on which nothing may be bold."""
+    notes = []
+    for name, members in estimates.classes.items():
+        if len(members) < 2:
+            continue
+        by_reason: dict[str, list[str]] = {}
+        for task, verdicts in board.verdicts.items():
+            verdict = verdicts.get(name)
+            if verdict is not None and verdict.bold is None and verdict.reason != "one method":
+                reason = "tied" if verdict.reason == "everything is tied" else "few"
+                by_reason.setdefault(reason, []).append(task)
+        if "tied" in by_reason:
+            notes.append(f"Class {name}, all methods tied (not resolved): {', '.join(by_reason['tied'])}.")
+        if "few" in by_reason:
+            notes.append(f"Class {name}, too few runs to compare: {', '.join(by_reason['few'])}.")
+    if board.metric == "success":
+        notes += [f"{f.id}: {f.card.success_description or f.card.success_metric}." for f in estimates.facts]
+    elif any(f.bounds is not None for f in estimates.facts):
+        notes.append("Tint: normalised score, from none at the random policy to full at the documented best.")
+    return tuple(notes)
+
+
+def modes_table(estimates: Estimates, kind: Kind = "absolute") -> Table:
+    """Deterministic against sampled actions; a changed order within a class is flagged."""
+    first, second = estimates.board(kind, "deterministic"), estimates.board(kind, "sampled")
+    changes = rank_changes(estimates, kind)
+
+    def row(info: MethodInfo) -> tuple[Cell, ...] | None:
+        if not info.trains or info.label not in first.cells or info.label not in second.cells:
+            return None
+        cells = []
+        for fact in estimates.facts:
+            a, b = first.cell(info.label, fact.id), second.cell(info.label, fact.id)
+            if a is None or b is None:
+                cells.append(NOTHING)
+                continue
+            x, y = estimate_cell(a.estimate), estimate_cell(b.estimate)
+            places = changes.get((info.label, fact.id))
+            under = f"rank {places[0]} → {places[1]}" if places else ""
+            cells.append(Cell(f"{x.text} / {y.text}", under, sort=a.estimate.value - b.estimate.value))
+        return (*head(info), *cells)
+
+    moved = sorted({task for _, task in changes}, key=[f.id for f in estimates.facts].index)
+    caption = (
+        f"Deterministic / sampled actions, {kind} score, mean over runs. Where the order within an execution class "
+        "depends on the mode, both ranks are given (by point estimate)."
+    )
+    note = f"Rank changes on: {', '.join(moved)}." if moved else "No rank changes within any class."
+    return Table(
+        "modes", "Deterministic against sampled actions", (*HEAD, *task_columns(estimates)),
+        grouped(estimates, row, controls=False), caption, (note,), board_sheet([first, second], estimates),
+    )  # fmt: skip
+
+
+def rank_changes(estimates: Estimates, kind: Kind = "absolute") -> dict[tuple[str, str], tuple[int, int]]:
+    """(method, task) -> its rank within the class under deterministic and sampled actions, where they differ."""
+    first, second = estimates.board(kind, "deterministic"), estimates.board(kind, "sampled")
+    if first.is_empty or second.is_empty:
+        return {}
+    out = {}
+    for members in estimates.classes.values():
+        for fact in estimates.facts:
+            there = [m.label for m in members if first.cell(m.label, fact.id) and second.cell(m.label, fact.id)]
+            a, b = first.order(fact.id, there), second.order(fact.id, there)
+            out |= {(m, fact.id): (a.index(m) + 1, b.index(m) + 1) for m in there if a.index(m) != b.index(m)}
+    return out
+
+
+def board_sheet(boards: list[TaskBoard], estimates: Estimates) -> Sheet:
+    """Tidy rows, one per board, method and task."""
+    infos = {m.label: m for m in estimates.results.methods}
+    rows: list[tuple[object, ...]] = []
+    for board in boards:
+        for method, by_task in board.cells.items():
+            for task, c in by_task.items():
+                e, info = c.estimate, infos[method]
+                rows.append(
+                    (
+                        method, info.execution, info.training, task, board.kind, board.mode, board.metric, e.value,
+                        e.low, e.high, e.method, e.reason, c.normalised if board.metric == "return" else None, c.n,
+                        c.runs.n_diverged, c.runs.n_failed, c.runs.n_missing, board.is_bold(method, task),
+                        board.is_tied(method, task),
+                    )
+                )  # fmt: skip
+    header = (
+        "method", "execution", "training", "task", "kind", "mode", "metric", "value", "low", "high", "interval",
+        "reason", "normalised", "runs", "diverged", "failed", "missing", "best", "tied",
+    )  # fmt: skip
+    return Sheet(header, tuple(rows))

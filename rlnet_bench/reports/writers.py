@@ -1,0 +1,104 @@
+"""Tables as LaTeX (booktabs), Markdown and CSV text."""
+
+from __future__ import annotations
+
+import re
+
+from rlnet_bench.reports.rounding import typographic
+from rlnet_bench.reports.table import DAGGER, Cell, Table
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "'": "'", "†": r"\textdagger{}", "–": "--", "→": r"$\rightarrow$",
+    "τ": r"$\tau$", "·": r"\textperiodcentered{}", "±": r"$\pm$", "×": r"$\times$", "−": "$-$", "…": r"\ldots{}",
+}  # fmt: skip
+_NUMBER = re.compile(r"(?<![\w.-])-(?=\d)")
+
+
+def latex_escape(text: str) -> str:
+    """Make any text safe for LaTeX; characters beyond Latin-1 that have no command become ``?``.
+
+    >>> latex_escape("50% of a_b & {c}")
+    '50\\\\% of a\\\\_b \\\\& \\\\{c\\\\}'
+    """
+    clean = "".join(" " if c.isspace() else c for c in text if c.isspace() or c.isprintable())
+    out = "".join(_LATEX.get(c, c if ord(c) < 256 else "?") for c in clean)
+    # TeX reads ?` and !` and -- as other characters; the escapes above leave only dashes to break up.
+    return out.replace("--", "-{}-") if "--" in clean else out
+
+
+def latex(table: Table) -> str:
+    """A booktabs table environment, without a document around it.
+
+    Tables with more task columns than methods are turned, so that they stay on the page.
+    """
+    spec = "".join("l" if c.is_text else "r" for c in table.columns)
+    lines = [
+        f"% {table.name}: made by rlnet-bench; needs \\usepackage{{booktabs,textcomp}} and T1 fonts",
+        r"\begin{table}[t]",
+        r"\centering",
+        rf"\caption{{{latex_escape(' '.join((table.caption, *table.notes)))}}}",
+        rf"\label{{tab:{table.name}}}",
+        r"\small\setlength{\tabcolsep}{4pt}",
+        rf"\begin{{tabular}}{{{spec}}}",
+        r"\toprule",
+        " & ".join(latex_escape(c.title) for c in table.columns) + r" \\",
+    ]
+    if any(c.under for c in table.columns):
+        under = (rf"{{\scriptsize {latex_escape(c.under)}}}" if c.under else "" for c in table.columns)
+        lines.append(" & ".join(under) + r" \\")
+    for group in table.groups:
+        lines.append(r"\midrule")
+        if len(table.groups) > 1:
+            lines.append(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\itshape {latex_escape(group.title)}}} \\")
+        lines += [" & ".join(latex_cell(c) for c in row) + r" \\" for row in group.rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def latex_cell(cell: Cell) -> str:
+    """One cell; the value in maths, ``value ± half`` when the interval is nearly even, else brackets."""
+    main = _maths(cell.text)
+    main = rf"\textbf{{{main}}}" if cell.bold else main
+    if cell.half and cell.half != "0":
+        main += rf" {{\scriptsize $\pm$ {cell.half}}}"
+        rest = cell.under.partition("]")[2].strip() if cell.low else cell.under
+    elif cell.low:
+        main += rf" {{\scriptsize {_maths(f'[{cell.low}, {cell.high}]')}}}"
+        rest = cell.under.partition("]")[2].strip()
+    else:
+        rest = cell.under
+    if cell.dagger:
+        main += r"\textsuperscript{\textdagger}"
+    return main + (rf" {{\scriptsize ({_maths(rest)})}}" if rest else "")
+
+
+def _maths(text: str) -> str:
+    return _NUMBER.sub("$-$", latex_escape(text))
+
+
+def markdown(table: Table) -> str:
+    """A GitHub table; groups become rows in italics when there are several."""
+    heads = [_md(f"{c.title} ({c.under})" if c.under else c.title) for c in table.columns]
+    rule = [":---" if c.is_text else "---:" for c in table.columns]
+    lines = [f"| {' | '.join(heads)} |", f"| {' | '.join(rule)} |"]
+    for group in table.groups:
+        if len(table.groups) > 1:
+            lines.append(f"| *{_md(group.title)}* |{' |' * (len(table.columns) - 1)}")
+        lines += [f"| {' | '.join(markdown_cell(c) for c in row)} |" for row in group.rows]
+    return "\n".join([*lines, "", _md(" ".join((table.caption, *table.notes))), ""])
+
+
+def markdown_cell(cell: Cell) -> str:
+    """One cell."""
+    text = f"`{cell.text.replace('`', '')}`" if cell.code and cell.text else _md(typographic(cell.text))
+    text = text.replace("|", "\\|") if cell.code else text
+    text = f"**{text}**" if cell.bold else text
+    if cell.dagger:
+        text += DAGGER
+    return f"{text} {_md(typographic(cell.under))}".rstrip()
+
+
+def _md(text: str) -> str:
+    flat = " ".join(text.split())
+    return re.sub(r"([\\`*_{}<>|~#])", r"\\\1", flat)
