@@ -174,16 +174,21 @@ class LbfEnv(VectorEnv):
 def _compiled(function: Callable[..., _Outcome]) -> Callable[..., _Outcome]:
     """``torch.compile`` that falls back to eager, with one warning, where compilation fails."""
     fast = torch.compile(function, dynamic=False)
-    failed: list[Exception] = []
+    chosen: list[Callable[..., _Outcome]] = []
 
     def run(*args: Any) -> _Outcome:
-        if failed:
-            return function(*args)
+        if chosen:
+            return chosen[0](*args)
         try:
-            return fast(*args)
-        except Exception as error:  # the compiler may raise anything
-            failed.append(error)
+            # After 8 variants of one function in a process torch goes on eagerly by default, which would
+            # make a run's speed depend on the runs before it.
+            with torch._dynamo.config.patch(recompile_limit=1024, accumulated_recompile_limit=8192):
+                result = fast(*args)
+        except Exception as error:  # whatever the compiler raises, stepping must go on
             warnings.warn(f"LBF runs without torch.compile, which failed: {error!r:.300}", stacklevel=3)
+            chosen.append(function)
             return function(*args)
+        chosen.append(fast)
+        return result
 
     return run
