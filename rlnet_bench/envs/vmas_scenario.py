@@ -1,0 +1,147 @@
+"""From a card to a VMAS environment: scenario files, their arguments, the package itself."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import warnings
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.errors import BadInput, MissingExtra, UnknownName
+
+
+def package() -> ModuleType:
+    """The package ``vmas``, imported when first needed.
+
+    Raises:
+        MissingExtra: with the command that installs it.
+    """
+    try:
+        import vmas
+        import vmas.simulator.environment
+        import vmas.simulator.scenario
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "vmas":
+            raise
+        raise MissingExtra("vmas", "vmas", "this task") from None
+    return vmas
+
+
+def build(card: TaskCard, num_envs: int, device: str) -> Any:
+    """The VMAS environment of a card. Draws from the global random streams: call it inside a stream.
+
+    Raises:
+        MissingExtra: when vmas is not installed.
+        BadInput: for arguments that the scenario does not know.
+    """
+    arguments = {k: v for k, v in card.constructor.items() if k not in ("scenario", "source")}
+    name = str(card.constructor["scenario"])
+    module = _module(name)
+    _check_arguments(name, module, arguments)
+    environment = package().simulator.environment.Environment
+    env = object.__new__(environment)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Scenario kwargs", category=UserWarning)
+        try:
+            # Unwrapped, as the constructor too swaps the process-wide stream, with no way back when it raises.
+            inspect.unwrap(environment.__init__)(
+                env,
+                module.Scenario(),
+                num_envs=num_envs,
+                device=device,
+                max_steps=card.horizon,
+                continuous_actions=card.action_kind == "continuous",
+                terminated_truncated=True,
+                **arguments,
+            )
+        except UserWarning as unused:  # arguments that the check of the source did not see
+            raise BadInput(f"{card.id}: {unused}") from None
+    return env
+
+
+# -- scenario files ----------------------------------------------------------------------------------------
+
+
+def scenario_file(name: str) -> Path:
+    """The file of a scenario: a path, or a name of the package's."""
+    if name.endswith(".py") and Path(name).is_file():
+        return Path(name)
+    folder = Path(package().__file__ or "").parent / "scenarios"
+    known = {str(p.relative_to(folder))[:-3]: p for p in folder.rglob("*.py") if p.stem != "__init__"}
+    if name.removesuffix(".py") in known:
+        return known[name.removesuffix(".py")]
+    if name.endswith(".py"):
+        raise BadInput(f"vmas:{name}: no such file (looked in {Path.cwd()} and among VMAS's scenarios).")
+    raise UnknownName("scenario", name, known, hint=f"VMAS has {len(known)}; a file of yours ends in .py.")
+
+
+@cache
+def _load(path: Path, changed: int) -> ModuleType:
+    """The module of a scenario file (``changed``: its modification time, so that edits are seen)."""
+    module_name = f"_rlnet_bench_scenario_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a foreign file does at import
+        raise BadInput(f"{path}: importing it raised {type(error).__name__}: {error}") from error
+    if not hasattr(module, "Scenario"):
+        raise BadInput(f"{path}: expected a class named Scenario, found none.")
+    return module
+
+
+def _module(name: str) -> ModuleType:
+    path = scenario_file(name)
+    return _load(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _known_arguments(module: ModuleType) -> frozenset[str] | None:
+    """Arguments that a scenario reads, found in its source; None when it hands them to someone else.
+
+    VMAS scenarios take their arguments out of ``**kwargs``; there is no list of them.
+    """
+    files = {inspect.getfile(c) for c in module.Scenario.__mro__ if _is_user_scenario(c, module)}
+    found: set[str] = set()
+    for file in files | {str(module.__file__)}:
+        for node in ast.walk(ast.parse(Path(file).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name == "make_world":
+                found |= {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                literal = node.args[0] if node.args else None
+                if node.func.attr in ("pop", "get") and _is_kwargs(node.func.value) and _is_text(literal):
+                    found.add(literal.value)  # type: ignore[union-attr]
+            if isinstance(node, ast.Subscript) and _is_kwargs(node.value) and _is_text(node.slice):
+                found.add(node.slice.value)  # type: ignore[attr-defined]
+    return frozenset(found - {"self", "batch_dim", "device"})
+
+
+def _is_user_scenario(cls: type, module: ModuleType) -> bool:
+    return cls.__module__ != module.__name__ and cls.__module__.partition(".")[0] not in ("builtins", "abc")
+
+
+def _is_kwargs(node: Any) -> bool:
+    return isinstance(node, ast.Name) and node.id == "kwargs"
+
+
+def _is_text(node: Any) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _check_arguments(name: str, module: ModuleType, arguments: Mapping[str, Any]) -> None:
+    known = _known_arguments(module)
+    for argument in arguments:
+        if known is not None and argument not in known:
+            near = get_close_matches(argument, known, n=1, cutoff=0.4)
+            guess = f" Did you mean {near[0]!r}?" if near else ""
+            takes = f"It takes {', '.join(sorted(known))}." if known else "It takes none."
+            raise BadInput(f"VMAS scenario {name}: unknown argument {argument!r}.{guess} {takes}")
