@@ -1,7 +1,7 @@
 """Scripted policies as methods: the reference lines of every figure, runnable like any other method.
 
 ``uncoordinated`` and ``coordinated`` pick the script that the task's card names; the scripts also have
-names of their own (``nearest``, ``assignment``, ``silent``, ``signal``, ``greedy``, ``convoy``).
+names of their own (``nearest``, ``assignment``, ``silent``, ``signal``, ``forage``, ``rally``).
 
 Try it: ``rlnet-bench run quick --methods uncoordinated``
 """
@@ -23,7 +23,7 @@ def scripts_of(card: TaskCard) -> tuple[str, str] | None:
         spread = card.constructor["scenario"] == "simple_spread"
         return ("nearest", "assignment") if spread else ("silent", "signal")
     if card.family == "lbf" and "grid" not in card.id:
-        return ("greedy", "convoy")
+        return ("forage", "rally")
     return None
 
 
@@ -106,3 +106,13 @@ class Silent(Scripted):
 @register("signal", version=1, summary="channel tasks: says the goal and decodes it", capabilities=_UNTRAINED)
 class Signal(Scripted):
     """An agreed code."""
+
+
+@register("forage", version=1, summary="LBF: everyone to the nearest food it could load", capabilities=_UNTRAINED)
+class Forage(Scripted):
+    """No coordination."""
+
+
+@register("rally", version=1, summary="LBF: the whole team to one food at a time", capabilities=_UNTRAINED)
+class Rally(Scripted):
+    """Reads the field from everyone's observations."""

@@ -10,8 +10,11 @@ Obligations of an implementation (:func:`rlnet_bench.envs.check.check_env` tests
 * Same-step auto-reset: where an episode ended, ``observation`` and ``state`` already belong to the next
   episode and the ``final_*`` fields hold the last values of the ended one. Where no episode ended,
   the ``final_*`` fields are unspecified (they may be the same tensors as the plain ones).
-* Narrow agents are zero-padded up to O and masked up to A.
-* Returned tensors are the caller's until the next ``step``; the environment may then reuse them.
+* Narrow agents are zero-padded up to O. With ``action_mask=None`` agent i may choose among its first
+  ``card.action_sizes[i]`` options; a mask is given only where legality changes over time.
+* An agent that is cut off while others go on leaves ``alive_mask`` without ``agent_terminated``.
+* Inputs are neither modified nor kept. Returned tensors may be read until the next ``step`` and must
+  not be written to: an environment may share them between steps.
 * ``step`` never branches in Python on a tensor's value and never copies to the host.
 """
 
@@ -122,5 +125,5 @@ class VectorEnv(ABC):
         """What a policy sees now, without stepping (after ``reset`` or ``load_state_dict``)."""
         raise NotImplementedError(f"{type(self).__name__} does not offer current()")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most batches hold nothing to release)
         """Release worker processes and windows, where there are any."""

@@ -12,7 +12,7 @@ batch: resets cost nothing on the other 24 steps and no tensor is ever looked at
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -66,6 +66,7 @@ class MpeEnv(VectorEnv):
     message_size = 0
     agent_radius = 0.05
     landmark_radius = 0.05
+    landmark_kind: Literal["circle", "ring"] = "circle"
 
     def __init__(self, card: TaskCard, num_envs: int, device: str = "cpu", compile: bool = False) -> None:
         self.card, self.num_envs, self.device = card, num_envs, torch.device(device)
@@ -87,7 +88,7 @@ class MpeEnv(VectorEnv):
         """Start episode 0 with one int64 seed per environment [B]."""
         if seeds.shape != (self.num_envs,):
             raise ValueError(f"seeds: expected shape ({self.num_envs},), found {tuple(seeds.shape)}")
-        self.keys = seeds.to(self.device)
+        self.keys = seeds.to(self.device, copy=True)
         self.steps = self.episode = 0
         self.world, observation = self._begin(rng.fold(self.keys, self.episode))
         return Reset(*self._views(observation), None, None)
@@ -134,7 +135,7 @@ class MpeEnv(VectorEnv):
         """Landmarks and agents of environment ``index``; the message of a speaker as its caption."""
         world = World(*(x[..., index].cpu() for x in self._world))
         shapes = [
-            Shape("circle", float(p[0]), float(p[1]), self.landmark_radius, colour=self._landmark_colour(k))
+            Shape(self.landmark_kind, float(p[0]), float(p[1]), self.landmark_radius, colour=self._landmark_colour(k))
             for k, p in enumerate(world.landmark)
         ]
         shapes += [
@@ -211,7 +212,7 @@ class MpeEnv(VectorEnv):
             return torch.stack((x, y), dim=1) * SENSITIVITY
         actions = actions.clamp(0.0, 1.0)
         # The difference is taken in the action's float32, as the original does, then widened.
-        return (actions[:, (2, 4)] - actions[:, (1, 3)]).to(torch.float64) * SENSITIVITY
+        return (actions[:, 2:5:2] - actions[:, 1:4:2]).to(torch.float64) * SENSITIVITY
 
     def _landmark_colour(self, k: int) -> tuple[int, int, int]:
         return _LANDMARK_COLOURS[k % 3]
@@ -332,6 +333,7 @@ class ReferenceEnv(MpeEnv):
     num_goals = 2
     message_size = 10
     agent_radius = 0.05
+    landmark_kind = "ring"  # agents and landmarks have the same size and colours
 
     def _dynamics(self, world: World, actions: Tensor) -> tuple[World, Tensor, Tensor]:
         actions = actions.movedim(0, -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -66,10 +67,14 @@ class UniformPolicy:
 
 
 class ScriptPolicy:
-    """A pure function of the observations as a policy."""
+    """A pure function ``(observation, card[, keys])`` as a policy.
 
-    def __init__(self, script: Callable[[Tensor, TaskCard], Tensor], card: TaskCard, replicas: int) -> None:
+    A script that flips coins has a parameter ``keys``, int64 [R*B], new in every step.
+    """
+
+    def __init__(self, script: Callable[..., Tensor], card: TaskCard, replicas: int) -> None:
         self.script, self.card, self.replicas = script, card, replicas
+        self.draws = "keys" in signature(script).parameters
 
     def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
         """Nothing is remembered."""
@@ -83,8 +88,9 @@ class ScriptPolicy:
         reset: Tensor | None = None,
         deterministic: bool = True,
     ) -> tuple[Tensor, PolicyState]:
-        """What the script says; scripts are deterministic."""
-        return self.script(observation, self.card), state
+        """What the script says, whether or not the most likely action is asked for."""
+        coins = {"keys": rng.fold(state.keys, state.step)} if self.draws else {}
+        return self.script(observation, self.card, **coins), state._replace(step=state.step + 1)
 
     def state_dict(self) -> dict[str, Tensor]:
         """No weights."""

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
@@ -46,6 +47,7 @@ def evaluate(
     mode: Mode = "deterministic",
     device: str = "cpu",
     env: VectorEnv | None = None,
+    keys: Tensor | None = None,
     on_step: Callable[[VectorEnv], None] | None = None,
 ) -> Episodes:
     """Play ``episodes`` episodes per replica, all at once.
@@ -60,11 +62,13 @@ def evaluate(
         mode: most likely actions, or sampled ones.
         device: torch device.
         env: a batch of R*E environments to reuse; made here when not given.
+        keys: int64 [R*E] environment seeds; derived from ``seeds`` and ``stream`` when not given.
         on_step: called after the reset and after every step (recording).
     """
     r = len(seeds)
     env = env or make_env(card, r * episodes, device)
-    keys = rng.env_keys(tuple(seeds), stream, episodes, device)
+    if keys is None:
+        keys = rng.env_keys(tuple(seeds), stream, episodes, device)
     now = env.reset(keys)
     state = policy.initial_state(r * episodes, rng.fold(keys, int(rng.Stream.ACTION)))
     running = torch.ones(r * episodes, dtype=torch.bool, device=device)

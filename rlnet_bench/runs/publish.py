@@ -167,4 +167,3 @@ def _record(header: dict[str, Any], lines: list[dict[str, Any]], path: Path) -> 
         provenance=header["provenance"],
         divergences=tuple(header["divergences"]),
     )
-

@@ -1,0 +1,142 @@
+"""The referee on the original packages: mpe2 and lbforaging play, our policies act.
+
+The originals are wrapped as PettingZoo ``ParallelEnv`` objects and vectorised over worker processes by
+the same door that serves any foreign environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.registry import make_env, task_card
+from rlnet_bench.errors import BadInput, MissingExtra
+
+if TYPE_CHECKING:
+    from rlnet_bench.learning.policy import Policy
+    from rlnet_bench.runs.evaluate import Episodes, Mode
+
+CHUNK = 32  # original environments per replica that are alive at a time
+COVER_RADIUS = 0.1
+
+
+def parallel_env(task: str) -> Any:
+    """The original of one of our tasks as a ``ParallelEnv`` that reports our success metric.
+
+    Raises:
+        BadInput: when the task has no original to play on.
+        MissingExtra: when the original package is not installed.
+    """
+    card = task_card(task)
+    if card.family == "mpe":
+        return _mpe(card)
+    if card.family == "lbf":
+        return _lbf(card)
+    raise BadInput(f"{task}: the reference referee plays mpe and lbf tasks; {card.family} is its own original.")
+
+
+def evaluate_on_reference(
+    policy: Policy, card: TaskCard, seeds: Sequence[int], episodes: int, *, mode: Mode = "deterministic"
+) -> Episodes:
+    """Play fresh episodes on the original package (see :func:`rlnet_bench.runs.evaluate.evaluate`).
+
+    Initial states come from the original's own generators, so episodes are not those of the batched
+    score: the two agree in distribution.
+    """
+    import torch
+
+    from rlnet_bench import rng
+    from rlnet_bench.runs.evaluate import Episodes, evaluate
+
+    door = task_card(f"rlnet_bench.envs.reference:parallel_env?task={card.id}&horizon={card.horizon}")
+    r, chunk = len(seeds), min(CHUNK, episodes)
+    env = make_env(door, r * chunk)
+    keys = rng.env_keys(tuple(seeds), rng.Stream.ABSOLUTE_ENV, -(-episodes // chunk) * chunk).view(r, -1, chunk)
+    playing = replace(card, can_terminate=True)
+    try:
+        parts = [
+            evaluate(policy, playing, seeds, chunk, mode=mode, env=env, keys=keys[:, k].reshape(-1))
+            for k in range(keys.shape[1])
+        ]
+    finally:
+        env.close()
+    torch.set_num_threads(1)
+    joined = [np.concatenate([getattr(p, name) for p in parts], axis=1) for name in ("returns", "success", "length")]
+    return Episodes(*(x[:, :episodes] for x in joined))
+
+
+def original_stepper(card: TaskCard) -> Callable[[], Any] | None:
+    """A function that steps one original environment with random actions, or None where there is none."""
+    if card.family not in ("mpe", "lbf"):
+        return None
+    try:
+        env = parallel_env(card.id)
+    except MissingExtra:
+        return None
+    rng = np.random.default_rng(0)
+    env.reset(seed=0)
+    sizes = dict(zip(env.possible_agents, card.action_sizes))
+
+    def step() -> None:
+        if not env.agents:
+            env.reset()
+        if card.action_kind == "discrete":
+            env.step({a: int(rng.integers(sizes[a])) for a in env.agents})
+        else:
+            env.step({a: rng.random(sizes[a], dtype=np.float32) for a in env.agents})
+
+    return step
+
+
+def _mpe(card: TaskCard) -> Any:
+    try:
+        from mpe2 import simple_reference_v3, simple_speaker_listener_v4, simple_spread_v3
+    except ImportError:
+        raise MissingExtra("mpe2", "mpe", f"the original of {card.id}") from None
+    modules = {
+        "simple_spread": simple_spread_v3,
+        "simple_speaker_listener": simple_speaker_listener_v4,
+        "simple_reference": simple_reference_v3,
+    }
+    arguments = {k: v for k, v in card.constructor.items() if k != "scenario"}
+    arguments["max_cycles"] = card.horizon
+    env = modules[card.constructor["scenario"]].parallel_env(
+        continuous_actions=card.action_kind == "continuous", **arguments
+    )
+    return _scored(env, _mpe_success)
+
+
+def _mpe_success(env: Any) -> float:
+    """Our success metric, read off mpe2's world."""
+    world = env.unwrapped.world
+    goals = [a for a in world.agents if getattr(a, "goal_b", None) is not None]
+    if goals:
+        apart = [np.linalg.norm(a.goal_a.state.p_pos - a.goal_b.state.p_pos) for a in goals]
+    else:
+        apart = [min(np.linalg.norm(a.state.p_pos - m.state.p_pos) for a in world.agents) for m in world.landmarks]
+    return float(np.mean([d < COVER_RADIUS for d in apart]))
+
+
+def _scored(env: Any, success: Callable[[Any], float]) -> Any:
+    """The same ParallelEnv, with ``info["success"]`` when an episode ends."""
+    from pettingzoo.utils.wrappers import BaseParallelWrapper
+
+    class Scored(BaseParallelWrapper):
+        def step(self, actions: dict[str, Any]) -> Any:
+            observations, rewards, terminations, truncations, infos = self.env.step(actions)
+            if not self.env.agents:
+                found = success(self.env)
+                infos = {agent: {**info, "success": found} for agent, info in infos.items()}
+            return observations, rewards, terminations, truncations, infos
+
+    return Scored(env)
+
+
+def _lbf(card: TaskCard) -> Any:
+    from rlnet_bench.envs._lbf_parallel import LbfParallel
+
+    return LbfParallel(card)
