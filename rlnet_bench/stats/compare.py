@@ -106,8 +106,9 @@ def probability_of_improvement(
 
     ``1/M sum_m 1/(n n') sum_ij [x_i > y_j] + [x_i = y_j] / 2`` (Agarwal et al. 2021; per task the
     Mann-Whitney U over n n'). One task: Newcombe's score interval (2006, method 5), which needs 3 runs a
-    side. Several: the expanded percentile interval, widened to at least
-    ``+- z sqrt(sum_m V(centre_m)) / M`` so that complete separation never yields width 0.
+    side. Several: percentiles at the t-corrected level, widened to at least
+    ``+- z sqrt(sum_m V(centre_m)) / M`` so that complete separation never yields width 0 (which makes the
+    interval conservative, about 99 %, for probabilities above 0.9).
 
     >>> a = RunScores.from_arrays("a", {"spread": [0.6, 0.7, 0.9, 0.8, 0.7]})
     >>> b = RunScores.from_arrays("b", {"spread": [0.5, 0.4, 0.6, 0.3, 0.2]})
@@ -193,11 +194,14 @@ class _Pair:
         placements = [w.mean(axis=1) for w in wins] + [w.mean(axis=0) for w in wins]
         variances = [p.var(ddof=1) if p.size > 1 else 0.0 for p in placements]
         counts = np.concatenate([x.counts_M, y.counts_M])
+        # No variance ratio here: resampling both sides of a U statistic adds the interaction of the two draws,
+        # which makes up for (n - 1) / n. With the ratio, intervals measured 98 % instead of 95 %.
+        correction = intervals.SmallSample(intervals.small_sample(variances, counts).nu, 1.0)
         return cls(
             wins,
             np.array([w.mean() for w in wins]),
             np.stack([x.counts_M, y.counts_M], axis=1),
-            intervals.small_sample(variances, counts),
+            correction,
             reason,
         )
 
@@ -214,8 +218,11 @@ class _Pair:
         low_M, high_M = self.limits(level)
         variance_M = intervals.newcombe_variance((low_M + high_M) / 2, self.counts_M2[:, 0], self.counts_M2[:, 1])
         half = float(special.ndtri(0.5 + level / 2) * np.sqrt(variance_M.sum()) / len(variance_M))
-        is_wider = self.value - half < low or self.value + half > high
-        low, high = max(0.0, min(low, self.value - half)), min(1.0, max(high, self.value + half))
+        # A symmetric half-width may overshoot: it stops at the outermost limit of a single task, so that lost
+        # comparisons keep the upper limit below 1.
+        floor_low, floor_high = max(self.value - half, low_M.min()), min(self.value + half, high_M.max())
+        is_wider = floor_low < low or floor_high > high
+        low, high = max(0.0, min(low, floor_low)), min(1.0, max(high, floor_high))
         return low, high, f"{method}, widened by Newcombe's variance" if is_wider else method, ()
 
 

@@ -17,9 +17,11 @@ from scipy import special
 from rlnet_bench.stats import intervals
 from rlnet_bench.stats.aggregate import Aggregate, iqm, mean
 from rlnet_bench.stats.bootstrap import enough_resamples, interval_of, jackknife
+from rlnet_bench.stats.compare import probability_of_improvement
 from rlnet_bench.stats.normalise import Bounds
 from rlnet_bench.stats.pooled import Array, Pooled
 from rlnet_bench.stats.resample import MIN_RESAMPLES, resample
+from rlnet_bench.stats.scores import RunScores
 
 KINDS = ("percentile", "bca", "expanded", "student_t")
 COMMAND = "python -m rlnet_bench.stats.coverage"
@@ -115,6 +117,20 @@ def simulate_improvement(
     return {k: v / n_simulations for k, v in hits.items()}
 
 
+def simulate_suite_improvement(
+    probability: float, seeds: Sequence[int], rng: np.random.Generator, n_simulations: int, *, level: float = 0.95
+) -> float:
+    """Measure the coverage of the library's interval of P(a > b) over several tasks of normal scores."""
+    shift = np.sqrt(2) * special.ndtri(probability)
+    hits = 0
+    for _ in range(n_simulations):
+        a = RunScores.from_arrays("a", {str(m): rng.normal(shift, 1, n) for m, n in enumerate(seeds)})
+        b = RunScores.from_arrays("b", {str(m): rng.normal(0, 1, n) for m, n in enumerate(seeds)})
+        result = probability_of_improvement(a, b, rng, level=level, n_resamples=MIN_RESAMPLES)
+        hits += not result.excludes(probability)
+    return hits / n_simulations
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the coverage tables as Markdown."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="Measure the coverage of the intervals.")
@@ -135,12 +151,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cells = [Cell("normal", (n,) * 4, reference_se=0.05) for n in (3, 5, 10)]
     results = [simulate(c, rng, options.simulations) for c in cells]
     _print_row("normal, reference points with se 0.05", 4, "3 / 5 / 10", results)
-    print("\n| true P(a > b), one task | seeds | percentile | Newcombe |")
-    print("| --- | --- | --- | --- |")
+    print("\n| true P(a > b) | seeds | one task, percentile | one task, Newcombe | four tasks |")
+    print("| --- | --- | --- | --- | --- |")
     for probability in (0.5, 0.76, 0.92):
         shares = [simulate_improvement(probability, n, rng, options.simulations) for n in (3, 5, 10)]
         columns = [" / ".join(f"{100 * s[k]:.0f}" for s in shares) for k in ("percentile", "newcombe")]
-        print(f"| {probability} | 3 / 5 / 10 | {columns[0]} | {columns[1]} |")
+        suites = [simulate_suite_improvement(probability, (n,) * 4, rng, options.simulations) for n in (3, 5, 10)]
+        columns.append(" / ".join(f"{100 * s:.0f}" for s in suites))
+        print(f"| {probability} | 3 / 5 / 10 | {' | '.join(columns)} |", flush=True)
 
 
 def _print_row(kind: str, n_tasks: int, seeds: str, results: Sequence[Coverage]) -> None:
