@@ -16,6 +16,13 @@ from rlnet_bench.stats.pooled import Array, Pooled
 from rlnet_bench.stats.resample import MIN_RESAMPLES
 from rlnet_bench.stats.result import Estimate
 
+_LABELS = {
+    "expanded": "expanded percentile",
+    "percentile": "percentile",
+    "bca": "BCa",
+    "student_t": "student t",
+}
+
 
 def check_options(level: float, interval: str, n_resamples: int) -> None:
     """Raise :class:`BadInput` for a level, interval or number of resamples that cannot be used."""
@@ -65,7 +72,7 @@ def interval_of(
 ) -> tuple[float, float, str, tuple[str, ...]]:
     """Turn bootstrap draws into ``(low, high, method, flags)``; BCa needs the jackknife's ``left_out``."""
     if np.all(draws_B == draws_B[0]):
-        return float(draws_B[0]), float(draws_B[0]), interval, ("degenerate: no resample differs",)
+        return float(draws_B[0]), float(draws_B[0]), _LABELS[interval], ("degenerate: no resample differs",)
     if interval == "percentile":
         return (*intervals.percentile(draws_B, level), "percentile", ())
     if interval == "student_t":

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 Status = Literal["ok", "diverged"]
 Tasks = Literal["all", "common"] | Sequence[str]
-
-_SCORED: dict[str, Status] = {"ok": "ok", "diverged": "diverged"}
-_UNSCORED = {"failed": "failed", "infra_failed": "failed", "missing": "missing", "running": "missing"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,32 +190,9 @@ class RunScores:
         in its row. Rows that are failed or missing are counted and their score is never read.
         Returns one object per method, methods and tasks in order of appearance.
         """
-        absent = [c for c in ("method", "task", "seed", "score") if c not in frame.columns]
-        if absent:
-            raise BadInput(
-                f"expected the columns method, task, seed, score (and optionally status), "
-                f"missing {absent}, found {list(map(str, frame.columns))}."
-            )
-        known: dict[str, str] = {**_SCORED, **_UNSCORED}
-        cells: dict[str, dict[str, list[tuple[float, int, str]]]] = {}
-        statuses = frame["status"] if "status" in frame.columns else ["ok"] * len(frame)
-        for method, task, seed, score, status in zip(
-            frame["method"], frame["task"], frame["seed"], frame["score"], statuses
-        ):
-            if status not in known:
-                raise BadInput(
-                    f"unknown status {status!r} of method {method!r} on task {task!r}, seed {seed}: "
-                    f"expected one of {sorted(known)}."
-                )
-            kind = known[status]
-            value = float("nan") if kind in ("failed", "missing") else _number(score, method, task, seed)
-            if kind == "diverged" and floors is not None and task in floors:
-                value = float(floors[task])
-            cells.setdefault(str(method), {}).setdefault(str(task), []).append((value, int(seed), kind))
-        return {
-            method: cls(method, {task: _from_rows(rows) for task, rows in by_task.items()})
-            for method, by_task in cells.items()
-        }
+        from rlnet_bench.stats.frames import read_frame  # it builds TaskRuns of this module
+
+        return {method: cls(method, runs) for method, runs in read_frame(frame, floors).items()}
 
 
 def select_tasks(methods: Sequence[RunScores], tasks: Tasks = "all") -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -271,24 +245,3 @@ def _refuse_absent(absent: Mapping[str, Sequence[str]]) -> None:
 def _task_runs(scores: Array) -> TaskRuns:
     ok: Status = "ok"
     return TaskRuns(scores, tuple(range(scores.size)), (ok,) * scores.size)
-
-
-def _from_rows(rows: Sequence[tuple[float, int, str]]) -> TaskRuns:
-    kept = [row for row in rows if row[2] in ("ok", "diverged")]
-    statuses = tuple(_SCORED[kind] for _, _, kind in kept)
-    return TaskRuns(
-        np.array([score for score, _, _ in kept], dtype=np.float64),
-        tuple(seed for _, seed, _ in kept),
-        statuses,
-        n_failed=sum(kind == "failed" for _, _, kind in rows),
-        n_missing=sum(kind == "missing" for _, _, kind in rows),
-    )
-
-
-def _number(score: Any, method: Any, task: Any, seed: Any) -> float:
-    try:
-        return float(score)
-    except (TypeError, ValueError):
-        raise BadInput(
-            f"score {score!r} of method {method!r} on task {task!r}, seed {seed}, is not a number."
-        ) from None

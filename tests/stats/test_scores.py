@@ -55,7 +55,7 @@ def test_from_frame_keeps_the_three_kinds_of_trouble_apart():
             "method": "ippo",
             "task": ["t"] * 6 + ["u"] * 2,
             "seed": [0, 1, 2, 3, 4, 5, 0, 1],
-            "score": [0.5, 0.6, np.nan, np.nan, None, np.nan, 0.1, 0.2],
+            "score": [0.5, 0.6, None, np.nan, "lost", np.nan, 0.1, 0.2],
             "status": ["ok", "ok", "diverged", "failed", "missing", "running", "ok", "ok"],
         }
     )
@@ -83,6 +83,9 @@ def test_from_frame_explains_columns_status_and_text():
         RunScores.from_frame(pd.DataFrame({**good, "status": ["crashed"]}))
     with pytest.raises(BadInput, match="score 'high' of method 'a' on task 't', seed 0"):
         RunScores.from_frame(pd.DataFrame({**good, "score": ["high"]}))
+    for seed in ("first", 0.5, None):
+        with pytest.raises(BadInput, match="is not a whole number"):
+            RunScores.from_frame(pd.DataFrame({**good, "seed": [seed]}))
 
 
 def test_from_rliable_reads_runs_by_tasks():
