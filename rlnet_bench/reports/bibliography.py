@@ -18,7 +18,8 @@ STATISTICS = {
         "booktitle = {Advances in Neural Information Processing Systems}", 2022,
     ),
     "hesterberg2015bootstrap": (
-        "article", "What Teachers Should Know About the Bootstrap: Resampling in the Undergraduate Statistics Curriculum",
+        "article",
+        "What Teachers Should Know About the Bootstrap: Resampling in the Undergraduate Statistics Curriculum",
         "Hesterberg, Tim C.", "journal = {The American Statistician}", 2015,
     ),
     "newcombe2006mannwhitney": (

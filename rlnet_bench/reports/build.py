@@ -15,7 +15,9 @@ from rlnet_bench.reports.tables import as_text, tables
 from rlnet_bench.runs.results import Results
 
 
-def build_report(results: Results, out: Path, *, timings: bool = True, title: str | None = None) -> Path:
+def build_report(
+    results: Results, out: Path, *, timings: bool = True, title: str | None = None, pdf: bool = True
+) -> Path:
     """Write a report and return the path of its page.
 
     Writes ``index.html`` (self-contained), ``figures/`` (SVG, PDF for one and two columns, CSV),
@@ -27,23 +29,24 @@ def build_report(results: Results, out: Path, *, timings: bool = True, title: st
         out: the folder, made when absent.
         timings: False leaves out seconds, hosts and paths; identical records then give identical bytes.
         title: the page's title; the suite's name and version by default.
+        pdf: False leaves out the PDF figures, which take most of the time.
     """
     out = Path(out)
     estimates = estimate_all(results, timings=timings)
     figures, made = plots(estimates), tables(estimates)
     svgs = {name: plot.svg() for name, plot in figures.items()}
-    page = render(estimates, figures, svgs, made, title=title, timings=timings)
+    page = render(estimates, figures, svgs, made, title=title, timings=timings, pdf=pdf)
     files: dict[str, bytes] = {"index.html": page.encode()}
     for name, plot in figures.items():
         files[f"figures/{name}.svg"] = svgs[name].encode()
         files[f"figures/{name}.csv"] = plot.sheet.csv().encode()
-        for size, data in plot.pdfs().items():
+        for size, data in plot.pdfs().items() if pdf else ():
             files[f"figures/{name}-{size}.pdf"] = data
     for table in (*made.values(), task_table(estimates), run_table(estimates)):
         files[f"tables/{table.name}.tex"] = as_text(table, "latex").encode()
         files[f"tables/{table.name}.md"] = as_text(table, "markdown").encode()
         files[f"tables/{table.name}.csv"] = as_text(table, "csv").encode()
-    files["tables/preview.tex"] = preview(list(made), list(figures), results.name).encode()
+    files["tables/preview.tex"] = preview(list(made), list(figures) if pdf else [], results.name).encode()
     files["macros.tex"] = macros(estimates).encode()
     files["references.bib"] = bibtex(estimates).encode()
     _write(out, files)

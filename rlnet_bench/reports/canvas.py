@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -68,6 +69,7 @@ def style(size: Size) -> AbstractContextManager[None]:
         "savefig.facecolor": "none",
         "legend.frameon": False,
         "axes.unicode_minus": True,
+        "text.parse_math": False,  # names of methods are text, whatever dollars they hold
         "svg.hashsalt": SALT,
         "svg.fonttype": "none",
         "pdf.fonttype": 42,
@@ -75,7 +77,8 @@ def style(size: Size) -> AbstractContextManager[None]:
         "path.simplify": True,
         "axes.formatter.useoffset": False,
     }
-    return cast("AbstractContextManager[None]", matplotlib.rc_context({**matplotlib.rcParamsDefault, **settings}))
+    everything: Any = {**dict(matplotlib.rcParamsDefault), **settings}
+    return cast("AbstractContextManager[None]", matplotlib.rc_context(everything))
 
 
 def figure(size: Size, height: float) -> Figure:
@@ -87,7 +90,7 @@ def figure(size: Size, height: float) -> Figure:
 
 def svg_text(draw: Draw, size: Size = PAGE) -> str:
     """The figure as SVG text, without date or version of the library in it."""
-    with style(size):
+    with style(size), _quiet():
         buffer = io.StringIO()
         draw(size).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
@@ -95,11 +98,19 @@ def svg_text(draw: Draw, size: Size = PAGE) -> str:
 
 def pdf_bytes(draw: Draw, size: Size) -> bytes:
     """The figure as PDF with embedded TrueType fonts."""
-    with style(size):
+    with style(size), _quiet():
         buffer = io.BytesIO()
         metadata = {"CreationDate": None, "Creator": None, "Producer": None}
         draw(size).savefig(buffer, format="pdf", metadata=metadata)
     return buffer.getvalue()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Names in scripts that the font lacks are drawn as boxes, without a warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Glyph.*missing.*")
+        yield
 
 
 def line_style(look: Look) -> dict[str, Any]:
@@ -113,9 +124,10 @@ def legend_above(fig: Figure, handles: list[Any], labels: list[str], size: Size)
     if not handles:
         return
     longest = max(len(x) for x in labels)
+    names = [f" {x}" if x.startswith("_") else x for x in labels]  # matplotlib hides names with an underscore
     per_row = max(1, int(size.width * 72 / (size.font * (4.6 + 0.62 * longest))))
     fig.legend(
-        handles, labels, loc="outside upper left", ncols=min(per_row, len(labels)), handlelength=2.8,
+        handles, names, loc="outside upper left", ncols=min(per_row, len(names)), handlelength=2.8,
         columnspacing=1.6, handletextpad=0.6, borderaxespad=0.2,
     )  # fmt: skip
 
@@ -136,8 +148,3 @@ def finite(values: object) -> np.ndarray:
     """The finite numbers of anything array-like, flat."""
     x = np.asarray(values, dtype=np.float64).ravel()
     return x[np.isfinite(x)]
-
-
-def ink_on(alpha: float) -> str:
-    """Text colour on a tint of this strength."""
-    return INK if alpha < 0.75 else PAPER

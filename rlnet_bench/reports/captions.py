@@ -54,8 +54,9 @@ def learning(estimates: Estimates, axis: Axis) -> tuple[str, str]:
         else "wall-clock seconds of the seed group (hosts may be shared)"
     )
     caption = (
-        f"Learning curves by {by}: mean team return of n = {n} runs, {estimates.results.primary} actions; {band}.{lost}{thin} "
-        "Grey lines: the task card's reference points. A diverged run counts at the task's floor from there on."
+        f"Learning curves by {by}: mean team return of n = {n} runs, {estimates.results.primary} actions; "
+        f"{band}.{lost}{thin} Grey lines: the task card's reference points. "
+        "A diverged run counts at the task's floor from there on."
     )
     ends = []
     for task, panel in panels.items():
@@ -71,12 +72,9 @@ def profile(estimates: Estimates) -> tuple[str, str]:
     first = next(iter(estimates.profiles.values()))
     hidden = sum(int((s.pooled().values_N < LOWEST_SHOWN).sum()) for s in estimates.scores)
     caption = (
-        f"Performance profiles: share of runs with a normalised score above τ, {pool_text(estimates)}, tasks weighted equally; "
-        + (
-            f"simultaneous {estimates.level:.0%} band ({first.method})."
-            if first.has_interval
-            else f"no band: {first.reason}."
-        )
+        f"Performance profiles: share of runs with a normalised score above τ, {pool_text(estimates)}, "
+        "tasks weighted equally; "
+        + (f"{estimates.level:.0%} band ({first.method})." if first.has_interval else f"no band: {first.reason}.")
         + (f" {hidden} run(s) lie left of the axis." if hidden else "")
     )
     at = {m: float(b.value_T[(b.x_T >= 0.5).argmax()]) for m, b in estimates.profiles.items()}
@@ -97,9 +95,10 @@ def improvement(estimates: Estimates) -> tuple[str, str]:
     any_e = next(iter(estimates.improvement.values()))
     how = f"intervals: {any_e.method}" if any_e.has_interval else f"no intervals: {any_e.reason}"
     caption = (
-        f"Probability that a run of the row's method beats one of the column's on a random task, {pool_text(estimates)}; "
-        f"ties count half. Blue above 0.5, orange below; bold with a dot: the {estimates.level:.0%} interval excludes 0.5 "
-        f"({len(sure)} of {total} pairs; not adjusted for the number of pairs; {how})."
+        f"Probability that a run of the row's method beats one of the column's on a random task, "
+        f"{pool_text(estimates)}; ties count half. Blue above 0.5, orange below; bold with a dot: the "
+        f"{estimates.level:.0%} interval excludes 0.5 ({len(sure)} of {total} pairs; "
+        f"not adjusted for the number of pairs; {how})."
     )
     alt = "Heat map of pairs. Resolved: " + (listed([f"{a} over {b}" for a, b in sure], 12) if sure else "none") + "."
     return caption, alt

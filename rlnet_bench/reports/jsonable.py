@@ -41,7 +41,8 @@ def estimates_json(e: Estimates) -> dict[str, Any]:
         "ranks": {
             c: {
                 "reason": r.reason, "family": r.family, "ranks": [asdict(x) for x in r.ranks],
-                "tied_with_best": list(e.ties[c].tied), "bold": e.ties[c].bold, "tests": [_plain(asdict(t)) for t in r.tests],
+                "tied_with_best": list(e.ties[c].tied), "bold": e.ties[c].bold,
+                "tests": [_plain(asdict(t)) for t in r.tests],
             }
             for c, r in e.rankings.items()
         },

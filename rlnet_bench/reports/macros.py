@@ -47,7 +47,7 @@ def macros(estimates: Estimates) -> str:
         for r in ranking.ranks:
             values.setdefault(f"{slug(r.method)}/rank", str(r).replace("-", "--"))
     for kind in ("absolute", "final"):
-        for method, cells in estimates.board(kind).cells.items():  # type: ignore[arg-type]
+        for method, cells in estimates.board(kind).cells.items():
             for task, cell in cells.items():
                 key = f"{slug(method)}/{slug(task)}" + ("/final" if kind == "final" else "")
                 _add(values, key, cell.estimate)

@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from rlnet_bench.reports.figures import Plot
 
 
+INTRO = {
+    "aggregate": "One number per method over all pooled tasks. Look at the intervals first, then at the order.",
+    "curves": "How fast methods learn, and how far runs of one method lie apart.",
+    "profiles": "The higher a line, the more runs exceed the score below it. Lines that cross mean that neither "
+    "method is better throughout.",
+    "improvement": "Read along a row: how likely is one new run of this method to beat one of the other?",
+    "tasks": "Best and ties are judged within an execution class: a method that sees more when acting does not "
+    "outrank one that sees less.",
+    "ranks": "A rank is only as certain as its interval is short.",
+}
+
+
 @dataclass(frozen=True)
 class Section:
     """One numbered section: an introduction, then figures, then tables."""
@@ -50,6 +62,7 @@ def render(
     *,
     title: str | None = None,
     timings: bool = True,
+    pdf: bool = True,
 ) -> str:
     """The whole page as text."""
     results = estimates.results
@@ -65,6 +78,7 @@ def render(
         sections=_sections(estimates, shown, {k: html_table(t) for k, t in tables.items()}),
         looks=_keys(estimates),
         files=set(tables),
+        pdf=pdf,
         commands=provenance.commands(estimates),
         state=html_table(provenance.state_table(estimates)) if estimates.is_partial else None,
         troubles=estimates.grid.troubles,
@@ -153,23 +167,29 @@ def _sections(estimates: Estimates, shown: dict[str, _Shown], tables: dict[str, 
     figures = {n: (shown[n],) if n in shown else () for n in ("aggregate", "profile", "improvement")}
     alone = "One method only: nothing to compare." if estimates.scores else unpooled
     return [
-        Section("aggregate", "Aggregate scores", "", figures["aggregate"], some("aggregate"), empty=unpooled),
         Section(
-            "curves", "Learning curves", tabs=tabs if len(tabs) > 1 else (),
+            "aggregate", "Aggregate scores", INTRO["aggregate"], figures["aggregate"], some("aggregate"),
+            empty=unpooled,
+        ),
+        Section(
+            "curves", "Learning curves", INTRO["curves"] if tabs else "", tabs=tabs if len(tabs) > 1 else (),
             figures=tuple(f for _, f in tabs) if len(tabs) == 1 else (), empty="" if tabs else "No evaluation yet.",
         ),
-        Section("profiles", "Performance profile", "", figures["profile"], empty=unpooled),
+        Section("profiles", "Performance profile", INTRO["profiles"], figures["profile"], empty=unpooled),
         Section(
-            "improvement", "Probability of improvement", "", figures["improvement"],
+            "improvement", "Probability of improvement", INTRO["improvement"], figures["improvement"],
             empty="" if figures["improvement"] else alone,
         ),
         Section(
-            "tasks", "Scores per task", "",
+            "tasks", "Scores per task", INTRO["tasks"],
             tables=some("tasks-absolute", "tasks-final", "tasks-absolute-success", "modes"),
             empty="" if "tasks-absolute" in tables else "No run has finished yet.",
         ),
-        Section("ranks", "Ranks", "", tables=some("ranks"), empty=unpooled),
-        Section("compute", "Compute and tuning", "", tables=some("compute"), empty="" if "compute" in tables else "No record yet."),
+        Section("ranks", "Ranks", INTRO["ranks"], tables=some("ranks"), empty=unpooled),
+        Section(
+            "compute", "Compute and tuning", "", tables=some("compute"),
+            empty="" if "compute" in tables else "No record yet.",
+        ),
         Section("provenance", "Provenance"),
     ]  # fmt: skip
 

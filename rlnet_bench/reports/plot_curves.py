@@ -37,7 +37,7 @@ def draw(estimates: Estimates, size: Size, axis: Axis) -> Figure:
     across = min(len(panels), 1 if size.is_narrow else 3) or 1
     down = max(1, math.ceil(len(panels) / across))
     panel = size.width / max(across, 2 if not size.is_narrow else 1)
-    fig = figure(size, down * panel * 0.68 + 0.45)
+    fig = figure(size, down * panel * 0.72 + 0.5)
     axes = fig.subplots(down, across, squeeze=False)
     known = looks(estimates.results)
     for ax, task in zip(axes.flat, panels):
@@ -48,6 +48,8 @@ def draw(estimates: Estimates, size: Size, axis: Axis) -> Figure:
     for ax in list(axes.flat)[len(panels) :]:
         ax.set_visible(False)
     fig.supylabel("team return", color=INK, fontsize=size.font)
+    label = "environment frames per run" if axis == "frames" else "seconds since the group began"
+    fig.supxlabel(label, color=INK, fontsize=size.font)
     present = [m.label for m in estimates.results.methods if any(m.label in p for p in panels.values())]
     handles = [Line2D([], [], linewidth=1.8, **line_style(known[m])) for m in present]
     lines = [Line2D([], [], color=MUTED, **REFERENCE_STYLE[k]) for k in REFERENCE_STYLE]
@@ -89,9 +91,8 @@ def _dress(ax: Axes, estimates: Estimates, task: str, axis: Axis, size: Size) ->
     name, detail = task_title(task)
     mark = " · channel task" if estimates.fact(task).card.channel else ""
     ax.set_title(f"{name}\n", loc="left", pad=3, fontweight="bold", linespacing=1.3)
-    small = {"fontsize": size.font * 0.85, "color": MUTED}
+    small: dict[str, Any] = {"fontsize": size.font * 0.85, "color": MUTED}
     ax.annotate(detail + mark, (0, 1), (0, 4), "axes fraction", textcoords="offset points", **small)
-    ax.set_xlabel("environment frames per run" if axis == "frames" else "seconds since the group began")
     ax.grid(axis="y")
     text = short_count if axis == "frames" else duration
     ax.xaxis.set_major_locator(MaxNLocator(5))

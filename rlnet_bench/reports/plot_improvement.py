@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from rlnet_bench.reports.canvas import INK, MUTED, Size, figure, ink_on
+from rlnet_bench.reports.canvas import INK, MUTED, Size, figure
 from rlnet_bench.reports.estimates import Estimates
 from rlnet_bench.reports.rounding import share
 from rlnet_bench.reports.sheet import Sheet
@@ -32,12 +32,12 @@ def draw(estimates: Estimates, size: Size) -> Figure:
             if a == b:
                 continue
             e = estimates.improvement[a, b]
-            alpha = min(1.0, abs(e.value - 0.5) * 1.7)
+            alpha = 1.3 * abs(e.value - 0.5)
             ax.add_patch(Rectangle((j, i), 1, 1, color=ABOVE if e.value > 0.5 else BELOW, alpha=alpha, linewidth=0))
             sure = e.excludes(0.5)
             text = share(e.value) + (" •" if sure else "")
             weight = "bold" if sure else "normal"
-            ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=font, color=ink_on(alpha), weight=weight)
+            ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=font, color=INK, weight=weight)
     for i in range(k + 1):
         ax.axhline(i, color=MUTED, linewidth=0.25)
         ax.axvline(i, color=MUTED, linewidth=0.25)

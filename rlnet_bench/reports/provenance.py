@@ -13,7 +13,7 @@ from rlnet_bench.reports.rounding import count, fixed, significant
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table
 
-# Of clock, host, path or person: never in a report that must come out the same elsewhere.
+# Of clock, host or person: not in a report that must come out the same elsewhere. Paths are in no report.
 _PRIVATE = re.compile(
     r"(^|[._-])(host|hostname|node|machine|user|login|path|paths|dir|directory|cwd|argv|executable|file|prefix"
     r"|time|times|timestamp|date|created|start|started|end|ended|finished|clock|pid|cpu|cpus|gpu|cores|memory|load|seconds)"
@@ -22,6 +22,26 @@ _PRIVATE = re.compile(
 )
 _PATH = re.compile(r"(^|[\s=:\"'])(/|~/|[A-Za-z]:\\)[^\s]")
 _LIBRARIES = ("rlnet-bench", "numpy", "scipy", "matplotlib")
+
+
+STATISTICS = {
+    "Unit": "the training run (one seed); episodes only shrink the noise within a run",
+    "Absolute": "each run's best checkpoint, chosen on the evaluations during training, re-scored on fresh episodes",
+    "Final": "each run's last weights, scored on fresh episodes",
+    "Normalisation": "(score − random) / (best − random) with the task cards' reference points, whose standard "
+    "errors enter the intervals; never clipped",
+    "IQM": "mean of the middle half of the weighted runs, fractional weights at the edges; tasks weigh equally",
+    "Intervals": "stratified bootstrap over runs within tasks, expanded percentile (t-corrected quantiles), %LEVEL%",
+    "Few seeds": "fewer than 3 runs: the runs; 3 or 4 on one task: mean and range, no interval, no bold; "
+    "an aggregate needs 8 runs beyond the first of each task",
+    "Ties and ranks": "permutation tests of suite means, labels shuffled within tasks, all pairs of a class "
+    "adjusted by step-down max-T; rank intervals are simultaneous",
+    "Improvement": "share of run pairs won, ties half, averaged over tasks; expanded percentile widened by "
+    "Newcombe's variance (one task: Newcombe's score interval)",
+    "Profiles": "share of runs above each threshold with a simultaneous sup-t band",
+    "Diverged, failed, missing": "a diverged run scores the task's floor and counts in n; a failed or missing one "
+    "is counted and never scored",
+}
 
 
 @dataclass(frozen=True)
@@ -51,19 +71,8 @@ def methods_text(estimates: Estimates) -> tuple[tuple[str, str], ...]:
     """Name and description of every statistic used."""
     first = next(iter(estimates.aggregates["absolute"].values()), {})
     resamples = max((e.n_resamples for e in first.values()), default=0)
-    return (
-        ("Unit", "the training run (one seed); episodes only shrink the noise within a run"),
-        ("Absolute", "each run's best checkpoint, chosen on the evaluations during training and re-scored on fresh episodes"),
-        ("Final", "each run's last weights, scored on fresh episodes"),
-        ("Normalisation", "(score − random) / (best − random) with the task cards' reference points; their standard errors enter the intervals; never clipped"),
-        ("IQM", "mean of the middle half of the weighted runs, with fractional weights at the edges; tasks weigh equally"),
-        ("Intervals", f"stratified bootstrap over runs within tasks, expanded percentile (t-corrected quantiles), {estimates.level:.0%}" + (f", {resamples} resamples" if resamples else "")),
-        ("Few seeds", "fewer than 3 runs: the runs; 3 or 4 on one task: mean and range, no interval and no bold; an aggregate needs 8 runs beyond the first of each task"),
-        ("Ties and ranks", "permutation tests of suite means, labels shuffled within tasks, all pairs of a class adjusted by step-down max-T; rank intervals are simultaneous"),
-        ("Improvement", "share of run pairs won, ties half, averaged over tasks; expanded percentile widened by Newcombe's variance (one task: Newcombe's score interval)"),
-        ("Profiles", "share of runs above each threshold with a simultaneous sup-t band"),
-        ("Diverged, failed, missing", "a diverged run scores the task's floor and counts in n; a failed or missing one is counted and never scored"),
-    )  # fmt: skip
+    how_many = f", {resamples} resamples" if resamples else ""
+    return tuple((k, v.replace("%LEVEL%", f"{estimates.level:.0%}{how_many}")) for k, v in STATISTICS.items())
 
 
 def versions(estimates: Estimates, timings: bool) -> tuple[tuple[str, str], ...]:
@@ -71,7 +80,7 @@ def versions(estimates: Estimates, timings: bool) -> tuple[tuple[str, str], ...]
     found: dict[str, dict[str, None]] = {}
     for record in estimates.results.records:
         for key, value in _flat(record.provenance):
-            if timings or not _is_private(key, value):
+            if not _PATH.search(value) and (timings or not _PRIVATE.search(key)):
                 found.setdefault(key, {})[value] = None
     out = [(f"runs: {key}", "; ".join(values)) for key, values in sorted(found.items())]
     return (*out, *((f"report: {name}", _installed(name)) for name in _LIBRARIES))
@@ -81,10 +90,6 @@ def _flat(data: Any, prefix: str = "") -> list[tuple[str, str]]:
     if isinstance(data, dict):
         return [pair for k, v in data.items() for pair in _flat(v, f"{prefix}.{k}" if prefix else str(k))]
     return [(prefix, data if isinstance(data, str) else json.dumps(data, default=str))]
-
-
-def _is_private(key: str, value: str) -> bool:
-    return bool(_PRIVATE.search(key) or _PATH.search(value))
 
 
 def _installed(name: str) -> str:

@@ -12,6 +12,7 @@ _THEME = {
     INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "var(--paper)",
     UNTRAINED_COLOUR: "var(--control)", **{c: f"var(--c{i})" for i, c in enumerate(COLOURS)},
 }  # fmt: skip
+SCREEN_SCALE = 1.43  # screen pixels per point: all figures of a page share one text size
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 
@@ -37,8 +38,10 @@ def inline(text: str, name: str, alt: str) -> str:
         body = re.sub(rf"(fill|stroke): {colour}", rf"\1: {variable}", body)
     body = re.sub(r"(font(?:-family)?: [^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--sans)", body)
     box = re.search(r'viewBox="([^"]+)"', body)
+    width = float(box[1].split()[2]) * SCREEN_SCALE if box else 600.0
     head = (
-        f'<svg role="img" aria-labelledby="{name}-alt" viewBox="{box[1] if box else "0 0 100 100"}">'
+        f'<svg role="img" aria-labelledby="{name}-alt" viewBox="{box[1] if box else "0 0 100 100"}" '
+        f'style="max-width: {width:.0f}px; min-width: {min(640.0, 0.7 * width):.0f}px">'
         f'<title id="{name}-alt">{escape(alt)}</title>'
     )
     body = re.sub(r"<svg\b.*?>", lambda _: head, body, count=1, flags=re.S)

@@ -64,11 +64,23 @@ class Table:
     caption: str
     notes: tuple[str, ...] = ()
     sheet: Sheet = field(default_factory=lambda: Sheet((), ()))
+    heads: int = 1  # leading columns that describe the row
+    is_grid: bool = False  # the other columns are alike (tasks), so rows and columns may change places
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no row."""
         return not any(g.rows for g in self.groups)
+
+
+def turned(table: Table) -> Table:
+    """A grid with rows and columns exchanged: one row per task, one column per method, its class below."""
+    methods = [row for group in table.groups for row in group.rows]
+    columns = [Column(row[0].text, row[1].text if table.heads > 1 else "") for row in methods]
+    rows = tuple(
+        (Cell(c.title, c.under), *(row[i] for row in methods)) for i, c in enumerate(table.columns) if i >= table.heads
+    )
+    return replace(table, columns=(Column("Task", is_text=True), *columns), groups=(Group("", rows),), heads=1)
 
 
 ASYMMETRY = 0.25

@@ -13,8 +13,7 @@ from rlnet_bench.runs.results import MethodInfo
 
 HEAD = (
     Column("Method", is_text=True),
-    Column("Execution", is_text=True, note="what an acting agent sees within a step: D0 < D1 < D2 < C"),
-    Column("Training", is_text=True, note="what information training uses"),
+    Column("Class", "execution, training", is_text=True, note="what an acting agent sees in a step: D0 < D1 < D2 < C"),
 )
 NOTHING = Cell("–", sort=None, note="no finished run")
 
@@ -28,8 +27,9 @@ def head(info: MethodInfo) -> tuple[Cell, ...]:
     """The first cells of a method's row."""
     return (
         Cell(info.label, sort=info.label, look=info.label, note=info.summary),
-        Cell(info.execution if info.trains else "–", sort=info.execution, note=CLASSES.get(info.execution, "")),
-        Cell(info.training if info.trains else "untrained", sort=info.training),
+        Cell(info.execution, info.training, sort=info.execution, note=CLASSES.get(info.execution, ""))
+        if info.trains
+        else Cell("–", "untrained", sort=""),
     )
 
 

@@ -83,10 +83,10 @@ def rank_table(estimates: Estimates) -> Table:
         place, ties = ranking[info.label], estimates.ties[info.execution]
         p = ties.adjusted_p.get(info.label)
         is_best = info.label == ties.best
-        if ranking.reason:
-            verdict = "too few runs to tell"
-        elif len(ranking.ranks) == 1:
+        if len(ranking.ranks) == 1:
             verdict = "alone in its class"
+        elif ranking.reason:
+            verdict = "too few runs to tell"
         elif is_best:
             first = "first by estimate, tied with " + ", ".join(ties.tied)
             verdict = (first if ties.tied else "best") if ties.bold else "first by estimate, all tied"

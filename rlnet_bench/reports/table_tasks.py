@@ -51,6 +51,8 @@ def score_table(estimates: Estimates, kind: Kind, mode: Mode | None = None, metr
         caption,
         _unresolved(estimates, board),
         board_sheet([board], estimates),
+        len(HEAD),
+        True,
     )
 
 
@@ -119,7 +121,8 @@ def modes_table(estimates: Estimates, kind: Kind = "absolute") -> Table:
     note = f"Rank changes on: {', '.join(moved)}." if moved else "No rank changes within any class."
     return Table(
         "modes", "Deterministic against sampled actions", (*HEAD, *task_columns(estimates)),
-        grouped(estimates, row, controls=False), caption, (note,), board_sheet([first, second], estimates),
+        grouped(estimates, row, controls=False), caption, (note,),
+        board_sheet([first, second], estimates), len(HEAD), True,
     )  # fmt: skip
 
 
@@ -128,7 +131,7 @@ def rank_changes(estimates: Estimates, kind: Kind = "absolute") -> dict[tuple[st
     first, second = estimates.board(kind, "deterministic"), estimates.board(kind, "sampled")
     if first.is_empty or second.is_empty:
         return {}
-    out = {}
+    out: dict[tuple[str, str], tuple[int, int]] = {}
     for members in estimates.classes.values():
         for fact in estimates.facts:
             there = [m.label for m in members if first.cell(m.label, fact.id) and second.cell(m.label, fact.id)]

@@ -23,7 +23,9 @@ class Sentence:
 
 def sentences(estimates: Estimates) -> tuple[Sentence, ...]:
     """All sentences of the first screen, the verdict first."""
-    out = [Sentence(t, "lead") for t in _leaders(estimates)]
+    leads, alone = _leaders(estimates)
+    out = [Sentence(t, "lead") for t in leads or alone]
+    out += [Sentence(t) for t in (alone if leads else [])]
     out += [Sentence(t) for t in (_across_classes(estimates), *_references(estimates)) if t]
     out += [Sentence(t, "warning") for t in _warnings(estimates)]
     return tuple(Sentence(typographic(s.text), s.weight) for s in out)
@@ -41,11 +43,12 @@ def with_interval(e: Estimate) -> str:
     return str(rounded(e.value, e.low, e.high))
 
 
-def _leaders(estimates: Estimates) -> list[str]:
+def _leaders(estimates: Estimates) -> tuple[list[str], list[str]]:
+    """The verdicts of the classes with something to compare, and sentences about methods alone in theirs."""
     if not estimates.scores:
         reason = " ".join(estimates.pool.notes) or "No run has finished yet."
-        return [f"No suite verdict. {reason}"]
-    out = []
+        return [f"No suite verdict. {reason}"], []
+    out, alone = [], []
     several = len(estimates.rankings) > 1
     for name, ranking in estimates.rankings.items():
         ties = estimates.ties[name]
@@ -53,7 +56,9 @@ def _leaders(estimates: Estimates) -> list[str]:
         iqm = with_interval(estimates.aggregates["absolute"][ties.best]["iqm"])
         score = f"IQM {iqm}"
         if len(ranking.ranks) == 1:
-            out.append(f"{where}{ties.best} is the only method here, {score}.")
+            members = len(estimates.classes[name])
+            what = "the only method" if members == 1 else "the only method with finished runs"
+            alone.append(f"{where}{ties.best} is {what}, {score}.")
         elif ranking.reason:
             out.append(
                 f"{where}{ties.best} has the highest mean score ({score}), but there is no claim: {ranking.reason}."
@@ -66,9 +71,9 @@ def _leaders(estimates: Estimates) -> list[str]:
                 f"{listed(others)} ({p_text(smallest)} at the least)."
             )
         else:
-            text = f"{where}{ties.best} comes first ({score}) and is significantly better than {listed(ties.worse)}"
+            text = f"{where}{ties.best} is first ({score}), significantly better than {listed(ties.worse)}"
             out.append(text + (f"; tied with {listed(ties.tied)}." if ties.tied else "."))
-    return [t[0].upper() + t[1:] for t in out]
+    return out, alone
 
 
 def _across_classes(estimates: Estimates) -> str:
@@ -95,43 +100,47 @@ def _across_classes(estimates: Estimates) -> str:
 
 
 def _references(estimates: Estimates) -> list[str]:
-    """Per task: who is above the best script that does not coordinate, and who is not above random."""
+    """Who is above the best script that does not coordinate, and who is not shown to be above random."""
+    return [
+        x
+        for x in (
+            _against(estimates, "uncoordinated", "Above the best scripted policy without coordination"),
+            _against(estimates, "random", "Above the random policy", only_failures=True),
+        )
+        if x
+    ]
+
+
+def _against(estimates: Estimates, name: str, text: str, *, only_failures: bool = False) -> str:
+    """One sentence that counts, per method, the tasks on which its interval lies above a reference point."""
     board = estimates.board("absolute")
-    above: dict[str, list[str]] = {}
-    for fact in estimates.facts:
-        script = fact.reference("uncoordinated")
-        if script is None:
-            continue
-        good = []
-        for members in estimates.classes.values():
-            for m in members:
-                cell = board.cell(m.label, fact.id)
-                low = None if cell is None else cell.estimate.low
-                if low is not None and low > script.value + 2 * script.se:
-                    good.append(m.label)
-        above[fact.id] = good
-    if not above:
-        return []
-    out = []
-    everyone = {m.label for members in estimates.classes.values() for m in members}
-    full = [t for t, good in above.items() if set(good) == everyone]
-    none = [t for t, good in above.items() if not good]
-    what = "the best scripted policy without coordination"
-    if full:
-        out.append(f"Every method is above {what} on {listed(full)}.")
-    if none:
-        out.append(f"No method is shown to be above {what} on {listed(none)}.")
-    for task, good in above.items():
-        if task not in full and task not in none:
-            out.append(f"On {task}, {listed(good)} {'is' if len(good) == 1 else 'are'} above {what}.")
-    return out if len(out) <= 4 else [_counted(above, len(everyone), what)]
-
-
-def _counted(above: dict[str, list[str]], total: int, what: str) -> str:
-    wins = {m: sum(m in good for good in above.values()) for good in above.values() for m in good}
-    best = sorted(wins, key=lambda m: -wins[m])
-    text = listed([f"{m} on {wins[m]}" for m in best])
-    return f"Of {len(above)} tasks, above {what}: {text}; the other {total - len(best)} methods on none."
+    tasks = [(f.id, r) for f in estimates.facts if (r := f.reference(name)) is not None]
+    wins: dict[str, int] = {}
+    for members in estimates.classes.values():
+        for m in members:
+            cells = [(board.cell(m.label, t), r) for t, r in tasks]
+            known = [(c, r) for c, r in cells if c is not None]
+            if known:
+                wins[m.label] = sum(
+                    c.estimate.low is not None and c.estimate.low > r.value + 2 * r.se for c, r in known
+                )
+    if not tasks or not wins or (only_failures and all(n == len(tasks) for n in wins.values())):
+        return ""
+    by_count: dict[int, list[str]] = {}
+    for method, n in wins.items():
+        by_count.setdefault(n, []).append(method)
+    total = len(tasks)
+    parts = []
+    for n in sorted(by_count, reverse=True):
+        where = (
+            "no task"
+            if n == 0
+            else (f"all {total} tasks" if total > 1 else "the task")
+            if n == total
+            else f"{n} of {total}"
+        )
+        parts.append(f"{listed(by_count[n])} on {where}")
+    return f"{text} (interval clear of the reference point): {'; '.join(parts)}."
 
 
 def _warnings(estimates: Estimates) -> list[str]:
@@ -140,16 +149,15 @@ def _warnings(estimates: Estimates) -> list[str]:
         done = grid.count("ok", "diverged")
         lost = [f"{grid.count(s)} {s}" for s in ("running", "failed", "missing") if grid.count(s)]
         out.append(f"Partial: {done} of {grid.total} runs are in, {listed(lost)}.")
-    if grid.count("diverged"):
-        by = {}
+    diverged = grid.count("diverged")
+    if diverged:
+        by: dict[str, int] = {}
         for c in grid.cells:
             if c.count("diverged"):
                 by[c.method] = by.get(c.method, 0) + c.count("diverged")
-        out.append(
-            f"{grid.count('diverged')} run{'s' * (grid.count('diverged') > 1)} diverged and count at the task's floor: "
-            + ", ".join(f"{m} {n}" for m, n in by.items())
-            + "."
-        )
+        who = ", ".join(f"{m} {n}" for m, n in by.items())
+        what = "1 run diverged and counts" if diverged == 1 else f"{diverged} runs diverged and count"
+        out.append(f"{what} at the task's floor: {who}.")
     for method, s in estimates.sensitivities.items():
         if s.is_material:
             other = "cannot be computed" if s.dropped is None else f"would be {with_interval(s.dropped)}"
@@ -163,5 +171,5 @@ def _warnings(estimates: Estimates) -> list[str]:
     if provisional:
         out.append(f"Reference points are provisional on {listed(provisional)}.")
     if estimates.scores:
-        out += [n for n in estimates.pool.notes]
+        out += list(estimates.pool.notes)
     return out

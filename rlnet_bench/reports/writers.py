@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 
 from rlnet_bench.reports.rounding import typographic
-from rlnet_bench.reports.table import DAGGER, Cell, Table
+from rlnet_bench.reports.table import DAGGER, Cell, Table, turned
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "'": "'", "†": r"\textdagger{}", "–": "--", "→": r"$\rightarrow$",
-    "τ": r"$\tau$", "·": r"\textperiodcentered{}", "±": r"$\pm$", "×": r"$\times$", "−": "$-$", "…": r"\ldots{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "†": r"\textdagger{}", "–": "--",
+    "→": r"$\rightarrow$", "τ": r"$\tau$", "·": r"\textperiodcentered{}", "±": r"$\pm$", "×": r"$\times$",
+    "−": "$-$", "…": r"\ldots{}",
 }  # fmt: skip
+MAX_LATEX_TASKS = 4
 _NUMBER = re.compile(r"(?<![\w.-])-(?=\d)")
 
 
@@ -31,8 +33,10 @@ def latex_escape(text: str) -> str:
 def latex(table: Table) -> str:
     """A booktabs table environment, without a document around it.
 
-    Tables with more task columns than methods are turned, so that they stay on the page.
+    Tables of more than four tasks are turned (a row per task), so that they stay on the page.
     """
+    if table.is_grid and len(table.columns) - table.heads > MAX_LATEX_TASKS:
+        table = turned(table)
     spec = "".join("l" if c.is_text else "r" for c in table.columns)
     lines = [
         f"% {table.name}: made by rlnet-bench; needs \\usepackage{{booktabs,textcomp}} and T1 fonts",

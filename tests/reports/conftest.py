@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -186,3 +187,9 @@ def partial() -> FakeResults:
         special={("mappo", SPREAD): {"running": True}, ("ippo", SPREAD): {"failed": (4,)}},
         absent=(("mappo", REFERENCE),),
     )
+
+
+@pytest.fixture(scope="session")
+def make() -> SimpleNamespace:
+    """The builders, for tests that need results of their own."""
+    return SimpleNamespace(build=build, record=record, card_like=card_like, with_references=with_references)

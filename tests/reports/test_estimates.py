@@ -1,0 +1,126 @@
+"""One place computes; what it decides about bold, ties, pooling and trouble."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from rlnet_bench.reports.estimates import estimate_all
+from rlnet_bench.reports.verdict import sentences
+from rlnet_bench.runs.results import Results
+
+SPREAD = "mpe/simple_spread-discrete-v1"
+REFERENCE = "mpe/simple_reference-discrete-v1"
+SPEAKER = "mpe/simple_speaker_listener-discrete-v1"
+
+
+@pytest.fixture(scope="module")
+def estimates(quick: Results):
+    return estimate_all(quick)
+
+
+def test_best_and_ties_stay_within_a_class(estimates) -> None:
+    board = estimates.board("absolute")
+    assert {m for m in ("ippo", "mappo") if board.is_bold(m, REFERENCE)} != set()
+    assert not board.is_bold("central", REFERENCE) and not board.is_tied("central", REFERENCE)
+    assert not any(board.is_bold(m, REFERENCE) or board.is_tied(m, REFERENCE) for m in ("random", "nearest"))
+    assert set(estimates.rankings) == {"D0", "D1", "C"}
+    assert str(estimates.rankings["D0"]["weak"]) == "3"
+    assert {str(estimates.rankings["D0"][m]) for m in ("ippo", "mappo")} == {"1-2"}
+
+
+def test_all_tied_means_nothing_bold_and_every_method_marked(estimates) -> None:
+    board = estimates.board("absolute")  # one diverged run makes spread undecided
+    assert board.verdicts[SPREAD]["D0"].bold is None
+    assert all(board.is_tied(m, SPREAD) and not board.is_bold(m, SPREAD) for m in ("ippo", "mappo", "weak"))
+
+
+def test_a_diverged_run_counts_at_the_floor(estimates, quick: Results) -> None:
+    cell = estimates.board("absolute").cell("weak", SPREAD)
+    assert (cell.n, cell.runs.n_diverged) == (5, 1)
+    assert cell.runs.scores.min() == quick.card(SPREAD).floor
+    assert estimates.sensitivities["weak"].n_diverged == 1
+    assert any("1 run diverged" in s.text and s.weight == "warning" for s in sentences(estimates))
+
+
+def test_controls_are_apart(estimates) -> None:
+    assert set(estimates.controls) == {"random", "nearest"}
+    assert not {"random", "nearest"} & {s.method for s in estimates.scores}
+    assert not any("random" in pair for pair in estimates.improvement)
+
+
+def test_verdict_names_the_tie_and_the_weaker_class(estimates) -> None:
+    text = " ".join(s.text for s in sentences(estimates))
+    assert "significantly better than weak; tied with" in text
+    assert "(C) beats talker, the best of the weaker classes (D1)" in text
+
+
+def test_partial_store(partial: Results) -> None:
+    e = estimate_all(partial)
+    assert e.is_partial and e.pool.methods == ("ippo",)
+    cell = e.grid.cell("mappo", SPREAD)
+    assert cell.describe() == "0 of 5 done, 5 running (at 40%)"
+    assert e.grid.cell("mappo", REFERENCE).count("missing") == 5
+    assert [t.kind for t in e.grid.troubles] == ["failed"]
+    assert any(s.text.startswith("Partial: 29 of 40 runs are in") for s in sentences(e))
+    assert e.board("absolute").cell("ippo", SPREAD).runs.n_failed == 1
+
+
+def test_nothing_at_all(make: SimpleNamespace) -> None:
+    empty = replace(make.build({"ippo": 0.5, "mappo": 0.5}), records=())
+    e = estimate_all(empty)
+    assert not e.scores and e.is_partial and not e.by_frames
+    assert sentences(e)[0].text.startswith("No suite verdict")
+    json.dumps(e.to_json())
+
+
+def test_tasks_without_bounds_are_not_pooled(make: SimpleNamespace) -> None:
+    results = make.build({"ippo": 0.6, "mappo": 0.3}, (SPREAD, "other/no_reference-v1"))
+    cards = {**results.cards, "other/no_reference-v1": replace(make.card_like("other/no_reference-v1"), references={})}
+    e = estimate_all(replace(results, cards=cards))
+    assert e.pool.tasks == (SPREAD,)
+    assert "other/no_reference-v1 is not pooled: its card has no random and no best reference point." in e.pool.notes
+    assert e.board("absolute").cell("ippo", "other/no_reference-v1").normalised is None
+
+
+def test_reference_points_upside_down_are_said_not_raised(make: SimpleNamespace) -> None:
+    results = make.build({"ippo": 0.6, "mappo": 0.3}, (SPREAD,))
+    card = results.cards[SPREAD]
+    swapped = {"random": card.references["best"], "best": card.references["random"]}
+    e = estimate_all(replace(results, cards={SPREAD: replace(card, references=swapped)}))
+    assert not e.scores and "high > low" in e.facts[0].reason
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_few_seeds_have_no_interval_and_no_bold(make: SimpleNamespace, n: int) -> None:
+    e = estimate_all(make.build({"good": 0.9, "bad": 0.1}, (SPREAD,), seeds=tuple(range(n))))
+    board = e.board("absolute")
+    assert board.cell("good", SPREAD).estimate.low is None
+    assert not board.is_bold("good", SPREAD) and not board.is_tied("bad", SPREAD)
+    assert any("no claim" in s.text for s in sentences(e))
+
+
+def test_a_new_rival_moves_no_other_interval(make: SimpleNamespace) -> None:
+    two = estimate_all(make.build({"a": 0.6, "b": 0.4}))
+    three = estimate_all(make.build({"a": 0.6, "b": 0.4, "c": 0.99}))
+    for method in ("a", "b"):
+        assert two.aggregates["absolute"][method] == three.aggregates["absolute"][method]
+
+
+def test_json_is_plain_and_complete(estimates) -> None:
+    data = json.loads(json.dumps(estimates.to_json()))
+    assert data["ranks"]["D0"]["tied_with_best"] == [estimates.ties["D0"].tied[0]]
+    assert {r["task"] for r in data["per_task"]} == {SPREAD, REFERENCE, SPEAKER}
+    assert data["curves"]["frames"][SPREAD]["ippo"]["x"][0] == 0
+
+
+def test_timings_can_stay_out(quick: Results) -> None:
+    e = estimate_all(quick, timings=False)
+    assert not e.by_seconds and all(c.seconds is None for c in e.costs)
+    known = estimate_all(quick)
+    assert set(known.by_seconds) == {SPREAD, REFERENCE, SPEAKER}
+    # 5 seeds x 100,000 frames in 32 seconds
+    assert known.costs[0].frames_per_second == pytest.approx(15_625)
