@@ -74,6 +74,7 @@ def load(source: Path | str, name: str | None = None) -> Document:
 def _screen(text: str, name: str) -> None:
     """Refuse aliases, tags and deep nesting before anything is built (billion-laughs safe)."""
     depth = 0
+    event: Any
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         where = f"{name}:{event.start_mark.line + 1}"
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
@@ -85,21 +86,20 @@ def _screen(text: str, name: str) -> None:
             raise BadInput(f"{where}: nested deeper than {MAX_DEPTH} levels.")
 
 
-def _build(
-    loader: Any, node: Any, path: tuple[Any, ...], lines: dict[tuple[Any, ...], int], name: str
-) -> Any:
+def _build(loader: Any, node: Any, path: tuple[Any, ...], lines: dict[tuple[Any, ...], int], name: str) -> Any:
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         out: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise BadInput(f"{name}:{key_node.start_mark.line + 1}: a key must be a plain word.")
-            key = loader.construct_object(key_node)
+            line = key_node.start_mark.line + 1
+            try:
+                key = loader.construct_object(key_node)
+            except (ValueError, yaml.YAMLError):
+                raise BadInput(f"{name}:{line}: {key_node.value!r} is not a valid key; use a plain word.") from None
             if key in out:
-                line = key_node.start_mark.line + 1
-                raise BadInput(
-                    f"{name}:{line}: key {key!r} appears twice (first on line {lines[(*path, key)]})."
-                )
+                raise BadInput(f"{name}:{line}: key {key!r} appears twice (first on line {lines[(*path, key)]}).")
             out[key] = _build(loader, value_node, (*path, key), lines, name)
             lines[(*path, key)] = key_node.start_mark.line + 1
         return out
@@ -108,6 +108,4 @@ def _build(
     try:
         return loader.construct_object(node)
     except (ValueError, yaml.YAMLError) as error:
-        raise BadInput(
-            f"{name}:{node.start_mark.line + 1}: {node.value!r} is not a valid value ({error})."
-        ) from None
+        raise BadInput(f"{name}:{node.start_mark.line + 1}: {node.value!r} is not a valid value ({error}).") from None

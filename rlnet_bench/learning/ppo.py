@@ -272,7 +272,7 @@ class PpoLearner:
         order = rng.fold(self.batch_keys, self.updates, epoch).argsort(dim=1)  # [R, T*B], of (t, b)
         replica = torch.arange(r, device=order.device)[:, None]
         rows = (order // b) * (r * b) + replica * b + order % b
-        yield from rows.chunk(self.config.minibatches, dim=1)
+        yield from rows.tensor_split(self.config.minibatches, dim=1)  # sizes differ by one at most
 
     def _step(self, flat: dict[str, Tensor], rows: Tensor) -> Tensor:
         """One optimiser step on a minibatch, in cache-sized chunks; returns the metrics' sums [5, R]."""

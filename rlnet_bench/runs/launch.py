@@ -9,9 +9,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import IO
 
 from rlnet_bench.runs.plan import Plan
 from rlnet_bench.runs.store import ENDED, Store
@@ -27,6 +29,7 @@ class LocalWorkers:
     plan: Plan
     count: int
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    complaints: dict[int, IO[str]] = field(default_factory=dict)  # pid -> what it wrote to stderr
 
     def start(self) -> None:
         """Start as many workers as there is work for."""
@@ -48,10 +51,19 @@ class LocalWorkers:
             "OPENBLAS_NUM_THREADS": threads,
         }
         command = [sys.executable, "-m", "rlnet_bench.runs.worker", str(self.store.root), suite]
-        self.processes.append(
-            subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                             start_new_session=True)
-        )  # fmt: skip
+        # A file, not a pipe: nobody reads a pipe in time, and a full one would stop the worker.
+        complaint = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        process = subprocess.Popen(
+            command, env=env, stdout=subprocess.DEVNULL, stderr=complaint, text=True, start_new_session=True
+        )
+        self.processes.append(process)
+        self.complaints[process.pid] = complaint
+
+    def _last_words(self, process: subprocess.Popen[str]) -> str:
+        """The end of what a worker wrote to stderr."""
+        with self.complaints.pop(process.pid) as file:
+            file.seek(0)
+            return file.read().strip()[-2000:]
 
     def wait(self, on_poll: Callable[[], None]) -> str:
         """Wait until nothing is left to do; returns the workers' last complaint, if there was one."""
@@ -61,7 +73,7 @@ class LocalWorkers:
                 on_poll()
                 for process in [p for p in self.processes if p.poll() is not None]:
                     self.processes.remove(process)
-                    complaint = (process.stderr.read().strip() if process.stderr else "") or complaint
+                    complaint = self._last_words(process) or complaint
                     killed = process.returncode is not None and process.returncode < 0
                     if killed and self.unfinished():  # the store counts attempts, so this cannot go on for ever
                         self._spawn()

@@ -205,6 +205,7 @@ def run_group(
                 )  # fmt: skip
                 if kind == "curve" and mode == evaluation["primary"]:
                     best.offer(k, float(played.team[k].mean()), point, (frames, trained, updates), weights)
+        recorder.sync()
 
     started = saved_at = clock()
     frames_at_start = learner.frames

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rlnet_bench.envs.card import TaskCard
@@ -69,7 +70,11 @@ def load_policy(run_dir: str | Path, seed: int | None = None, which: Which = "be
         from rlnet_bench.runs.loop import build_learner
 
         return build_learner({**config, "seeds": list(chosen), "device": device})[1].policy()
-    weights = load_file(folder / "policies" / f"{which}.safetensors", device=device)
+    file = folder / "policies" / f"{which}.safetensors"
+    try:
+        weights = load_file(file, device=device)
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"{file}: no {which} weights here ({error}).") from None
     if seed is not None:
         k = seeds.index(seed)
         weights = {n: w[k * len(w) // len(seeds) : (k + 1) * len(w) // len(seeds)] for n, w in weights.items()}

@@ -57,7 +57,7 @@ class Recorder:
         return all((int(seed), chain) in self.links for seed, chain in heads.items())
 
     def record(self, line: EvalLine) -> None:
-        """Append a line, or compare it with the one made before the interruption.
+        """Append a line, or compare it with the one made before the interruption; :meth:`sync` makes it safe.
 
         Raises:
             NotReproducible: when they differ.
@@ -83,10 +83,16 @@ class Recorder:
             written = 0
             while written < len(data):
                 written += os.write(self.handle.fileno(), data[written:])
-            os.fsync(self.handle.fileno())
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be written ({error.strerror}); earlier lines are safe.") from error
         self.size += len(data)
+
+    def sync(self) -> None:
+        """Make the lines so far outlive a power cut (once per evaluation: it takes milliseconds)."""
+        try:
+            os.fsync(self.handle.fileno())
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be written ({error.strerror}).") from error
 
     def timing(self, **data: Any) -> None:
         """Append a line about seconds; never part of a digest."""

@@ -31,6 +31,10 @@ ENDED = ("ok", "diverged", "failed")
 Clock = Callable[[], float]
 
 
+class LeaseLost(StoreError):
+    """Raised when another worker has taken a group over (this one seemed dead)."""
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Replace a file in one step, so that readers see the old or the new content, never a mixture.
 
@@ -57,16 +61,17 @@ class Lease:
     owner: str
 
     def beat(self, clock: Clock = time.time) -> None:
-        """Say that the owner is alive; raises StoreError when the lease was taken over."""
+        """Say that the owner is alive; raises LeaseLost when the lease was taken over."""
         if read_json(self.path).get("owner") != self.owner:
-            raise StoreError(f"{self.path.parent.name}: the lease was taken over by another worker; stopping.")
+            raise LeaseLost(f"{self.path.parent.name}: the lease was taken over by another worker; stopping.")
         now = clock()
         os.utime(self.path, (now, now))
 
     def release(self) -> None:
-        """Give the group back (if it is still ours)."""
-        if read_json(self.path).get("owner") == self.owner:
-            self.path.unlink(missing_ok=True)
+        """Give the group back (if it is still ours); a disk that refuses leaves the lease to expire."""
+        with contextlib.suppress(StoreError, OSError):
+            if read_json(self.path).get("owner") == self.owner:
+                self.path.unlink(missing_ok=True)
 
 
 class Store:
@@ -146,9 +151,15 @@ class Store:
         return self.root / "runs" / (group if isinstance(group, str) else group.run_id)
 
     def status(self, group: Group) -> dict[str, Any]:
-        """The stored status; ``missing`` when the group was never claimed."""
+        """The stored status; ``missing`` when the group was never claimed, ``failed`` when it is damaged."""
         path = self.folder(group) / "status.json"
-        return read_json(path) if path.exists() else {"status": "missing", "seeds": {}, "attempts": 0}
+        absent = {"status": "missing", "seeds": {}, "attempts": 0}
+        try:
+            found = read_json(path)
+        except StoreError as error:
+            reason = f"{error} Delete that file and run again: the records are kept."
+            return {**absent, "status": "failed", "reason": reason}
+        return {**absent, **found}
 
     def set_status(
         self,
@@ -205,10 +216,10 @@ class Store:
         return body.get("owner") if clock() - beaten < LEASE_SECONDS else None
 
     def forgive(self, group: Group) -> None:
-        """Leaving cleanly is no failed attempt: take it off the count."""
+        """Leaving cleanly is no failed attempt: take it off the count of a group that is not over."""
         status = self.status(group)
-        seeds = {int(k): v for k, v in status["seeds"].items()}
-        self.set_status(group, status["status"], seeds, attempts=max(0, status["attempts"] - 1))
+        if status["status"] == "running":
+            self.set_status(group, "running", attempts=max(0, status["attempts"] - 1))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -248,7 +259,10 @@ def _alive(pid: int) -> bool:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file, empty when absent; raises StoreError when damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"expected a mapping, found {type(found).__name__}")
+        return found
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -131,7 +131,7 @@ def parse_suite(document: Document, overrides: list[str] | None = None) -> Suite
     for text in overrides or []:
         _override(document.data, text)
     try:
-        return Suite(**document.data)
+        return Suite.model_validate(document.data)
     except ValidationError as error:
         sentences = []
         for item in error.errors():
@@ -150,7 +150,7 @@ def _line_error(item: Any) -> Any:
 
 def _model_at(path: tuple[Any, ...]) -> type[BaseModel]:
     """The model whose key a path names, for did-you-mean."""
-    models = {"budget": Budget, "evaluation": Evaluation, "methods": MethodEntry}
+    models: dict[str, type[BaseModel]] = {"budget": Budget, "evaluation": Evaluation, "methods": MethodEntry}
     return models.get(str(path[0]), Suite) if len(path) > 1 else Suite
 
 

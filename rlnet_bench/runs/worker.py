@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,15 +19,15 @@ from rlnet_bench.errors import Interrupted, StoreError
 from rlnet_bench.runs.callbacks import Callback, Event
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.provenance import provenance
-from rlnet_bench.runs.records import Status
-from rlnet_bench.runs.store import Lease, Store, write_atomic
+from rlnet_bench.runs.records import DamagedRecord, Status
+from rlnet_bench.runs.store import Lease, LeaseLost, Store, write_atomic
 
 HEARTBEAT_SECONDS = 5.0
 
 
 @dataclass
 class Journal:
-    """Keeps the lease alive, and writes ``progress.json`` and ``log.txt`` for whoever watches."""
+    """Checks the lease, and writes ``progress.json`` and ``log.txt`` for whoever watches."""
 
     folder: Path
     lease: Lease
@@ -32,7 +35,7 @@ class Journal:
     last: float = field(default=-float("inf"))
 
     def on_event(self, event: Event) -> None:
-        """Beat at most every few seconds; log what is not mere progress."""
+        """Beat at most every second or so; log what is not mere progress."""
         now = self.clock()
         if event.kind == "progress":
             if now - self.last < HEARTBEAT_SECONDS / 5:
@@ -40,13 +43,42 @@ class Journal:
             self.last = now
             self.lease.beat(self.clock)
             data = {k: event.data[k] for k in ("frames", "budget", "rate")}
-            (self.folder / "progress.json").write_text(json.dumps(data))
+            _write(self.folder / "progress.json", json.dumps(data), "w")
             return
         self.lease.beat(self.clock)
         if event.kind != "checkpoint":
             values = ", ".join(f"{k} {_text(v)}" for k, v in event.data.items())
-            with (self.folder / "log.txt").open("a", encoding="utf-8") as log:
-                log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {event.kind}: {values}\n")
+            line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {event.kind}: {values}\n"
+            _write(self.folder / "log.txt", line, "a")
+
+
+def _write(path: Path, text: str, mode: str) -> None:
+    try:
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written ({error.strerror}); nothing was damaged.") from error
+
+
+@contextlib.contextmanager
+def heartbeat(lease: Lease, seconds: float = HEARTBEAT_SECONDS) -> Iterator[None]:
+    """Beat in the background while the context lasts: one long evaluation must not look like a death."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(seconds):
+            try:
+                lease.beat()
+            except (StoreError, OSError):  # the journal says so at the next event
+                return
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _text(value: Any) -> str:
@@ -86,28 +118,42 @@ def work_on(
 
     An error of the work (not of the machine) makes the group ``failed`` with the reason, keeps its
     traceback in ``log.txt`` and does not stop the worker.
+
+    Raises:
+        Interrupted: after a clean stop; the group is free again.
+        LeaseLost: when another worker took the group over.
+        StoreError: when the disk refuses; the group is free again, and this is no failed attempt.
     """
     from rlnet_bench.runs.loop import run_group
 
     folder = store.folder(group)
-    if not (folder / "provenance.json").exists():
-        write_atomic(folder / "provenance.json", json.dumps(provenance(), indent=1) + "\n")
     journal = Journal(folder, lease)
     try:
-        outcome = run_group(folder, group.config, callbacks=(journal, *callbacks), should_stop=should_stop)
-    except (Interrupted, StoreError):
-        store.forgive(group)
+        if not (folder / "provenance.json").exists():
+            write_atomic(folder / "provenance.json", json.dumps(provenance(), indent=1) + "\n")
+        with heartbeat(lease):
+            outcome = run_group(folder, group.config, callbacks=(journal, *callbacks), should_stop=should_stop)
+        lease.beat()
+        status: Status = "diverged" if all(s == "diverged" for s in outcome.seeds.values()) else "ok"
+        store.set_status(group, status, outcome.seeds, divergences=[d.to_json() for d in outcome.divergences])
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # nothing is left to go on with
+        return status
+    except LeaseLost:
         raise
     except Exception as error:  # a failed group must not take the grid down with it
-        with (folder / "log.txt").open("a", encoding="utf-8") as log:
-            log.write(traceback.format_exc())
+        if isinstance(error, (Interrupted, StoreError, OSError)) and not isinstance(error, DamagedRecord):
+            with contextlib.suppress(StoreError):  # a full disk may refuse this, too
+                store.forgive(group)
+            if isinstance(error, OSError):
+                where = error.filename or folder
+                raise StoreError(f"{where}: {error.strerror or error}; the records so far are safe.") from error
+            raise
+        with contextlib.suppress(StoreError):
+            _write(folder / "log.txt", traceback.format_exc(), "a")
         store.set_status(group, "failed", reason=f"{type(error).__name__}: {error}")
         return "failed"
     finally:
         lease.release()
-    status: Status = "diverged" if all(s == "diverged" for s in outcome.seeds.values()) else "ok"
-    store.set_status(group, status, outcome.seeds, divergences=[d.to_json() for d in outcome.divergences])
-    return status
 
 
 def work(
@@ -131,6 +177,9 @@ def work(
         except Interrupted:
             on_group(group, "interrupted")
             break
+        except LeaseLost:
+            on_group(group, "taken over")
+            continue
         on_group(group, status)
         if status == "failed":
             failed.append(group)

@@ -1,0 +1,135 @@
+"""``check_method``: the public conformance test of a method on a task.
+
+    >>> from rlnet_bench.runs.check import check_method
+    >>> report = check_method("ippo", "mpe/simple_spread-discrete-v1", faults=1)
+    >>> report.ok
+    True
+
+Anyone who adds a method calls it in one line of a test: ``check_method("my.py:Mine").raise_if_failed()``.
+It trains for a few iterations only: it judges the contract, not the learning.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlnet_bench.envs._check_rules import Skip, Violation
+from rlnet_bench.envs.check import Check, CheckReport
+from rlnet_bench.errors import ContractViolation
+from rlnet_bench.methods import Method, find_method, method_of
+from rlnet_bench.runs import _check_learning, _check_runs  # noqa: F401
+from rlnet_bench.runs._check_case import RULES, Case
+from rlnet_bench.runs.plan import make_plan
+from rlnet_bench.runs.suite import Suite
+
+SPREAD = "mpe/simple_spread-discrete-v1"
+# Small values of settings that many methods share; each is used where a method has such a setting.
+TINY: Mapping[str, Any] = {
+    "num_envs": 4, "rollout_steps": 10, "epochs": 2, "minibatches": 2, "hidden": (8,), "critic_hidden": (8,),
+    "mixer_hidden": 8, "hyper_hidden": 8, "batch_size": 8, "buffer_size": 64, "buffer_episodes": 8,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MethodReport(CheckReport):
+    """What :func:`check_method` found."""
+
+    method: str = ""
+
+    def __str__(self) -> str:
+        _, _, lines = super().__str__().partition("\n")
+        return f"{self.method} on {self.task}, {self.device}\n{lines}"
+
+    def raise_if_failed(self) -> None:
+        """Raise :class:`~rlnet_bench.errors.ContractViolation` with every violation, if there is any."""
+        if self.ok:
+            return
+        lines = [f"  {c.name}: {c.sentence}" for c in self.failures]
+        head = f"{self.method} on {self.task} breaks the contract in {len(lines)} of {len(self.checks)} checks:"
+        raise ContractViolation("\n".join([head, *lines]))
+
+
+def check_method(
+    method: str | type[Method],
+    task: str = SPREAD,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    iterations: int = 4,
+    faults: int = 3,
+    training_reward: str = "team_mean",
+    device: str = "cpu",
+    folder: str | Path | None = None,
+) -> MethodReport:
+    """Test a method on a task against every obligation of :mod:`rlnet_bench.learning.learner`.
+
+    Nothing is raised for what the method does wrong: an exception inside it is a failed check.
+
+    Args:
+        method: an id, ``file.py:Class``, a registered class, or a network (``zoo/NAME`` or a YAML file).
+        task: a task id that the method can run on.
+        settings: settings of the method; others are made small where they are among :data:`TINY`.
+        seeds: at least two replicas, which are compared with each other and alone.
+        iterations: budget of the runs, in iterations of the learner.
+        faults: how many runs are interrupted, each several times, at random points.
+        training_reward: ``team_mean`` or ``individual``.
+        device: where the learner runs.
+        folder: where runs are written; a temporary directory, removed afterwards, by default.
+
+    Raises:
+        ValueError: fewer than two seeds or iterations were asked for.
+        BadInput: the names or settings are wrong, or the method refuses the task.
+    """
+    if len(seeds) < 2 or iterations < 2:
+        raise ValueError(f"expected at least 2 seeds and 2 iterations, found {len(seeds)} and {iterations}")
+    name = method if isinstance(method, str) else method.id
+    with ExitStack() as stack:
+        root = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="check-method-"))
+        if folder is None:
+            stack.callback(shutil.rmtree, root, ignore_errors=True)
+        config = _config(name, task, settings or {}, seeds, training_reward, device)
+        case = Case(config, root, iterations, faults, random.Random(f"{name} {task}"))
+        case.fit_budget()
+        checks = tuple(_run(rule, case) for rule in RULES)
+    return MethodReport(task, device, len(seeds), checks, name)
+
+
+def _config(
+    name: str, task: str, settings: Mapping[str, Any], seeds: tuple[int, ...], training_reward: str, device: str
+) -> dict[str, Any]:
+    """The resolved configuration of the group, as a plan makes it; its budget is fitted later."""
+    is_network = name.startswith("zoo/") or name.endswith((".yaml", ".yml"))
+    entry: dict[str, Any] = {"network": name} if is_network else {"id": name}
+    suite: dict[str, Any] = {
+        "name": "check", "tasks": [task], "seeds": list(seeds), "seed_group": len(seeds), "budget": {"frames": 1},
+        "evaluation": {"episodes": 2, "absolute_episodes": 3}, "training_reward": training_reward,
+    }  # fmt: skip
+
+    def planned() -> dict[str, Any]:
+        return make_plan(Suite.model_validate({**suite, "methods": [entry]}), device=device).groups[0].config
+
+    if is_network:
+        fields = method_of(planned()).Config.model_fields
+    else:
+        fields = find_method(name).Config.model_fields
+    entry["set"] = {**{k: v for k, v in TINY.items() if k in fields}, **settings}
+    return planned()
+
+
+def _run(rule: Any, case: Case) -> Check:
+    name = rule.__name__
+    try:
+        return Check(name, "passed", rule(case))
+    except Skip as reason:
+        return Check(name, "skipped", str(reason))
+    except Violation as violation:
+        return Check(name, "failed", str(violation))
+    except Exception as error:  # the method's own mistake, whatever it is, belongs in the report
+        return Check(name, "failed", f"the method raised {type(error).__name__}: {error}")
