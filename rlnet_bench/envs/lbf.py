@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.contract import Reset, Scene, Shape, Transition, VectorEnv
-from rlnet_bench.envs.lbf_field import Field, decode, rules
+from rlnet_bench.envs.lbf_field import LOW_BITS, Field, decode, rules, total
 from rlnet_bench.envs.lbf_observation import Observer
 from rlnet_bench.envs.lbf_rules import is_empty, legal_actions, play
 from rlnet_bench.envs.lbf_spawn import Spawner
@@ -84,7 +84,8 @@ class LbfEnv(VectorEnv):
 
     def step(self, actions: Tensor) -> Transition:
         """One step; actions int64 [B, P], illegal ones do nothing."""
-        o = self._advance(self.field, self.keys, actions)
+        # Batch-last before the compiled function: fused into it, strided loads would slow all of it down.
+        o = self._advance(self.field, self.keys, actions.to(torch.int32).t().contiguous())
         self._field = o.field
         return Transition(
             o.observation,
@@ -148,10 +149,10 @@ class LbfEnv(VectorEnv):
         return legal_actions(self.rules, field) if self.rules.masked else None
 
     def _pure_step(self, field: Field, keys: Tensor, actions: Tensor) -> _Outcome:
-        after, reward = play(self.rules, field, actions.t().to(torch.int32))
+        after, reward = play(self.rules, field, actions)
         terminated = is_empty(after)
         truncated = (after.time >= self.rules.horizon) & ~terminated
-        left = (after.food & 255).sum(0, dtype=torch.int32)
+        left = total([code & LOW_BITS for code in after.food])
         # Share of the food level eaten; a field that never had food counts as none eaten.
         success = (field.spawned - left).double() / field.spawned.clamp(min=1).double()
 

@@ -105,3 +105,14 @@ def sort_codes(codes: list[Tensor]) -> list[Tensor]:
     for i, j in _NETWORKS[len(codes)]:
         codes[i], codes[j] = torch.minimum(codes[i], codes[j]), torch.maximum(codes[i], codes[j])
     return codes
+
+
+def total(parts: list[Tensor]) -> Tensor:
+    """The elementwise sum of a list of tensors; counts where they are bool.
+
+    Written out, because the compiler fuses additions but not reductions over so short a dimension.
+    """
+    result = parts[0].int() if parts[0].dtype == torch.bool else parts[0]
+    for part in parts[1:]:
+        result = result + part
+    return result

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlnet_bench.envs.lbf_field import COLUMN, EMPTY, LOW_BITS, Field, Rules, cell_code, sort_codes
+from rlnet_bench.envs.lbf_field import COLUMN, EMPTY, LOW_BITS, Field, Rules, cell_code, sort_codes, total
 
 NONE, NORTH, SOUTH, WEST, EAST, LOAD = range(6)
 
@@ -86,11 +86,11 @@ def _load(rules: Rules, field: Field, actions: Tensor) -> tuple[Tensor, Tensor]:
     distance, so a player is beside at most one: the sums over food below have at most one term.
     """
     loads = next_to_food(field) & (actions == LOAD)[:, None]  # [P, F, B]
-    strength = (loads * field.level[:, None]).sum(0, dtype=torch.int32)  # [F, B]
+    strength = total(list((loads * field.level[:, None]).unbind(0)))  # [F, B]
     level = field.food & LOW_BITS
     is_eaten = (strength >= level) & (strength > 0)  # EMPTY has level 0, but nobody loads it
     # Both numbers of the player's own food in one sum: its loaders' strength fits into sixteen bits.
-    paid = (loads * ((level << 16) + strength) * is_eaten).sum(1, dtype=torch.int32)  # [P, B]
+    paid = total(list((loads * (((level << 16) + strength) * is_eaten)).unbind(1)))  # [P, B]
     whole = ((paid & 0xFFFF) * field.spawned).clamp(min=1)  # 0 only where nothing is paid
     reward = (field.level * (paid >> 16)).double() / whole.double()
     if rules.penalty:

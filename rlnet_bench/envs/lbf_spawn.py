@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from rlnet_bench import rng
-from rlnet_bench.envs.lbf_field import COLUMN, EMPTY, LOW_BITS, ROW, Field, Rules, sort_codes
+from rlnet_bench.envs.lbf_field import COLUMN, EMPTY, LOW_BITS, ROW, Field, Rules, sort_codes, total
 
 MAX_TRIES = 1000
 
@@ -104,9 +104,9 @@ class Spawner:
         if rules.food_high is not None:
             high = torch.full_like(level[0], rules.food_high)
         else:
-            high = _total(sort_codes(list(level))[:3])
+            high = total(sort_codes(list(level))[:3])
         food = torch.stack(sort_codes(self._foods(draws[p:], cells, high)))
-        spawned = (food & LOW_BITS).sum(0, dtype=torch.int32)
+        spawned = total([code & LOW_BITS for code in food])
         flat = torch.stack(cells).view(-1)
         row, column = (x.index_select(0, flat).view(p, -1) for x in (self.row, self.column))
         return Field(row, column, level, food, spawned, torch.zeros_like(spawned), episode)
@@ -127,11 +127,11 @@ class Spawner:
         for i in range(self.rules.foods):
             if i:
                 counts = [_counts(word) for word in free]
-                acceptable = _total([count[0] for count in counts])
+                acceptable = total([count[0] for count in counts])
                 cell = self._pick(free, counts, rng.integers(draws[i], acceptable))
             else:  # nothing but players in the way: skipping their cells is cheaper than counting bits
                 inside = [self.number.index_select(0, player) for player in players]
-                acceptable = self.inner - _total([n < self.inner for n in inside])
+                acceptable = self.inner - total([n < self.inner for n in inside])
                 cell = _skip(rng.integers(draws[0], acceptable), sort_codes(inside))
             cell = cell.clamp(max=self.inner - 1)  # a valid index where nothing is acceptable
             level = low if self.rules.coop else low + _lower(draws[i], high - low + 1)
@@ -185,14 +185,6 @@ class Spawner:
 def _lower(draws: Tensor, n: Tensor | int) -> Tensor:
     """A second draw below n, int32, from the lower half of the bits (the upper half drew the cell)."""
     return rng.integers(draws << 32, n).int()
-
-
-def _total(parts: list[Tensor]) -> Tensor:
-    """The elementwise sum of a list of tensors; counts where they are bool."""
-    total = parts[0].int() if parts[0].dtype == torch.bool else parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
 
 
 def _skip(rank: Tensor, taken: list[Tensor]) -> Tensor:
