@@ -78,9 +78,8 @@ class MpeEnv(VectorEnv):
         self._always = ~self._never
         self._no_agent = self._never[:, None].expand(-1, self.n)
         self._no_success = torch.zeros(num_envs, device=self.device)
-        self._advance, self._begin = self._dynamics, self._start
-        if compile:
-            self._advance, self._begin = _compiled(self._dynamics, self._start)
+        # Resets stay eager: torch 2.13 compiles their int64 arithmetic for the CPU into code that can crash.
+        self._advance = _compiled(self._dynamics) if compile else self._dynamics
 
     # -- contract ------------------------------------------------------------------------------------
 
@@ -90,7 +89,7 @@ class MpeEnv(VectorEnv):
             raise ValueError(f"seeds: expected shape ({self.num_envs},), found {tuple(seeds.shape)}")
         self.keys = seeds.to(self.device, copy=True)
         self.steps = self.episode = 0
-        self.world, observation = self._begin(rng.fold(self.keys, self.episode))
+        self.world, observation = self._start(rng.fold(self.keys, self.episode))
         return Reset(*self._views(observation), None, None)
 
     def current(self) -> Reset:
@@ -110,7 +109,7 @@ class MpeEnv(VectorEnv):
         success = self._success(self.world)
         self.steps = 0
         self.episode += 1
-        self.world, observation = self._begin(rng.fold(self._keys, self.episode))
+        self.world, observation = self._start(rng.fold(self._keys, self.episode))
         return Transition(
             *self._views(observation), reward.t(), self._never, self._always, self._no_agent,
             None, None, final_observation, final_state, None, None, success,
@@ -396,29 +395,24 @@ def _message(action: Tensor, size: int, kind: str) -> Tensor:
     return _one_hot(action, size) if kind == "discrete" else action[:size].clamp(0.0, 1.0)
 
 
-def _compiled(*functions: Any) -> list[Any]:
+def _compiled(function: Any) -> Any:
     """``torch.compile`` with one warning and eager execution where no compiler works."""
-    broken: list[str] = []
+    fast = torch.compile(function, dynamic=False)
+    working: list[Any] = []
 
-    def wrap(function: Any) -> Any:
-        fast = torch.compile(function, dynamic=False)
-        chosen: list[Any] = []
+    def call(*args: Any) -> Any:
+        if not working:
+            try:
+                # After 8 shapes of one function in a process the default is to go on eagerly, which would
+                # make a cell's speed and last bits depend on the cells that ran before it.
+                with torch._dynamo.config.patch(recompile_limit=1024, accumulated_recompile_limit=8192):
+                    result = fast(*args)
+                working.append(fast)
+                return result
+            except Exception as error:  # whatever the compiler raises, stepping must go on
+                reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else repr(error)
+                warnings.warn(f"torch.compile is not usable here, running eagerly: {reason}", stacklevel=2)
+                working.append(function)
+        return working[0](*args)
 
-        def call(*args: Any) -> Any:
-            if not chosen and not broken:
-                try:
-                    # After 8 shapes of one function in a process the default is to go on eagerly, which
-                    # would make a cell's speed and last bits depend on the cells that ran before it.
-                    with torch._dynamo.config.patch(recompile_limit=1024, accumulated_recompile_limit=8192):
-                        result = fast(*args)
-                    chosen.append(fast)
-                    return result
-                except Exception as error:  # whatever the compiler raises, stepping must go on
-                    broken.append(str(error).strip().splitlines()[0][:120] if str(error) else repr(error))
-                    text = f"torch.compile is not usable here, running eagerly: {broken[0]}"
-                    warnings.warn(text, stacklevel=2)
-            return (chosen[0] if chosen else function)(*args)
-
-        return call
-
-    return [wrap(f) for f in functions]
+    return call

@@ -77,7 +77,9 @@ def test_a_scene_shows_every_landmark_and_agent_where_it_is(task: str) -> None:
     scene, world = env.scene(1), env.state_dict()["world"]
     landmarks, agents = world["landmark"][..., 1].tolist(), world["position"][..., 1].tolist()
     assert [[s.x, s.y] for s in scene.shapes] == landmarks + agents
-    assert all(s.kind == "circle" for s in scene.shapes)
+    kinds = [s.kind for s in scene.shapes]
+    # In reference bodies and landmarks have one size and the same colours: rings tell them apart.
+    assert kinds == ["ring" if "reference" in task else "circle"] * len(landmarks) + ["circle"] * len(agents)
     radii = {"spread": (0.05, 0.15), "speaker": (0.04, 0.075), "reference": (0.05, 0.05)}
     expected = next(r for name, r in radii.items() if name in task)
     sizes = [expected[0]] * len(landmarks) + [expected[1]] * len(agents)
@@ -150,11 +152,28 @@ def test_without_a_compiler_one_warning_and_the_same_numbers(monkeypatch: pytest
 
     monkeypatch.setattr(torch, "compile", broken)
     eager, fallback = make_env(SPREAD, 4), make_env(SPREAD, 4, compile=True)
-    start = eager.reset(keys(4))
-    with pytest.warns(UserWarning, match="running eagerly: no C\\+\\+ compiler found$"):
-        assert torch.equal(fallback.reset(keys(4)).observation, start.observation)
+    eager.reset(keys(4))
+    fallback.reset(keys(4))
     action = torch.tensor([[1, 2, 3]] * 4)
+    with pytest.warns(UserWarning, match="running eagerly: no C\\+\\+ compiler found$"):
+        first = fallback.step(action)
+    assert torch.equal(first.observation, eager.step(action).observation)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(30):
             assert torch.equal(fallback.step(action).observation, eager.step(action).observation)
+
+
+@pytest.mark.slow
+def test_many_shapes_in_one_process_are_all_compiled() -> None:
+    """The compiler's own limit is 8; past it, it would go on eagerly with no more than a log line."""
+    if not compiler_works():
+        pytest.skip("compiler: torch.compile finds no working C++ compiler")
+    from torch._dynamo.utils import counters
+
+    for count in range(40, 52):
+        before = counters["stats"]["unique_graphs"]
+        env = make_env(SPREAD, count, compile=True)
+        env.reset(keys(count))
+        env.step(torch.zeros(count, 3, dtype=torch.int64))
+        assert counters["stats"]["unique_graphs"] == before + 1, f"{count} environments: not compiled"
