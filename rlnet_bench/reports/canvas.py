@@ -113,6 +113,16 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+def short_name(name: str, size: Size) -> str:
+    """A name that leaves room for the drawing: the middle of a long one gives way to an ellipsis.
+
+    >>> short_name("a_very_long_name_of_a_method_with_options", ONE_COLUMN)
+    'a_very_lo…_options'
+    """
+    room = 18 if size.is_narrow else 30
+    return name if len(name) <= room else f"{name[: room // 2]}…{name[len(name) - room + room // 2 + 1 :]}"
+
+
 def line_style(look: Look) -> dict[str, Any]:
     """Keyword arguments for a method's line."""
     dash: Any = "-" if look.dashes is None else (0, look.dashes)
@@ -123,8 +133,9 @@ def legend_above(fig: Figure, handles: list[Any], labels: list[str], size: Size)
     """A legend in rows above the panels, in the order given."""
     if not handles:
         return
-    longest = max(len(x) for x in labels)
-    names = [f" {x}" if x.startswith("_") else x for x in labels]  # matplotlib hides names with an underscore
+    shown = [short_name(x, size) for x in labels]
+    names = [f" {x}" if x.startswith("_") else x for x in shown]  # matplotlib hides names with an underscore
+    longest = max(len(x) for x in names)
     per_row = max(1, int(size.width * 72 / (size.font * (4.6 + 0.62 * longest))))
     fig.legend(
         handles, names, loc="outside upper left", ncols=min(per_row, len(names)), handlelength=2.8,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlnet_bench.reports.canvas import INK, MUTED, Size, figure, thin_spines
+from rlnet_bench.reports.canvas import INK, MUTED, Size, figure, short_name, thin_spines
 from rlnet_bench.reports.estimates import Estimates
 from rlnet_bench.reports.identity import looks
 from rlnet_bench.reports.sheet import Sheet
@@ -45,7 +45,7 @@ def draw(estimates: Estimates, size: Size) -> Figure:
             ax.axvline(0, color=MUTED, linewidth=0.6)
     places = [float(i) for i in range(len(methods))] + [len(methods) + 0.5 + i for i in range(len(controls))]
     for ax in axes[:, 0]:
-        ax.set_yticks(places, [*methods, *controls])
+        ax.set_yticks(places, [short_name(m, size) for m in [*methods, *controls]])
         for label, method in zip(ax.get_yticklabels(), [*methods, *controls]):
             label.set_color(MUTED if method in controls else INK)
     axes[0, 0].set_ylim((places[-1] if places else 0) + 0.6, -0.6)

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from rlnet_bench.reports.canvas import INK, MUTED, Size, figure
+from rlnet_bench.reports.canvas import INK, MUTED, Size, figure, short_name
 from rlnet_bench.reports.estimates import Estimates
 from rlnet_bench.reports.rounding import share
 from rlnet_bench.reports.sheet import Sheet
@@ -20,9 +20,10 @@ def draw(estimates: Estimates, size: Size) -> Figure:
     """Cell = P(row > column); the tint is the distance from 0.5, a dot says that the interval excludes 0.5."""
     methods = estimates.sorted_methods
     k = len(methods)
-    margin = 0.35 + max(len(m) for m in methods) * size.font * 0.62 / 72
+    names = [short_name(m, size) for m in methods]
+    margin = 0.35 + max(len(m) for m in names) * size.font * 0.62 / 72
     cell = min(size.font / 72 * 8, (size.width - margin) / max(k, 1))
-    is_slanted = max(len(m) for m in methods) * size.font * 0.62 / 72 > cell
+    is_slanted = max(len(m) for m in names) * size.font * 0.62 / 72 > cell
     below = margin * 0.6 if is_slanted else 0.45
     fig = figure(replace(size, width=margin + cell * k), max(cell * 0.62, size.font / 72 * 2.2) * k + below)
     ax = fig.subplots()
@@ -44,8 +45,8 @@ def draw(estimates: Estimates, size: Size) -> Figure:
     ax.set_xlim(0, k)
     ax.set_ylim(k, 0)
     turn: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if is_slanted else {}
-    ax.set_xticks([i + 0.5 for i in range(k)], methods, **turn)
-    ax.set_yticks([i + 0.5 for i in range(k)], methods)
+    ax.set_xticks([i + 0.5 for i in range(k)], names, **turn)
+    ax.set_yticks([i + 0.5 for i in range(k)], names)
     ax.tick_params(length=0, labelcolor=INK)
     ax.set_xlabel("column")
     ax.set_ylabel("row")

@@ -1,0 +1,109 @@
+"""Paper tables: content, escaping, structure, and compilation where TeX is present."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from rlnet_bench.errors import BadInput
+from rlnet_bench.reports import build_report, estimate_all, render_table
+from rlnet_bench.reports.macros import slug
+from rlnet_bench.reports.writers import latex_escape
+from rlnet_bench.runs.results import Results
+
+SPREAD = "mpe/simple_spread-discrete-v1"
+
+
+def rows_of(markdown: str, first: str) -> list[str]:
+    return [line for line in markdown.splitlines() if line.startswith(f"| {first} ")]
+
+
+def test_marks_and_counts(quick: Results) -> None:
+    text = render_table(quick, "markdown", "tasks")
+    [absolute, final] = rows_of(text, "weak")
+    assert "4 ok + 1 diverged" in absolute and "†" in absolute and "**" not in absolute
+    assert "4 ok + 1 diverged" in final
+    best = [line for name in ("ippo", "mappo") for line in rows_of(text, name)]
+    assert any("**−" in line for line in best)
+    for name in ("central", "talker", "random", "nearest"):
+        assert not any("**" in line or "†" in line for line in rows_of(text, name))
+    assert "Class D0, all methods tied (not resolved): mpe/simple\\_spread-discrete-v1." in text
+    assert text.index("*Class D0*") < text.index("*Class D1*") < text.index("*Class C*") < text.index("*Controls*")
+
+
+def test_few_seeds(make: SimpleNamespace) -> None:
+    four = render_table(make.build({"a": 0.6, "b": 0.2}, (SPREAD,), seeds=(0, 1, 2, 3)), "markdown")
+    assert "range −" in rows_of(four, "a")[0] and "[" not in rows_of(four, "a")[0] and "**" not in four
+    assert "too few runs to compare" in four
+    two = render_table(make.build({"a": 0.6, "b": 0.2}, (SPREAD,), seeds=(0, 1)), "markdown")
+    assert "runs −" in rows_of(two, "a")[0]
+
+
+def test_csv_is_tidy(quick: Results) -> None:
+    rows = list(csv.DictReader(io.StringIO(render_table(quick, "csv", "tasks"))))
+    assert len(rows) == 2 * 7 * 3 and {r["kind"] for r in rows} == {"absolute", "final"}
+    weak = next(r for r in rows if r["method"] == "weak" and r["task"] == SPREAD)
+    assert (weak["runs"], weak["diverged"], weak["tied"], weak["best"]) == ("5", "1", "true", "false")
+
+
+@pytest.mark.parametrize("which", ["tasks", "aggregate", "ranks"])
+def test_latex_is_well_formed(quick: Results, which: str) -> None:
+    check_latex(render_table(quick, "latex", which))
+
+
+def test_many_tasks_are_turned(make: SimpleNamespace) -> None:
+    tasks = tuple(f"fam/task_{i}-discrete-v1" for i in range(6))
+    text = render_table(make.build({"a": 0.6, "b": 0.2}, tasks, points=2), "latex", "tasks")
+    check_latex(text)
+    assert re.search(r"^Task & a & b & random & nearest \\\\$", text, re.MULTILINE)
+
+
+def check_latex(text: str) -> None:
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    plain = re.sub(r"\\[{}]", "", body)
+    assert plain.count("{") == plain.count("}")
+    assert not re.search(r"[^\x00-\xff]", body), "only Latin-1 reaches TeX"
+    for table in body.split(r"\begin{tabular}")[1:]:
+        spec, _, rest = table.partition("\n")
+        width = len(spec.strip("{}"))
+        for line in rest.partition(r"\end{tabular}")[0].splitlines():
+            if line.endswith(r"\\") and r"\multicolumn" not in line:
+                assert len(re.findall(r"(?<!\\)&", line)) == width - 1, line
+
+
+def test_escape() -> None:
+    assert latex_escape(r"a\b{c}_$^~") == (r"a\textbackslash{}b\{c\}\_\$\textasciicircum{}\textasciitilde{}")
+    assert latex_escape("名\n前\x00") == "? ?"
+
+
+def test_unknown_table(quick: Results) -> None:
+    with pytest.raises(BadInput, match="latex, markdown, csv"):
+        render_table(quick, "html")  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="tasks, aggregate, ranks"):
+        render_table(quick, "csv", "everything")  # type: ignore[arg-type]
+
+
+def test_macros_and_references_follow_the_data(quick: Results, tmp_path: Path) -> None:
+    build_report(quick, tmp_path, pdf=False, timings=False)
+    macros = (tmp_path / "macros.tex").read_text()
+    e = estimate_all(quick).aggregates["absolute"]["mappo"]["iqm"]
+    assert rf"\rlnet@def{{mappo/iqm/value}}{{{e.value:.3f}}}" in macros
+    assert rf"\rlnet@def{{mappo/{slug(SPREAD)}/final}}" in macros and r"\rlnet@def{mappo/rank}{1--2}" in macros
+    bib = (tmp_path / "references.bib").read_text()
+    keys = re.findall(r"@\w+\{([^,]+),", bib)
+    assert {"ippo2020", "lowe2017maddpg", "agarwal2021precipice"} <= set(keys) and len(keys) == len(set(keys))
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="TeX (pdflatex) is not installed")
+def test_preview_compiles(quick: Results, tmp_path: Path) -> None:
+    build_report(quick, tmp_path)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "preview.tex"]
+    run = subprocess.run(command, cwd=tmp_path / "tables", capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-2000:]
