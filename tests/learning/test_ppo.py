@@ -1,0 +1,282 @@
+"""The PPO learner: its loss against plain torch, chunks, minibatches, masks, annealing, what actors read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Independent, Normal
+
+import rlnet_bench.learning.ppo as ppo_module
+from rlnet_bench.envs.registry import make_env, task_card
+from rlnet_bench.learning.config import PpoConfig
+from rlnet_bench.learning.ppo import METRICS, PpoLearner
+
+SPREAD = "mpe/simple_spread-discrete-v1"
+SPEAKER = "mpe/simple_speaker_listener-{}-v1"
+REFERENCE = "mpe/simple_reference-discrete-v1"
+TINY: dict[str, Any] = {"num_envs": 4, "rollout_steps": 10, "hidden": (8,), "critic_hidden": (8,)}
+
+
+def learner(
+    task: str = SPREAD, critic: str = "observation", seeds: tuple[int, ...] = (0, 1), reward: str = "team_mean",
+    total_frames: int = 4000, **settings: Any,
+) -> PpoLearner:  # fmt: skip
+    config = PpoConfig(**{**TINY, **settings})
+    env = make_env(task, len(seeds) * config.num_envs)
+    return PpoLearner(
+        env, seeds, config, critic=critic, training_reward=reward, total_frames=total_frames  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def plain_forward(parameters: list[Tensor], copy: int, x: Tensor) -> Tensor:
+    """One copy of a stacked network, one matrix product at a time."""
+    layers = len(parameters) // 2
+    for i in range(layers):
+        x = x @ parameters[2 * i][copy] + parameters[2 * i + 1][copy, 0]
+        x = torch.tanh(x) if i < layers - 1 else x
+    return x
+
+
+@pytest.mark.parametrize("critic", ["observation", "state"])
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("task", [SPREAD, SPEAKER.format("discrete"), SPEAKER.format("continuous")])
+def test_one_update_equals_plain_torch(task: str, critic: str, share: bool) -> None:
+    """Clipped surrogate, value error, entropy, clipping per replica and Adam, written out again."""
+    options: dict[str, Any] = {
+        "epochs": 2, "minibatches": 1, "normalise_value": False, "anneal": False, "share_parameters": share,
+        "learning_rate": 0.01,
+    }  # fmt: skip
+    ours, plain = (learner(task, critic, reward="individual", **options) for _ in range(2))
+    ours.collect()
+    plain.collect()
+    assert torch.equal(ours.actions, plain.actions)
+    ours.update()
+
+    card, config = plain.env.card, plain.config
+    t, r, b, n = plain.shape
+    advantage, returns = plain.estimate()
+    used = torch.arange(card.action_size)[None] < torch.tensor(card.action_sizes)[:, None]
+
+    def run(k: int, actor: list[Tensor], critics: list[Tensor], log_std: Tensor | None) -> tuple[Tensor, ...]:
+        """(log probability, entropy, value), each [T, B, N], of replica k with its own copies of weights."""
+        log_p, entropy, value = [], [], []
+        for agent in range(n):
+            copy = 0 if share else agent
+            features = plain.features[:t, k, :, agent]
+            out = plain_forward(actor, copy, features)
+            action, a = plain.actions[:, k, :, agent], card.action_sizes[agent]
+            if log_std is None:
+                one = Categorical(logits=out[..., :a])
+            else:
+                mean, std = out[..., :a], log_std[copy, :a].exp()
+                one, action = Independent(Normal(mean, std.expand_as(mean)), 1), action[..., :a]  # type: ignore[assignment]
+            log_p.append(one.log_prob(action))
+            entropy.append(one.entropy())
+            if critic == "observation":
+                value.append(plain_forward(critics, copy, features)[..., 0])
+            else:
+                head = plain_forward(critics, copy, plain.states[:t, k])
+                value.append(head[..., agent] if share else head[..., 0])
+        return tuple(torch.stack(x, dim=-1) for x in (log_p, entropy, value))
+
+    copies = 1 if share else n
+    parts = {"actor": list(plain.actor.network.mlp.parameters()), "critic": list(plain.critic.mlp.parameters())}
+    for k in range(r):
+        mine = {
+            name: [p.detach()[k * copies : (k + 1) * copies].clone().requires_grad_() for p in ps]
+            for name, ps in parts.items()
+        }
+        log_std = None
+        if plain.actor.log_std is not None:
+            log_std = plain.actor.log_std.detach()[k * copies : (k + 1) * copies].clone().requires_grad_()
+        actor_group = mine["actor"] + ([log_std] if log_std is not None else [])
+        adam = torch.optim.Adam(actor_group + mine["critic"], lr=0.01, eps=1e-5)
+        old = run(k, mine["actor"], mine["critic"], log_std)[0].detach()
+        for _ in range(config.epochs):
+            log_p, entropy, value = run(k, mine["actor"], mine["critic"], log_std)
+            ratio = (log_p - old).exp()
+            a = advantage[:, k]
+            policy_loss = -torch.min(ratio * a, ratio.clamp(0.8, 1.2) * a).mean()
+            value_loss = 0.5 * (value - returns[:, k]).square().mean()
+            adam.zero_grad()
+            (policy_loss + value_loss - config.entropy_weight * entropy.mean()).backward()
+            torch.nn.utils.clip_grad_norm_(actor_group, 0.5)
+            torch.nn.utils.clip_grad_norm_(mine["critic"], 0.5)
+            adam.step()
+        for name, stack in (("actor", ours.actor.network.mlp), ("critic", ours.critic.mlp)):
+            for p, q in zip(stack.parameters(), mine[name]):
+                torch.testing.assert_close(p.detach()[k * copies : (k + 1) * copies], q.detach(), rtol=0, atol=2e-6)
+        if log_std is not None:
+            assert ours.actor.log_std is not None
+            mine_std = ours.actor.log_std.detach()[k * copies : (k + 1) * copies]
+            torch.testing.assert_close(mine_std[:, used.any(0)], log_std.detach()[:, used.any(0)], rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("task", [SPREAD, SPEAKER.format("continuous")])
+def test_chunks_change_nothing(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = learner(task, "state")
+    first = whole.iterate()
+    monkeypatch.setattr(ppo_module, "CHUNK_ROWS", 7)
+    chunked = learner(task, "state")
+    second = chunked.iterate()
+    for name in METRICS:
+        torch.testing.assert_close(first[name], second[name], rtol=1e-5, atol=1e-6)
+    for a, b in zip(
+        whole.actor_parameters + whole.critic_parameters, chunked.actor_parameters + chunked.critic_parameters
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_minibatches_cover_every_joint_step_once_and_never_mix_replicas() -> None:
+    made = learner(minibatches=3)  # 40 rows do not divide by 3
+    t, r, b, _ = made.shape
+    parts = list(made._minibatches(0))
+    assert sorted(p.shape[1] for p in parts) == [13, 13, 14]
+    rows = torch.cat(parts, dim=1)
+    replica = rows % (r * b) // b
+    for k in range(r):
+        assert (replica[k] == k).all()
+        assert len(set(rows[k].tolist())) == t * b
+    again, other = torch.cat(list(made._minibatches(0)), dim=1), torch.cat(list(made._minibatches(1)), dim=1)
+    assert torch.equal(rows, again) and not torch.equal(rows, other)
+    assert not torch.equal(rows[0], rows[1] - b)  # every replica shuffles for itself
+
+
+def test_a_rollout_steps_every_environment_exactly_as_often_as_it_says() -> None:
+    made = learner()
+    calls = []
+    step = made.env.step
+    made.env.step = lambda a: calls.append(len(a)) or step(a)  # type: ignore[method-assign,func-returns-value]
+    for i in range(1, 4):
+        made.iterate()
+        assert made.frames == i * 40 and sum(calls) == 2 * made.frames and made.updates == i
+
+
+def test_learning_rate_falls_linearly_to_zero() -> None:
+    made = learner(total_frames=160, learning_rate=0.1)
+    rates = []
+    for _ in range(5):
+        made.iterate()
+        rates.append(made.optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.1, 0.075, 0.05, 0.025, 0.0])
+    before = [p.detach().clone() for p in made.actor_parameters]
+    made.iterate()
+    assert all(torch.equal(p, q) for p, q in zip(before, made.actor_parameters))
+    fixed = learner(total_frames=160, learning_rate=0.1, anneal=False)
+    for _ in range(3):
+        fixed.iterate()
+    assert fixed.optimiser.param_groups[0]["lr"] == 0.1
+
+
+@pytest.mark.parametrize("kind", ["discrete", "continuous"])
+def test_narrow_agents_never_take_actions_they_lack(kind: str) -> None:
+    made = learner(SPEAKER.format(kind), learning_rate=0.5)  # large steps: logits go far
+    sizes = made.env.card.action_sizes
+    assert len(set(sizes)) > 1
+    for _ in range(5):
+        made.collect()
+        if kind == "discrete":
+            for agent, size in enumerate(sizes):
+                assert int(made.actions[..., agent].max()) < size
+        else:
+            task = made.actor.to_task(made.actions)
+            assert not task[..., 0, sizes[0] :].any()
+            assert bool((task[..., 1, :] != 0).any())
+        made.update()
+
+
+def test_continuous_actions_stay_within_the_box() -> None:
+    made = learner(SPEAKER.format("continuous"))
+    card = made.env.card
+    raw = torch.randn(4, 2, 4, 2, card.action_size) * 50
+    task = made.actor.to_task(raw)
+    assert task.min().item() >= min(card.action_low, 0.0) and task.max().item() <= card.action_high
+
+
+def test_observe_all_reads_every_observation_in_the_same_order() -> None:
+    own, everyone = learner(), learner(observe="all")
+    observation = torch.arange(8 * 3 * 18, dtype=torch.float32).view(8, 3, 18)
+    assert own.actor.spec.features == 18 + 3 and everyone.actor.spec.features == 54 + 3
+    features = everyone.actor.features(observation)
+    for agent in range(3):
+        assert torch.equal(features[..., agent, :54].reshape(8, 54), observation.reshape(8, 54))
+        assert features[..., agent, 54:].eq(torch.eye(3)[agent]).all()
+    mine = own.actor.features(observation)
+    assert torch.equal(mine[..., :18].reshape(8, 3, 18), observation)
+    everyone.iterate()
+
+
+def test_shared_parameters_are_one_network_and_separate_ones_are_many() -> None:
+    shared, separate = learner(), learner(share_parameters=False)
+    assert shared.actor_parameters[0].shape[0] == 2 and separate.actor_parameters[0].shape[0] == 6
+    assert shared.actor.spec.features == 21 and separate.actor.spec.features == 18
+    before = separate.actor_parameters[0].detach().clone()
+    separate.iterate()
+    assert all(not torch.equal(before[m], separate.actor_parameters[0][m]) for m in range(6))
+
+
+def test_individual_and_team_rewards_train_differently_where_agents_are_paid_apart() -> None:
+    """In spread every agent is paid for its own collisions."""
+    made = {reward: learner(reward=reward, num_envs=16, rollout_steps=25) for reward in ("team_mean", "individual")}
+    for one in made.values():
+        one.collect()
+    team, own = made["team_mean"], made["individual"]
+    assert torch.equal(team.rewards, own.rewards)
+    assert bool((own.rewards.std(dim=3) > 0).any())
+    a, b = team.estimate()[1], own.estimate()[1]
+    assert not torch.allclose(a, b)
+
+
+@pytest.mark.parametrize("poison", ["actor", "critic", "reward"])
+@pytest.mark.parametrize("task", [SPREAD, SPEAKER.format("continuous")])
+def test_poison_freezes_one_replica_whatever_it_enters_by(task: str, poison: str) -> None:
+    healthy, sick = (learner(task, "state", seeds=(5, 6, 7)) for _ in range(2))
+    for one in (healthy, sick):
+        one.iterate()
+        one.collect()
+    with torch.no_grad():
+        if poison == "reward":
+            sick.rewards[3, 1, 0, 0] = float("inf")
+        else:
+            (sick.actor_parameters if poison == "actor" else sick.critic_parameters)[0][1, 0, 0] = float("nan")
+    for one in (healthy, sick):
+        one.update()
+        for _ in range(2):
+            one.frames += one.frames_per_iteration
+            one.updates += 1
+            one.collect()
+            one.update()
+    assert [d.seed for d in sick.divergences] == [6] and sick.divergences[0].frames == 80
+    assert sick.divergences[0].tensor in METRICS
+    for p, q in zip(
+        healthy.actor_parameters + healthy.critic_parameters, sick.actor_parameters + sick.critic_parameters
+    ):
+        assert torch.equal(p[[0, 2]], q[[0, 2]]) and not q[1].any()
+    assert sick.frozen.tolist() == [False, True, False]
+
+
+def test_every_replica_can_diverge() -> None:
+    made = learner()
+    with torch.no_grad():
+        made.actor_parameters[0].fill_(float("nan"))
+    made.iterate()
+    assert [d.seed for d in made.divergences] == [0, 1]
+    made.iterate()
+    assert len(made.divergences) == 2
+
+
+def test_a_wrong_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected an environment batch of 2 x 4, found 9"):
+        PpoLearner(
+            make_env(SPREAD, 9), (0, 1), PpoConfig(**TINY), critic="state", training_reward="team_mean", total_frames=1
+        )
+
+
+def test_the_card_of_every_mpe_task_fits() -> None:
+    for task in (REFERENCE, "mpe/simple_spread-n4-continuous-v1"):
+        made = learner(task, "state", seeds=(0,))
+        assert all(bool(v.isfinite().all()) for v in made.iterate().values())
+        assert made.actor.spec.num_agents == task_card(task).num_agents
