@@ -92,7 +92,7 @@ def _emitted(nodes: Sequence[Instance], seen: list[dict[Source, int]], i: int) -
     kind = nodes[i].vertex.message.kind
     if kind == "identity":
         return seen[i]
-    return {} if kind == "none" else {(kind, i): 0}  # type: ignore[dict-item]
+    return {} if kind == "none" else {(kind, i): 0}
 
 
 def _ages(nodes: Sequence[Instance], up: list[list[Joint]]) -> list[dict[Source, int]]:
@@ -162,8 +162,8 @@ def _widths(
                 widths["mean", i] = known
         if len(still) == len(open_):
             x = nodes[still[0]]
-            raise BadInput(f"{spec.where(x.vertex.line)}vertex {x.name!r} has `message: mean`, and nothing below it has "
-                           "a width; give a subordinate an identity or learned message.")  # fmt: skip
+            raise BadInput(f"{spec.where(x.vertex.line)}vertex {x.name!r} has `message: mean`, and nothing below it "
+                           "has a width; give a subordinate an identity or learned message.")  # fmt: skip
         open_ = still
     for i in means:
         wide = items(i)
@@ -191,7 +191,7 @@ def _items(
         tuple(Part(p.kind, p.source, p.width, p.delay + link.edge.delay) for p in message[link.subordinate])
         for link in up[i]
     ]
-    return tuple([*own, *heard])
+    return (*own, *heard)
 
 
 def _instructions(

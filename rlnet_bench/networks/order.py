@@ -58,9 +58,9 @@ def _company(placed: Sequence[Instance]) -> list[list[int]]:
     for i, x in enumerate(placed):
         keys = [("group", x.vertex.group)] if x.vertex.group else []
         keys += [("site", x.vertex.place.site)] if x.vertex.place.kind == "site" else []
-        mine.append(keys)  # type: ignore[arg-type]
+        mine.append(keys)
         for key in keys:
-            rooms.setdefault(key, []).append(i)  # type: ignore[arg-type]
+            rooms.setdefault(key, []).append(i)
     return [[j for key in keys for j in rooms[key]] for keys in mine]
 
 

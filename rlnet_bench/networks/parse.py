@@ -122,7 +122,7 @@ class _Reader:
         vertices = self.vertices(data.get("vertices"), defaults)
         edges = self.edges(data.get("edges", []), [v.name for v in vertices])
         self.stop_if_problems()
-        spec = NetworkSpec(name, vertices, edges, description, self.document.name)  # type: ignore[arg-type]
+        spec = NetworkSpec(name, vertices, edges, description, self.document.name)
         check_shape(spec)
         return spec
 
@@ -147,7 +147,7 @@ class _Reader:
         is_motor = fields.get("agents") is not None
         if fields.pop("per_agent_false", False):
             self.problem((*path, "per_agent"), f"vertex {name!r}: leave `per_agent` out for a vertex that is no motor.")
-        given = {key: fields.pop(key) for key in ("action", "instruction") if key in fields}
+        given: dict[str, Any] = {key: fields.pop(key) for key in ("action", "instruction") if key in fields}
         inherited = {k: v for k, v in defaults.items() if k not in fields}
         sends = inherited.pop("sends", Vertex("").sends)
         if is_motor:
@@ -224,7 +224,9 @@ class _Reader:
         return tuple(e for e in found if e is not None)
 
     def edge(self, data: Any, path: tuple[Any, ...], names: list[str]) -> Edge | None:
-        arrow, options, inner = data, {}, path
+        arrow: Any = data
+        options: Any = {}
+        inner = path
         if isinstance(data, Mapping) and len(data) == 1:
             ((arrow, options),) = data.items()
             inner = (*path, arrow)
