@@ -1,1 +1,63 @@
-"""A referee for collaborative multi-agent reinforcement learning."""
+"""A referee for collaborative multi-agent reinforcement learning.
+
+Everything that the command line does is importable; names are loaded when first used, so that
+``import rlnet_bench`` stays fast and torch-free::
+
+    import rlnet_bench as rb
+
+    rb.run("quick", store="my-store")
+    frame = rb.load_results("my-store").frame()
+    policy = rb.load_policy("my-store/runs/<id>", seed=0)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rlnet_bench.envs.check import check_env as check_env
+    from rlnet_bench.envs.pettingzoo_export import parallel_env as parallel_env
+    from rlnet_bench.envs.registry import make_env as make_env
+    from rlnet_bench.envs.registry import task_card as task_card
+    from rlnet_bench.envs.registry import task_ids as task_ids
+    from rlnet_bench.methods import find_method as find_method
+    from rlnet_bench.methods import method_ids as method_ids
+    from rlnet_bench.reports import build_report as build_report
+    from rlnet_bench.reports import render_table as render_table
+    from rlnet_bench.runs.api import run as run
+    from rlnet_bench.runs.check import check_method as check_method
+    from rlnet_bench.runs.evaluate import evaluate as evaluate
+    from rlnet_bench.runs.policies import load_policy as load_policy
+    from rlnet_bench.runs.results import load_results as load_results
+    from rlnet_bench.runs.suite import load_suite as load_suite
+
+_HOMES = {
+    "build_report": "rlnet_bench.reports",
+    "check_env": "rlnet_bench.envs.check",
+    "check_method": "rlnet_bench.runs.check",
+    "evaluate": "rlnet_bench.runs.evaluate",
+    "find_method": "rlnet_bench.methods",
+    "load_policy": "rlnet_bench.runs.policies",
+    "load_results": "rlnet_bench.runs.results",
+    "load_suite": "rlnet_bench.runs.suite",
+    "make_env": "rlnet_bench.envs.registry",
+    "method_ids": "rlnet_bench.methods",
+    "parallel_env": "rlnet_bench.envs.pettingzoo_export",
+    "render_table": "rlnet_bench.reports",
+    "run": "rlnet_bench.runs.api",
+    "task_card": "rlnet_bench.envs.registry",
+    "task_ids": "rlnet_bench.envs.registry",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rlnet_bench' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -53,6 +53,7 @@ class TaskCard:
     action_high: float = 0.0
     action_lows: tuple[tuple[float, ...], ...] | None = None  # per agent and dimension, where they differ
     action_highs: tuple[tuple[float, ...], ...] | None = None
+    action_factors: tuple[int, ...] | None = None  # discrete options that are tuples: option = f0 + n0 * f1 + ...
     masked: bool = False  # the task gives a legality mask that changes over time
     channel: bool = False  # the task is about learning to signal
     can_terminate: bool = False  # episodes may end before the horizon

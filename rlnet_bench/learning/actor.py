@@ -38,6 +38,7 @@ class ActorSpec:
     observe: Literal["own", "all"] = "own"
     action_lows: tuple[tuple[float, ...], ...] | None = None
     action_highs: tuple[tuple[float, ...], ...] | None = None
+    action_factors: tuple[int, ...] | None = None
 
     @classmethod
     def for_task(
@@ -46,7 +47,7 @@ class ActorSpec:
         """The spec of an actor that fits a task."""
         return cls(
             card.observation_sizes, card.action_sizes, card.action_kind, card.action_low, card.action_high,
-            tuple(hidden), activation, share, observe, card.action_lows, card.action_highs,  # type: ignore[arg-type]
+            tuple(hidden), activation, share, observe, card.action_lows, card.action_highs, card.action_factors,  # type: ignore[arg-type]
         )  # fmt: skip
 
     @property
@@ -102,7 +103,7 @@ class Actor:
 
     def __init__(self, spec: ActorSpec, seeds: Sequence[int], device: str | torch.device = "cpu") -> None:
         self.spec, self.replicas = spec, len(seeds)
-        outputs = max(spec.action_sizes)
+        outputs = sum(spec.action_factors) if spec.action_factors else max(spec.action_sizes)
         self.network = AgentNetwork(
             (spec.features, *spec.hidden, outputs), seeds, spec.num_agents, spec.share_parameters, ACTOR,
             activation=spec.activation, output_gain=0.01, device=device,
@@ -113,7 +114,7 @@ class Actor:
             copies = self.replicas * self.network.copies
             self.log_std = torch.full((copies, outputs), -0.5, device=device).requires_grad_()
         sizes = torch.tensor(spec.action_sizes, device=device)
-        used = torch.arange(outputs, device=device)[None] < sizes[:, None]  # [N, A]
+        used = torch.arange(max(spec.action_sizes), device=device)[None] < sizes[:, None]  # [N, A]
         self.legal = None if bool(used.all()) else used
         self.low, self.high = _bounds(spec, device)
         ids = torch.eye(spec.num_agents, device=device) if spec.share_parameters else None
@@ -144,6 +145,8 @@ class Actor:
     def __call__(self, features: Tensor) -> Tensor:
         """[R, n, N, F] -> logits or means [R, n, N, A]; options an agent lacks are masked."""
         out = self.network(features)
+        if self.spec.action_factors:
+            out = joint_logits(out, self.spec.action_factors)
         return out if self.continuous else mask_logits(out, self.legal)
 
     def spread(self) -> Tensor:
@@ -186,6 +189,19 @@ class Actor:
         if self.log_std is not None:
             self.log_std.copy_(state.pop("log_std"))
         self.network.mlp.load_state_dict(state)
+
+
+def joint_logits(out: Tensor, factors: Sequence[int]) -> Tensor:
+    """Logits of independent factors [..., sum] as those of their product [..., prod], first factor fastest.
+
+    The softmax of a sum is the product of softmaxes: an option made of parts (a move and a word) is
+    learned part by part.
+    """
+    joint: Tensor | None = None
+    for part in out.split(list(factors), dim=-1):
+        joint = part if joint is None else (joint[..., None, :] + part[..., :, None]).flatten(-2)
+    assert joint is not None
+    return joint
 
 
 def _bounds(spec: ActorSpec, device: str | torch.device) -> tuple[Tensor | float, Tensor | float]:

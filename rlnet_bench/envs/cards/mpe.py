@@ -114,6 +114,7 @@ def _reference(task: str, kind: str, _: int) -> TaskCard:
         horizon=_HORIZON,
         action_kind=kind,  # type: ignore[arg-type]
         action_sizes=sizes,
+        action_factors=(5, 10) if kind == "discrete" else None,  # a move and a word
         action_low=0.0,
         action_high=0.0 if kind == "discrete" else 1.0,
         observation_sizes=(21, 21),

@@ -1,0 +1,43 @@
+"""Running suites from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlnet_bench.errors import WorkFailed
+from rlnet_bench.runs.launch import LocalWorkers
+from rlnet_bench.runs.plan import make_plan
+from rlnet_bench.runs.results import Results, load_results
+from rlnet_bench.runs.store import Store
+from rlnet_bench.runs.suite import Suite, load_suite
+
+
+def run(
+    suite: str | Path | Suite,
+    store: str | Path = "rlnet-store",
+    *,
+    overrides: list[str] | None = None,
+    workers: int = 1,
+) -> Results:
+    """Run what is left of a suite in worker processes and return its results.
+
+    Args:
+        suite: a suite's name, a YAML file, or a :class:`~rlnet_bench.runs.suite.Suite`.
+        store: directory of the run store; made where there is none.
+        overrides: ``key.path=value`` changes, as ``--set`` takes them.
+        workers: processes.
+
+    Raises:
+        RlnetError: for bad input; :class:`~rlnet_bench.errors.WorkFailed` when groups failed.
+    """
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite, overrides)
+    plan = make_plan(loaded)
+    opened = Store.create(store)
+    opened.add_plan(plan)
+    local = LocalWorkers(opened, plan, workers)
+    local.start()
+    complaint = local.wait(lambda: None)
+    failed = [g.describe() for g in plan.groups if opened.status(g)["status"] not in ("ok", "diverged")]
+    if failed:
+        raise WorkFailed(f"{len(failed)} groups did not finish: {'; '.join(failed)}. {complaint}".strip())
+    return load_results(opened, f"{loaded.name}-v{loaded.version}")
