@@ -9,6 +9,7 @@ import torch
 
 from rlnet_bench import rng
 from rlnet_bench.envs import lbf_original as lbo
+from rlnet_bench.envs.lbf_policies import rally_on_field, step_keys
 from rlnet_bench.envs.lbf_rules import legal_actions
 from rlnet_bench.envs.registry import make_env
 
@@ -30,11 +31,13 @@ BATCH = 16
 
 
 def purposeful(env, generator):
-    """Random actions that load and bump often: half of the players beside food load, half walk anywhere."""
+    """Random actions that load and bump often; a quarter of the environments is played by the best script."""
     mask = legal_actions(env.rules, env.field)
     actions = torch.randint(0, 6, mask.shape[:2], generator=generator)
     loads = mask[..., 5] & (torch.rand(mask.shape[:2], generator=generator) < 0.5)
-    return torch.where(loads, 5, actions)
+    actions = torch.where(loads, 5, actions)
+    scripted = rally_on_field(env.field, env.rules, step_keys(env))
+    return torch.where((torch.arange(BATCH) % 4 == 0)[:, None], scripted, actions)
 
 
 def compare(task, steps):
@@ -90,9 +93,7 @@ def test_everything_equals_the_original(task):
 @pytest.mark.parametrize("task", CONFIGURATIONS)
 def test_everything_equals_the_original_for_2000_steps_each(task):
     met = compare(task, 2_000)
-    assert met["time"] + met["cleared"] > 10
-    if "8x8" not in task and "15x15" not in task:
-        assert met["loaded"] > 10
+    assert met["time"] > 0 and met["cleared"] > 0 and met["loaded"] > 20
     if "5x5-4p" in task:
         assert met["overlap"] > 0
     if "pen" in task:
