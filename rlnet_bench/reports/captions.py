@@ -51,7 +51,7 @@ def learning(estimates: Estimates, axis: Axis) -> tuple[str, str]:
     by = (
         "environment frames per run"
         if axis == "frames"
-        else "wall-clock seconds of the seed group (hosts may be shared)"
+        else "training seconds of the seed group (wall clock without evaluation; hosts may be shared)"
     )
     caption = (
         f"Learning curves by {by}: mean team return of n = {n} runs, {estimates.results.primary} actions; "

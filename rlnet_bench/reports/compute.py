@@ -1,21 +1,20 @@
 """What the runs cost: parameters, frames, updates, seconds. Seconds come from ``timings.jsonl`` only.
 
-A timing line holds ``frames`` (of one seed) and ``seconds`` since the group began, cumulative over
-resumes; the seeds of a group train side by side and share its clock.
+A timing line belongs to one evaluation of a group: ``frames`` (of one seed), and ``train_seconds`` and
+``eval_seconds`` since the line before it. The seeds of a group train side by side and share its clock. A line
+made again after a resume replaces the first one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.results import Results
-
-_SECONDS = ("seconds", "elapsed_seconds", "elapsed", "wall_seconds", "wall_s", "train_seconds")
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,18 @@ class Cost:
     updates: int  # per seed, the most
     seeds: int
     groups: int
-    seconds: float | None = None
-    frames_per_second: float | None = None
+    seconds: float | None = None  # training alone
+    eval_seconds: float | None = None
+    frames_per_second: float | None = None  # while training
+
+
+@dataclass(frozen=True, eq=False)
+class Clock:
+    """A group's seconds at its evaluations: ``frames_P`` [P] and, cumulative, training and evaluation [P]."""
+
+    frames_P: np.ndarray
+    train_P: np.ndarray
+    eval_P: np.ndarray
 
 
 def costs(results: Results, timings: bool = True) -> tuple[Cost, ...]:
@@ -43,40 +52,37 @@ def costs(results: Results, timings: bool = True) -> tuple[Cost, ...]:
             frames = max((e.trained_frames for r in records for e in r.evals), default=0)
             updates = max((e.updates for r in records for e in r.evals), default=0)
             seeds = sum(len(r.seed_status) for r in records)
-            clocks = [(last_clock(r), r) for r in records] if timings else []
-            known = [(clock, r) for clock, r in clocks if clock is not None]
-            seconds = sum(c[1] for c, _ in known) if known and len(known) == len(records) else None
-            played = sum(c[0] * len(r.seed_status) for c, r in known)
-            rate = played / seconds if seconds and played else None
-            out.append(Cost(method.label, task, frames, updates, seeds, len(records), seconds, rate))
+            cost = Cost(method.label, task, frames, updates, seeds, len(records))
+            clocks = [(clock(r), len(r.seed_status)) for r in records] if timings else []
+            if clocks and all(c.frames_P.size for c, _ in clocks):
+                train = sum(float(c.train_P[-1]) for c, _ in clocks)
+                played = sum(float(c.frames_P[-1]) * n for c, n in clocks)
+                rate = played / train if train > 0 and played else None
+                cost = replace(
+                    cost,
+                    seconds=train,
+                    eval_seconds=sum(float(c.eval_P[-1]) for c, _ in clocks),
+                    frames_per_second=rate,
+                )
+            out.append(cost)
     return tuple(out)
 
 
-def clock(record: RunRecord) -> tuple[np.ndarray, np.ndarray]:
-    """Frames [P] and seconds [P] of a group's timings, both increasing; empty arrays without timings."""
-    points: dict[float, float] = {}
+def clock(record: RunRecord) -> Clock:
+    """The clock of a group; empty arrays without timings."""
+    points: dict[float, tuple[float, float]] = {}
     for line in record.timings:
-        seconds = _seconds(line)
-        frames = line.get("frames")
-        if seconds is not None and isinstance(frames, int | float):
-            points[float(frames)] = max(points.get(float(frames), 0.0), seconds)
+        frames, train, evaluation = (_number(line, k) for k in ("frames", "train_seconds", "eval_seconds"))
+        if frames is not None and train is not None:
+            points[frames] = (max(train, 0.0), max(evaluation or 0.0, 0.0))
     frames_P = np.array(sorted(points))
-    seconds_P = np.maximum.accumulate(np.array([points[f] for f in frames_P])) if points else np.zeros(0)
-    return frames_P, seconds_P
+    seconds_P2 = np.array([points[f] for f in frames_P]).reshape(-1, 2).cumsum(axis=0)
+    return Clock(frames_P, seconds_P2[:, 0], seconds_P2[:, 1])
 
 
-def last_clock(record: RunRecord) -> tuple[float, float] | None:
-    """Frames and seconds at the last timing line, or None."""
-    frames_P, seconds_P = clock(record)
-    return (float(frames_P[-1]), float(seconds_P[-1])) if frames_P.size else None
-
-
-def _seconds(line: Mapping[str, Any]) -> float | None:
-    for key in _SECONDS:
-        value = line.get(key)
-        if isinstance(value, int | float) and np.isfinite(value):
-            return float(value)
-    return None
+def _number(line: Mapping[str, Any], key: str) -> float | None:
+    value = line.get(key)
+    return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
 
 
 def settings_of(results: Results, method: str) -> dict[str, Any]:

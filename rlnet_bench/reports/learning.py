@@ -65,8 +65,8 @@ def _curve(results: Results, method: str, task: str, axis: Axis, root: int) -> C
 
 
 def _runs(results: Results, record: RunRecord, axis: Axis) -> list[RunCurve]:
-    frames_P, seconds_P = clock(record) if axis == "seconds" else (np.zeros(0), np.zeros(0))
-    if axis == "seconds" and not frames_P.size:
+    known = clock(record)
+    if axis == "seconds" and not known.frames_P.size:
         return []
     out = []
     for seed, status in record.seed_status.items():
@@ -78,7 +78,7 @@ def _runs(results: Results, record: RunRecord, axis: Axis) -> list[RunCurve]:
         x = np.array(sorted(points), dtype=np.float64)
         y = np.array([points[int(f)] for f in x])
         if axis == "seconds":
-            x, keep = np.unique(np.interp(x, frames_P, seconds_P), return_index=True)
+            x, keep = np.unique(np.interp(x, known.frames_P, known.train_P), return_index=True)
             y = y[keep]
         out.append(RunCurve(seed, x, y, "diverged" if status == "diverged" else "ok"))
     return out

@@ -112,7 +112,17 @@ def html_table(table: Table) -> Table:
         for g in table.groups
     )
     notes = tuple(typographic(n) for n in table.notes)
-    return Table(table.name, table.title, table.columns, groups, typographic(table.caption), notes, table.sheet)
+    return Table(
+        table.name,
+        table.title,
+        table.columns,
+        groups,
+        typographic(table.caption),
+        notes,
+        table.sheet,
+        table.heads,
+        table.legend,
+    )
 
 
 class _ShownCell(Cell):

@@ -48,7 +48,7 @@ def draw(estimates: Estimates, size: Size, axis: Axis) -> Figure:
     for ax in list(axes.flat)[len(panels) :]:
         ax.set_visible(False)
     fig.supylabel("team return", color=INK, fontsize=size.font)
-    label = "environment frames per run" if axis == "frames" else "seconds since the group began"
+    label = "environment frames per run" if axis == "frames" else "training seconds of the seed group"
     fig.supxlabel(label, color=INK, fontsize=size.font)
     present = [m.label for m in estimates.results.methods if any(m.label in p for p in panels.values())]
     handles = [Line2D([], [], linewidth=1.8, **line_style(known[m])) for m in present]

@@ -9,13 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from rlnet_bench.reports.estimates import Estimates
-from rlnet_bench.reports.rounding import count, fixed, significant
+from rlnet_bench.reports.rounding import fixed, short_count, significant
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table
 
 # Of clock, host or person: not in a report that must come out the same elsewhere. Paths are in no report.
 _PRIVATE = re.compile(
-    r"(^|[._-])(host|hostname|node|machine|user|login|path|paths|dir|directory|cwd|argv|executable|file|prefix"
+    r"(^|[._-])(host|hostname|node|machine|platform|processor|user|login|path|paths|dir|directory|cwd|argv|executable|file|prefix"
     r"|time|times|timestamp|date|created|start|started|end|ended|finished|clock|pid|cpu|cpus|gpu|cores|memory|load|seconds)"
     r"($|[._-])",
     re.IGNORECASE,
@@ -57,7 +57,8 @@ def commands(estimates: Estimates) -> tuple[Command, ...]:
     name = estimates.results.name
     out = [
         Command(f"rlnet-bench run {name}", "run what the suite lacks"),
-        Command("rlnet-bench report rlnet-store", "build this report from the store"),
+        Command(f"rlnet-bench report --suite {name}", "build this report from the store"),
+        Command(f"rlnet-bench table --suite {name} --format latex", "print a paper table"),
     ]
     first = next((r.run_id for r in estimates.results.records), None)
     if first:
@@ -82,8 +83,12 @@ def versions(estimates: Estimates, timings: bool) -> tuple[tuple[str, str], ...]
         for key, value in _flat(record.provenance):
             if not _PATH.search(value) and (timings or not _PRIVATE.search(key)):
                 found.setdefault(key, {})[value] = None
-    out = [(f"runs: {key}", "; ".join(values)) for key, values in sorted(found.items())]
+    out = [(f"runs: {key}", _several(list(values))) for key, values in sorted(found.items())]
     return (*out, *((f"report: {name}", _installed(name)) for name in _LIBRARIES))
+
+
+def _several(values: list[str]) -> str:
+    return "; ".join(values) if len(values) <= 3 else f"{len(values)} values, {min(values)} to {max(values)}"
 
 
 def _flat(data: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -116,23 +121,22 @@ def task_table(estimates: Estimates) -> Table:
                 points.append(Cell("–", note="not measured"))
                 continue
             mark = ", provisional" if r.provisional else ""
-            text = f"{r.policy}; se {significant(r.se, 2)}, n = {count(r.n)}{mark}"
+            text = f"{r.policy}, se {significant(r.se, 2)}, n = {short_count(r.n)}{mark}"
             points.append(Cell(fixed(r.value, 2), text, sort=r.value, note=r.command))
             numbers.append((fact.id, name, r.value, r.se, r.n, r.policy, r.provisional, r.command))
         rows.append(
             (
-                Cell(fact.id, card.description, sort=fact.id),
+                Cell(fact.id, card.description + (" (channel task)" if card.channel else ""), sort=fact.id),
                 Cell(card.faithful_to, sort=card.faithful_to),
                 *points,
                 Cell(fixed(card.floor, 1), sort=card.floor),
                 Cell(card.hash()[:12], code=True),
-                Cell("yes" if card.channel else "no"),
             )
         )
     columns = (
         Column("Task", is_text=True), Column("Faithful to", is_text=True), Column("Random", "becomes 0"),
         Column("Uncoordinated", "best script"), Column("Best", "becomes 1"), Column("Floor", "of a diverged run"),
-        Column("Card", "digest", is_text=True), Column("Channel", "task", is_text=True),
+        Column("Card", "digest", is_text=True),
     )  # fmt: skip
     unpooled = tuple(f"{f.id} is not pooled: {f.reason}." for f in estimates.facts if f.bounds is None)
     header = ("task", "reference", "value", "se", "episodes", "policy", "provisional", "command")

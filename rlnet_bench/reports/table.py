@@ -65,6 +65,7 @@ class Table:
     notes: tuple[str, ...] = ()
     sheet: Sheet = field(default_factory=lambda: Sheet((), ()))
     heads: int = 1  # leading columns that describe the row
+    legend: str = ""  # about what only the page shows
     is_grid: bool = False  # the other columns are alike (tasks), so rows and columns may change places
 
     @property

@@ -158,7 +158,7 @@ def compute_table(estimates: Estimates) -> Table:
             Cell(str(runs), sort=float(runs)),
         ]
         if has_seconds:
-            known = [c.seconds for c in cells if c.seconds is not None]
+            known = [c.seconds + (c.eval_seconds or 0.0) for c in cells if c.seconds is not None]
             rates = [c.frames_per_second for c in cells if c.frames_per_second is not None]
             total = sum(known) if known else None
             text = "–" if total is None else duration(total)
@@ -168,16 +168,27 @@ def compute_table(estimates: Estimates) -> Table:
         return (*out, Cell(_settings(estimates, info.label), code=True))
 
     columns = [
-        *HEAD, Column("Parameters"), Column("Frames", "per run"), Column("Updates", "per run"), Column("Runs"),
+        *HEAD, Column("Parameters", "acting policy"), Column("Frames", "per run"),
+        Column("Updates", "per run"), Column("Runs"),
     ]  # fmt: skip
     if has_seconds:
-        columns += [Column("Time", "all groups, summed"), Column("Frames/s", "all seeds of a group")]
+        columns += [Column("Time", "all groups"), Column("Frames/s", "training, a group")]
     rows = tuple(
-        (c.method, c.task, c.frames, c.updates, c.seeds, c.groups, c.seconds, c.frames_per_second)
+        (c.method, c.task, c.frames, c.updates, c.seeds, c.groups, c.seconds, c.eval_seconds, c.frames_per_second)
         for c in estimates.costs
     )
-    header = ("method", "task", "frames_per_run", "updates_per_run", "runs", "groups", "seconds", "frames_per_second")
-    seconds = " Seconds are wall-clock time of hosts that may have been shared." if has_seconds else ""
+    header = (
+        "method",
+        "task",
+        "frames_per_run",
+        "updates_per_run",
+        "runs",
+        "groups",
+        "train_seconds",
+        "eval_seconds",
+        "frames_per_second",
+    )
+    seconds = " Time is training and evaluation, wall clock, of hosts that may have been shared." if has_seconds else ""
     return Table(
         "compute", "Compute and tuning", (*columns, Column("Settings", "as run", is_text=True)),
         grouped(estimates, row, controls=False),

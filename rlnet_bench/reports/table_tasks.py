@@ -17,6 +17,12 @@ KIND_TEXT = {
 }
 
 
+TINT = {
+    "return": "Tint: normalised score, from none at the random policy to full at the documented best.",
+    "success": "Tint: the success metric, from 0 to 1.",
+}
+
+
 def task_columns(estimates: Estimates) -> tuple[Column, ...]:
     """One column per task, with everything that tells it from its namesakes."""
     out = []
@@ -52,6 +58,7 @@ def score_table(estimates: Estimates, kind: Kind, mode: Mode | None = None, metr
         _unresolved(estimates, board),
         board_sheet([board], estimates),
         len(HEAD),
+        TINT[metric],
         True,
     )
 
@@ -88,8 +95,6 @@ def _unresolved(estimates: Estimates, board: TaskBoard) -> tuple[str, ...]:
             notes.append(f"Class {name}, too few runs to compare: {', '.join(by_reason['few'])}.")
     if board.metric == "success":
         notes += [f"{f.id}: {f.card.success_description or f.card.success_metric}." for f in estimates.facts]
-    elif any(f.bounds is not None for f in estimates.facts):
-        notes.append("Tint: normalised score, from none at the random policy to full at the documented best.")
     return tuple(notes)
 
 
@@ -122,7 +127,7 @@ def modes_table(estimates: Estimates, kind: Kind = "absolute") -> Table:
     return Table(
         "modes", "Deterministic against sampled actions", (*HEAD, *task_columns(estimates)),
         grouped(estimates, row, controls=False), caption, (note,),
-        board_sheet([first, second], estimates), len(HEAD), True,
+        board_sheet([first, second], estimates), len(HEAD), "", True,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def sentences(estimates: Estimates) -> tuple[Sentence, ...]:
     leads, alone = _leaders(estimates)
     out = [Sentence(t, "lead") for t in leads or alone]
     out += [Sentence(t) for t in (alone if leads else [])]
-    out += [Sentence(t) for t in (_across_classes(estimates), *_references(estimates)) if t]
+    out += [Sentence(t) for t in (_across_classes(estimates), *_references(estimates), _scale(estimates)) if t]
     out += [Sentence(t, "warning") for t in _warnings(estimates)]
     return tuple(Sentence(typographic(s.text), s.weight) for s in out)
 
@@ -65,15 +65,26 @@ def _leaders(estimates: Estimates) -> tuple[list[str], list[str]]:
             )
         elif ties.is_everything_tied:
             others = [r.method for r in ranking.ranks if r.method != ties.best]
+            tied = "tied:" if where else "Tied:"
             smallest = min(ties.adjusted_p.values())
             out.append(
-                f"{where}tied. The suite does not resolve {ties.best} (highest mean score, {score}) from "
+                f"{where}{tied} the suite does not resolve {ties.best} (highest mean score, {score}) from "
                 f"{listed(others)} ({p_text(smallest)} at the least)."
             )
         else:
             text = f"{where}{ties.best} is first ({score}), significantly better than {listed(ties.worse)}"
             out.append(text + (f"; tied with {listed(ties.tied)}." if ties.tied else "."))
     return out, alone
+
+
+def _scale(estimates: Estimates) -> str:
+    """What the numbers mean."""
+    if not estimates.scores:
+        return ""
+    return (
+        "IQM: the mean of the middle half of the runs, on a scale where 0 is the random policy and 1 the documented "
+        f"best; brackets are {estimates.level:.0%} intervals."
+    )
 
 
 def _across_classes(estimates: Estimates) -> str:

@@ -88,7 +88,13 @@ def record(
         "task_hash": "c0ffee" * 10, "method_version": 1, "settings": {"learning_rate": 5e-4, "hidden": [64, 64]},
     }  # fmt: skip
     clock = [
-        {"frames": p * frames // (points - 1), "seconds": 2.0 + 3.0 * p, "host": "secret-host"} for p in range(points)
+        {
+            "frames": p * frames // (points - 1),
+            "train_seconds": 3.2 * (p > 0),
+            "eval_seconds": 0.5,
+            "host": "secret-host",
+        }
+        for p in range(points)
     ]
     return RunRecord(
         run_id=f"{abs(hash_of(method + task + str(seeds))):016x}"[:16],

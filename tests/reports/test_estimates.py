@@ -122,5 +122,7 @@ def test_timings_can_stay_out(quick: Results) -> None:
     assert not e.by_seconds and all(c.seconds is None for c in e.costs)
     known = estimate_all(quick)
     assert set(known.by_seconds) == {SPREAD, REFERENCE, SPEAKER}
-    # 5 seeds x 100,000 frames in 32 seconds
+    # 5 seeds x 100,000 frames in 10 x 3.2 seconds of training
     assert known.costs[0].frames_per_second == pytest.approx(15_625)
+    assert known.costs[0].eval_seconds == pytest.approx(11 * 0.5)
+    assert known.by_seconds[SPREAD]["ippo"].band.x_T[-1] == pytest.approx(32.0)

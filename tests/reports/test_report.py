@@ -79,7 +79,7 @@ def test_without_timings_nothing_of_clock_host_or_path(make: SimpleNamespace, tm
         records=tuple(
             replace(
                 r,
-                timings=tuple({**t, "seconds": 7 * t["seconds"]} for t in r.timings),
+                timings=tuple({**t, "train_seconds": 7 * t["train_seconds"]} for t in r.timings),
                 provenance={**r.provenance, "host": "other", "started": "1999"},
             )
             for r in results.records
