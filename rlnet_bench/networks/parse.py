@@ -102,7 +102,7 @@ class _Reader:
     def keys(self, data: Mapping[Any, Any], known: tuple[str, ...], path: tuple[Any, ...], owner: str) -> None:
         for key in data:
             if key not in known:
-                near = get_close_matches(str(key), known, n=1, cutoff=0.5)
+                near = get_close_matches(str(key), known, n=1, cutoff=0.6)
                 guess = f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(known)}."
                 self.problem((*path, key), f"unknown key {str(key)[:60]!r} of {owner}. {guess}")
 

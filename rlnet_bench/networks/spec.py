@@ -208,7 +208,7 @@ class NetworkSpec:
         """YAML text that reads back as an equal specification."""
         lines = [f"name: {_flow(self.name)}"]
         if self.description:
-            lines.append(f"description: {_flow(self.description)}")
+            lines.append(f"description: {_words(self.description)}")
         lines.append("vertices:")
         lines += [f"  {_flow(v.name)}: {_flow(v.to_data())}" for v in self.vertices]
         if self.edges:
@@ -235,3 +235,11 @@ def _flow(value: Any) -> str:
     """One line of YAML."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...").strip()
+
+
+def _words(text: str) -> str:
+    """Free text on one line of YAML; whatever does not print is escaped."""
+    if text.isprintable():
+        return _flow(text)
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
