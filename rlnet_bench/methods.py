@@ -102,13 +102,7 @@ def explain(error: ValidationError, model: Any = None) -> str:
         if item["type"] == "extra_forbidden":
             known = list(getattr(model, "model_fields", {}))
             near = get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
-            guess = (
-                f" Did you mean {near[0]!r}?"
-                if near
-                else f" Known keys: {', '.join(known)}."
-                if known
-                else ""
-            )
+            guess = f" Did you mean {near[0]!r}?" if near else f" Known keys: {', '.join(known)}." if known else ""
             sentences.append(f"unknown key {key!r}.{guess}")
         elif item["type"] == "missing":
             sentences.append(f"key {key!r} is required and missing.")
@@ -197,19 +191,13 @@ def _from_path(name: str) -> type[Method]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise BadInput(
-            f"method {name!r}: importing {file} failed with {type(error).__name__}: {error}"
-        ) from error
+        raise BadInput(f"method {name!r}: importing {file} failed with {type(error).__name__}: {error}") from error
     method = getattr(module, attribute, None)
     if not (isinstance(method, type) and issubclass(method, Method)):
         classes = [
-            k
-            for k, v in vars(module).items()
-            if isinstance(v, type) and issubclass(v, Method) and v is not Method
+            k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Method) and v is not Method
         ]
-        raise BadInput(
-            f"method {name!r}: {attribute!r} is not a Method in {file}; found {classes or 'none'}."
-        )
+        raise BadInput(f"method {name!r}: {attribute!r} is not a Method in {file}; found {classes or 'none'}.")
     if not hasattr(method, "id"):
         register(attribute.lower(), version=1, summary=f"user method from {file}")(method)
     method.source_hash = hashlib.sha256(path.read_bytes()).hexdigest()[:16]

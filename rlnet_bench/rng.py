@@ -78,9 +78,7 @@ def fold_int(key: int, *counters: int) -> int:
     return key
 
 
-def env_keys(
-    seeds: list[int] | tuple[int, ...], stream: Stream, per_seed: int, device: str = "cpu"
-) -> Tensor:
+def env_keys(seeds: list[int] | tuple[int, ...], stream: Stream, per_seed: int, device: str = "cpu") -> Tensor:
     """Keys for a flat batch of environments: int64 [R*B], replica-major.
 
     Environment b of the replica with seed s gets the same key in every batch it is part of.

@@ -26,13 +26,13 @@ class PpoConfig(MethodConfig):
     epochs: Positive = 4
     minibatches: Positive = 4
     """Minibatches per epoch; a minibatch holds whole joint steps (all agents of a step together)."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0.0)] = 2e-3
     anneal: bool = True
     """Let the learning rate fall linearly to zero at the end of the budget."""
-    gamma: Fraction = 0.95
+    gamma: Fraction = 0.9
     gae_lambda: Fraction = 0.95
     clip: Annotated[float, Field(gt=0.0)] = 0.2
-    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.01
+    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
     value_weight: Annotated[float, Field(gt=0.0)] = 1.0
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 0.5
     """Per replica, actor and critic each."""
