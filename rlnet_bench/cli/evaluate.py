@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rlnet_bench.cli.output import JsonFlag, print_json, print_table
 from rlnet_bench.errors import BadInput
+
+if TYPE_CHECKING:
+    from rlnet_bench.envs.contract import Scene
 
 
 class Which(StrEnum):
@@ -99,7 +102,7 @@ def evaluate(
                 print(f"written: {path}")
 
 
-def _draw(scenes: list, gif: Path | None, png: Path | None) -> None:  # type: ignore[type-arg]
+def _draw(scenes: list[Scene], gif: Path | None, png: Path | None) -> None:
     from rlnet_bench.envs.drawing import save_gif, save_png
 
     for path, suffix in ((gif, ".gif"), (png, ".png")):

@@ -66,7 +66,8 @@ def _stepping(card: Any, envs: int, compile: bool) -> dict[str, Any]:
     from rlnet_bench.envs.registry import make_env
     from rlnet_bench.learning.fixed import UniformPolicy
 
-    env = make_env(card, envs, **({"compile": True} if compile else {}))
+    options: dict[str, Any] = {"compile": True} if compile else {}
+    env = make_env(card, envs, **options)
     keys = rng.env_keys((0,), rng.Stream.USER, envs)
     now = env.reset(keys)
     policy = UniformPolicy(card, 1)

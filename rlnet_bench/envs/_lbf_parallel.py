@@ -16,7 +16,7 @@ except ImportError:  # the class below then says what to install
     ParallelEnv = object
 
 
-class LbfParallel(ParallelEnv):  # type: ignore[misc]
+class LbfParallel(ParallelEnv):
     """One field of lbforaging.
 
     lbforaging reports its time limit as ``terminated``; here an episode that ends with food left on the

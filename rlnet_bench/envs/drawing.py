@@ -83,9 +83,7 @@ def save_gif(scenes: Iterable[Scene], path: str | Path, fps: float = 10, size: i
     for row, k in enumerate(list(chosen)[:16]):
         sheet.paste(frames[k], (0, row * height))
     palette = sheet.quantize(colors=255, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    first, *rest = (
-        _pad(f, width, height).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames
-    )
+    first, *rest = (_pad(f, width, height).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames)
     duration = 10 * round(100 / fps)
     first.save(path, format="GIF", save_all=True, append_images=rest, duration=duration, loop=0, disposal=1)
     return path
