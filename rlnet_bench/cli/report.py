@@ -10,6 +10,10 @@ import typer
 
 from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, SuiteOption, print_json
 
+SourceArgument = Annotated[
+    str | None, typer.Argument(help="A run store, a published directory, or a results.csv; instead of --store.")
+]
+
 
 class Format(StrEnum):
     """Table formats."""
@@ -34,6 +38,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def report(
+    source: SourceArgument = None,
     store: StoreOption = DEFAULT_STORE,
     suite: SuiteOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Directory; SUITE-report by default.")] = None,
@@ -44,7 +49,7 @@ def report(
     from rlnet_bench.reports import build_report
     from rlnet_bench.runs.results import load_results
 
-    results = load_results(store, suite)
+    results = load_results(source or store, suite)
     page = build_report(results, out or Path(f"{results.name}-report"), timings=timings)
     if json:
         print_json({"page": str(page)})
@@ -53,6 +58,7 @@ def report(
 
 
 def table(
+    source: SourceArgument = None,
     store: StoreOption = DEFAULT_STORE,
     suite: SuiteOption = None,
     format: Annotated[Format, typer.Option("--format")] = Format.markdown,
@@ -63,7 +69,7 @@ def table(
     from rlnet_bench.reports import estimate_all, render_table
     from rlnet_bench.runs.results import load_results
 
-    results = load_results(store, suite)
+    results = load_results(source or store, suite)
     if json:
         print_json(estimate_all(results).to_json())
     else:

@@ -149,11 +149,17 @@ class Results:
 
 
 def load_results(source: Store | str | Path, suite: str | None = None) -> Results:
-    """The results of a suite, finished or not, from a store or from a published directory.
+    """The results of a suite, finished or not, from a store or from a published directory; or of a tidy CSV file.
 
     Raises:
         StoreError, UnknownName: when there is no such store or suite.
     """
+    if not isinstance(source, Store):
+        from rlnet_bench.foreign.door import is_table, read_table  # it builds Results of this module
+        from rlnet_bench.foreign.results import to_results
+
+        if is_table(Path(source)):
+            return to_results(read_table(Path(source)))
     if not isinstance(source, Store) and is_published(Path(source)):
         plan, records, policies = read_published(Path(source))
         return _results(plan, records, policies)

@@ -1,0 +1,288 @@
+"""Tidy CSV, the format of ``import --out``: one row per episode (or per mean over episodes).
+
+Required columns: method, task, seed, frames, episode, return. Optional ones are listed in ``OPTIONAL``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from rlnet_bench.foreign import table as shape
+from rlnet_bench.foreign.files import read_text
+from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Malformed, checked_name
+
+REQUIRED = ("method", "task", "seed", "frames", "episode", "return")
+OPTIONAL = (
+    "success", "kind", "mode", "agent", "scale", "episodes", "status", "floor", "steps", "horizon", "task_hash",
+    "execution", "trains",
+)  # fmt: skip
+CLASSES = ("D0", "D1", "D2", "C", shape.UNKNOWN_CLASS)
+_Key = tuple[str, str, int, str, str, int]  # method, task, seed, kind, mode, frames
+
+
+def read_csv(path: Path, columns: Mapping[str, str] | None = None) -> ForeignTable:
+    """Read a tidy CSV file.
+
+    Args:
+        path: the file.
+        columns: our column name -> the file's, where they differ.
+
+    Raises:
+        BadInput: with file, line, column, what was expected and what was found.
+    """
+    return parse_csv(read_text(path), str(path), columns)
+
+
+def parse_csv(text: str, name: str = "<text>", columns: Mapping[str, str] | None = None) -> ForeignTable:
+    """Read tidy CSV text; see :func:`read_csv`."""
+    rows = rows_of(text, name)
+    _, header = next(rows, (1, []))
+    index, warnings = _columns(header, name, dict(columns or {}))
+    builder = _Builder(name)
+    for line, row in rows:
+        if len(row) != len(header):
+            raise Malformed(f"{name}, line {line}", f"{len(header)} fields as in the header", f"a row of {len(row)}")
+        builder.add(_Row(f"{name}, line {line}", {c: row[i].strip() for c, i in index.items()}))
+    return builder.table(tuple(warnings))
+
+
+def rows_of(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
+    """Non-empty rows with their line numbers."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise Malformed(
+                f"{name}, line {reader.line_num}", "comma-separated values", f"a broken row ({error})"
+            ) from None
+        if any(cell.strip() for cell in row):
+            yield reader.line_num, row
+
+
+def _columns(header: list[str], name: str, renamed: dict[str, str]) -> tuple[dict[str, int], list[str]]:
+    """Where each known column is, and warnings about the others."""
+    names = [c.strip() for c in header]
+    where = f"{name}, line 1"
+    known = (*REQUIRED, *OPTIONAL)
+    unknown = sorted(set(renamed) - set(known))
+    if unknown:
+        raise Malformed("--columns", f"our columns ({', '.join(known)}) on the left", unknown)
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        raise Malformed(where, "columns separated by commas", header[0])
+    twice = sorted({c for c in names if names.count(c) > 1})
+    if twice:
+        raise Malformed(where, "every column once", twice, "Remove the second one.")
+    index = {}
+    for column in known:
+        wanted = renamed.get(column, column)
+        if wanted in names:
+            index[column] = names.index(wanted)
+        elif column in REQUIRED or column in renamed:
+            near = get_close_matches(wanted, names, n=1, cutoff=0.6)
+            guess = f"Did you mean {near[0]!r}? " if near else ""
+            raise Malformed(
+                where, f"a column {wanted!r}", names, f"{guess}Rename it with --columns {column}=THE_FILES_NAME."
+            )
+    warnings = []
+    for extra in names:
+        if extra and extra not in [renamed.get(c, c) for c in known]:
+            near = get_close_matches(extra.lower(), [c for c in OPTIONAL if c not in index], n=1, cutoff=0.75)
+            guess = f"; did you mean {near[0]!r}?" if near else "."
+            warnings.append(f"{name}: column {extra!r} is not one of ours and is ignored{guess}")
+    return index, warnings
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row, read field by field; every field says where it stands."""
+
+    where: str
+    cells: dict[str, str]
+
+    def text(self, column: str) -> str:
+        return self.cells.get(column, "")
+
+    def fail(self, column: str, expected: str, hint: str = "") -> Malformed:
+        found = self.text(column)
+        return Malformed(f"{self.where}: {column}", expected, found if found else "nothing", hint)
+
+    def whole(self, column: str) -> int:
+        """A whole number of at least 0; ``1e6`` and ``1000000.0`` will do."""
+        value = self.number(column)
+        if value < 0 or value != math.floor(value) or value > 2**62:
+            raise self.fail(column, "a whole number of at least 0")
+        return int(self.text(column)) if self.text(column).isascii() and self.text(column).isdigit() else int(value)
+
+    def number(self, column: str) -> float:
+        try:
+            value = float(self.text(column).replace("_", "x"))
+        except ValueError:
+            raise self.fail(column, "a number") from None
+        if not math.isfinite(value):
+            raise self.fail(column, "a finite number", "A run that broke down has the status 'diverged'.")
+        return value
+
+    def choice(self, column: str, choices: tuple[str, ...], default: str) -> str:
+        text = self.text(column).lower() if column != "execution" else self.text(column)
+        if not text:
+            return default
+        if text not in choices:
+            near = get_close_matches(text, choices, n=1, cutoff=0.5)
+            raise self.fail(column, f"one of {', '.join(choices)}", f"Did you mean {near[0]!r}?" if near else "")
+        return text
+
+
+@dataclass
+class _Group:
+    """The rows of one evaluation."""
+
+    where: str
+    returns: dict[int | None, dict[str, float]] = field(default_factory=dict)  # episode (None: a mean) -> agent
+    success: dict[int | None, float | None] = field(default_factory=dict)
+    episodes: int | None = 1
+
+
+class _Builder:
+    """Collects rows into evaluations and refuses what does not fit together."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.groups: dict[_Key, _Group] = {}
+        self.facts: dict[tuple[str, str], tuple[CellFacts, str]] = {}
+        self.statuses: dict[tuple[str, str, int], shape.RunStatus] = {}
+        self.floors: dict[str, tuple[float, str]] = {}
+
+    def add(self, row: _Row) -> None:
+        """Take one row in."""
+        method = checked_name(row.text("method"), f"{row.where}: method", "method")
+        task = checked_name(row.text("task"), f"{row.where}: task", "task")
+        seed = row.whole("seed")
+        self._facts(row, method, task)
+        status = row.choice("status", shape.STATUSES, "ok")
+        if status != "ok":
+            self.statuses[method, task, seed] = cast(shape.RunStatus, status)
+            if not row.text("return"):
+                return
+        kind, mode = row.choice("kind", shape.KINDS, "curve"), row.choice("mode", shape.MODES, "deterministic")
+        group = self.groups.setdefault((method, task, seed, kind, mode, row.whole("frames")), _Group(row.where))
+        episode = None if row.text("episode").lower() == "mean" else row.whole("episode")
+        agent = row.text("agent")
+        agents = group.returns.setdefault(episode, {})
+        if agent in agents:
+            which = "mean" if episode is None else f"episode {episode}"
+            raise Malformed(
+                f"{row.where}: episode", f"{which} of this evaluation once (the evaluation begins on {group.where})",
+                "a second row of it",
+            )  # fmt: skip
+        agents[agent] = row.number("return")
+        success = row.number("success") if row.text("success") else None
+        if success is not None and not 0 <= success <= 1:
+            raise row.fail("success", "a share between 0 and 1")
+        if group.success.setdefault(episode, success) != success:
+            raise row.fail("success", f"the same for every agent of an episode ({group.success[episode]})")
+        if episode is None:
+            group.episodes = row.whole("episodes") if row.text("episodes") else None
+        if None in group.returns and len(group.returns) > 1:
+            raise row.fail("episode", f"either numbers or one 'mean' (the evaluation begins on {group.where})")
+
+    def _facts(self, row: _Row, method: str, task: str) -> None:
+        found = CellFacts(
+            cast(shape.Scale, row.choice("scale", shape.SCALES, "unknown")),
+            cast(shape.StepUnit, row.choice("steps", shape.STEP_UNITS, "unknown")),
+            row.whole("horizon") if row.text("horizon") else None,
+            row.text("task_hash"),
+            row.choice("execution", CLASSES, shape.UNKNOWN_CLASS),
+            row.choice("trains", ("yes", "no"), "yes") == "yes",
+        )
+        first, where = self.facts.setdefault((method, task), (found, row.where))
+        if first is not found and first != found:
+            for column in ("scale", "steps", "horizon", "execution", "task_hash", "trains"):
+                if getattr(first, column) != getattr(found, column):
+                    raise row.fail(column, f"{getattr(first, column)!r} as for this method and task on {where}")
+        if row.text("floor"):
+            floor = row.number("floor")
+            before, where = self.floors.setdefault(task, (floor, row.where))
+            if before != floor:
+                raise row.fail("floor", f"one number per task ({before:g} on {where})")
+
+    def table(self, warnings: tuple[str, ...]) -> ForeignTable:
+        """All evaluations, in order of appearance."""
+        if not self.facts:
+            raise Malformed(self.name, "at least one row below the header", "nothing")
+        return ForeignTable(
+            self.name,
+            tuple(self._evaluation(key, group) for key, group in self.groups.items()),
+            {cell: facts for cell, (facts, _) in self.facts.items()},
+            self.statuses,
+            {task: floor for task, (floor, _) in self.floors.items()},
+            warnings,
+        )
+
+    def _evaluation(self, key: _Key, group: _Group) -> Evaluation:
+        agents = list(next(iter(group.returns.values())))
+        for episode, values in group.returns.items():
+            if set(values) != set(agents):
+                raise Malformed(
+                    f"{group.where}: agent", f"the agents {agents} in every episode of the evaluation that begins here",
+                    f"{list(values)} in episode {episode}",
+                )  # fmt: skip
+        order: list[Any] = sorted(group.returns, key=lambda e: -1 if e is None else e)
+        returns = np.array([[group.returns[e][a] for a in agents] for e in order])
+        success = [group.success[e] for e in order]
+        rates = None if any(s is None for s in success) else np.array(success, dtype=np.float64)
+        method, task, seed, kind, mode, frames = key
+        return Evaluation(
+            method, task, seed, cast(shape.Kind, kind), cast(Any, mode), frames, returns, rates, group.episodes
+        )
+
+
+def write_csv(table: ForeignTable) -> str:
+    """The table as tidy CSV; :func:`parse_csv` reads the same table back."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow((*REQUIRED, *OPTIONAL))
+    told = set()
+    for e in table.evaluations:
+        status = table.statuses.get((e.method, e.task, e.seed), "ok")
+        told.add((e.method, e.task, e.seed))
+        is_mean = e.episodes != 1
+        count = ("" if e.episodes is None else e.episodes) if is_mean else 1
+        for i, row in enumerate(e.returns):
+            for agent, value in enumerate(row):
+                rate = "" if e.success is None else _text(e.success[i])
+                name = f"agent_{agent}" if len(row) > 1 else ""
+                episode: object = "mean" if is_mean else i
+                head = (e.method, e.task, e.seed, e.frames, episode, _text(value), rate, e.kind, e.mode, name)
+                writer.writerow((*head, *_tail(table, e.cell, count, status)))
+    for (method, task, seed), status in table.statuses.items():
+        if (method, task, seed) not in told:
+            head = (method, task, seed, 0, 0, "", "", "curve", "deterministic", "")
+            writer.writerow((*head, *_tail(table, (method, task), 1, status)))
+    return out.getvalue()
+
+
+def _tail(table: ForeignTable, cell: tuple[str, str], count: object, status: str) -> tuple[object, ...]:
+    """The columns from ``scale`` on."""
+    f = table.facts[cell]
+    floor = table.floors.get(cell[1])
+    return (
+        f.scale, count, status, "" if floor is None else _text(floor), f.steps, f.horizon or "", f.task_hash,
+        f.execution, "yes" if f.trains else "no",
+    )  # fmt: skip
+
+
+def _text(value: float) -> str:
+    """The shortest decimal that reads back the same."""
+    return repr(float(value))

@@ -1,0 +1,86 @@
+"""One door for all foreign formats, and for every source that the verbs take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlnet_bench.errors import BadInput
+from rlnet_bench.foreign.benchmarl import read_benchmarl
+from rlnet_bench.foreign.csv import read_csv
+from rlnet_bench.foreign.epymarl import read_epymarl
+from rlnet_bench.foreign.marl_eval import JsonOptions, read_marl_eval
+from rlnet_bench.foreign.table import ForeignTable, Scale, StepUnit, merged
+from rlnet_bench.foreign.wandb import WandbOptions, read_wandb
+from rlnet_bench.runs.records import Mode
+
+FORMATS = ("csv", "marl-eval", "benchmarl", "epymarl", "wandb")
+TABLE_FILE = "results.csv"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a reader cannot find out by itself; see the readers."""
+
+    scale: Scale = "unknown"
+    metric: str | None = None
+    mode: Mode = "deterministic"
+    steps: StepUnit | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    runs: str | None = None
+    method: str | None = None
+    task: str | None = None
+    is_evaluation: bool | None = None
+
+
+def read_foreign(format: str, path: Path, options: Options | None = None) -> ForeignTable:
+    """Read one file or folder of a foreign format.
+
+    Raises:
+        BadInput: with file, line or key, what was expected and what was found.
+    """
+    o = options or Options()
+    json = JsonOptions(o.metric, o.mode, o.scale)
+    if format == "csv":
+        table = read_csv(path / TABLE_FILE if path.is_dir() else path, o.columns)
+        return table.with_scale(o.scale) if o.scale != "unknown" else table
+    if format == "marl-eval":
+        return read_marl_eval(path, json)
+    if format == "benchmarl":
+        return read_benchmarl(path, json)
+    if format == "epymarl":
+        return read_epymarl(path, o.scale)
+    if format == "wandb":
+        is_evaluation = o.is_evaluation
+        options_ = WandbOptions(o.runs, o.method, o.task, o.metric, o.scale, o.steps, is_evaluation, o.columns)
+        return read_wandb(path, options_)
+    raise BadInput(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}.")
+
+
+def read_all(format: str, paths: list[Path], options: Options, name: str) -> ForeignTable:
+    """Read several files of one format as one table, which must know its reward scale.
+
+    Raises:
+        BadInput: for the readers' reasons, or when the scale has to be asked for.
+    """
+    table = merged([read_foreign(format, p, options) for p in paths], name)
+    lacking = table.cells_without_scale
+    if lacking:
+        method, task = lacking[0]
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise BadInput(
+            f"{name}: the reward scale of {method!r} on {task!r}{more} is not in the file. Say --scale sum (a return "
+            "is added over agents) or --scale mean (it is the mean over agents); nothing can be compared without it."
+        )
+    return table
+
+
+def is_table(path: Path) -> bool:
+    """Whether a source is a CSV file, or a directory that ``import`` made."""
+    return path.suffix.lower() == ".csv" or (path / TABLE_FILE).is_file()
+
+
+def read_table(path: Path) -> ForeignTable:
+    """The table of a source for which :func:`is_table` holds."""
+    return read_csv(path / TABLE_FILE if path.is_dir() else path)

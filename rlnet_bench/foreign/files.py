@@ -1,0 +1,129 @@
+"""Reading files that somebody else wrote: bounded, strict, and with the place of every complaint."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from rlnet_bench.errors import BadInput
+from rlnet_bench.foreign.table import Malformed
+
+MAX_BYTES = 1 << 30
+MAX_FILES = 20_000
+
+
+def read_text(path: Path) -> str:
+    """A text file as UTF-8.
+
+    Raises:
+        BadInput: when it is absent, too large or not text.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise BadInput(f"{path}: expected at most {MAX_BYTES >> 20} MiB, found {size >> 20} MiB.")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: expected UTF-8 text, found other bytes at position {error.start}.") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from None
+    if "\0" in text:
+        raise BadInput(f"{path}: expected text, found a zero byte.")
+    return text
+
+
+def parse_json(text: str, name: str) -> Any:
+    """Strict JSON: no duplicate keys, no NaN.
+
+    Raises:
+        BadInput: with file and line.
+    """
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in items:
+            if key in found:
+                raise Malformed(name, f"the key {key!r} once in its object", "a second one")
+            found[key] = value
+        return found
+
+    try:
+        return json.loads(text, object_pairs_hook=pairs)
+    except json.JSONDecodeError as error:
+        raise Malformed(f"{name}, line {error.lineno}", "JSON", f"a syntax error ({error.msg})") from None
+    except (RecursionError, ValueError) as error:
+        raise Malformed(name, "JSON of moderate depth and numbers", f"a problem ({error})") from None
+
+
+def load_json(path: Path) -> Any:
+    """A JSON file; see :func:`parse_json`."""
+    return parse_json(read_text(path), str(path))
+
+
+def mapping(value: Any, where: str, what: str = "an object") -> dict[str, Any]:
+    """The value, if it is an object with something in it."""
+    if not isinstance(value, dict) or not value:
+        raise Malformed(where, what, value)
+    return value
+
+
+def number(value: Any, where: str) -> float:
+    """A finite number; sacred's wrapped numpy numbers (``{"value": 1.0, ...}``) are unwrapped."""
+    if isinstance(value, dict) and "value" in value:
+        value = value["value"]
+    try:
+        is_good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        is_good = False
+    if not is_good:
+        raise Malformed(where, "a finite number", value)
+    return float(value)
+
+
+def whole(value: Any, where: str) -> int:
+    """A whole number of at least 0."""
+    found = number(value, where)
+    if found < 0 or found != math.floor(found) or found > 2**62:
+        raise Malformed(where, "a whole number of at least 0", value)
+    return int(found)
+
+
+def numbers(value: Any, where: str) -> list[float]:
+    """A non-empty list of finite numbers; a bare number is a list of one."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = [value]
+    if not isinstance(value, list) or not value:
+        raise Malformed(where, "a list of numbers", value)
+    return [number(x, f"{where}[{i}]") for i, x in enumerate(value)]
+
+
+def found_files(root: Path, pattern: str) -> list[Path]:
+    """The file itself, or the files of a directory that match a pattern, sorted.
+
+    Raises:
+        BadInput: when there is none, or far too many.
+    """
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise BadInput(f"{root}: there is no such file or directory.")
+    files = []
+    for path in root.rglob(pattern):
+        files.append(path)
+        if len(files) > MAX_FILES:
+            raise BadInput(f"{root}: more than {MAX_FILES} files match {pattern}; give a smaller directory.")
+    if not files:
+        raise BadInput(f"{root}: expected a file {pattern} in it or below, found none.")
+    return sorted(files)
+
+
+def seed_of(text: str, fallback: int | None = None) -> int | None:
+    """The whole number at the end of ``seed_3``, ``run_3`` or ``3``."""
+    digits = ""
+    for character in reversed(text.strip()):
+        if not (character.isascii() and character.isdigit()):
+            break
+        digits = character + digits
+    return int(digits) if digits and len(digits) <= 18 else fallback

@@ -1,0 +1,219 @@
+"""marl-eval's JSON: environment / task / algorithm / run / step_k, and ``absolute_metrics``; read and written.
+
+Loggers of this format often keep one mean per point instead of the episodes; such points are read as means,
+with a warning. An ``absolute_metrics`` that equals the best single episode of the whole run is not an absolute
+score and is kept apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlnet_bench.errors import BadInput
+from rlnet_bench.foreign.files import load_json, mapping, numbers, seed_of, whole
+from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Kind, Malformed, Scale, checked_name
+from rlnet_bench.runs.records import Mode
+from rlnet_bench.runs.results import Results
+
+RETURNS = ("return", "episode_return", "mean_episode_return", "team_return", "episode_reward", "mean_return")
+SUCCESSES = ("success", "success_rate", "win_rate", "won", "battle_won")
+ABSOLUTE = "absolute_metrics"
+
+
+@dataclass(frozen=True)
+class JsonOptions:
+    """How a file of this layout is to be read."""
+
+    metric: str | None = None  # the return; the first known name by default
+    mode: Mode = "deterministic"
+    scale: Scale = "unknown"
+    best_episode: bool = False  # the writer is known to store the best episode as absolute
+
+
+def read_marl_eval(path: Path, options: JsonOptions | None = None) -> ForeignTable:
+    """Read a marl-eval JSON file.
+
+    Raises:
+        BadInput: with file, key path, what was expected and what was found.
+    """
+    return parse_marl_eval(load_json(path), str(path), options or JsonOptions())
+
+
+def parse_marl_eval(data: Any, name: str, options: JsonOptions | None = None) -> ForeignTable:
+    """Read parsed JSON; see :func:`read_marl_eval`."""
+    options = options or JsonOptions()
+    reader = _Reader(name, options)
+    for env, task, method, runs in _levels(data, name):
+        where = f"{name}: {env}/{task}/{method}"
+        checked_name(method, f"{name}: {env}/{task}", "algorithm")
+        full = checked_name(f"{env}/{task}", name, "environment and task")
+        seeds = _seeds(runs, where)
+        for key, run in runs.items():
+            reader.run(method, full, seeds[key], mapping(run, f"{where}/{key}", "an object of steps"), f"{where}/{key}")
+    return reader.table()
+
+
+def _levels(data: Any, name: str) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    for env, tasks in mapping(data, name, "an object of environments").items():
+        for task, methods in mapping(tasks, f"{name}: {env}", "an object of tasks").items():
+            for method, runs in mapping(methods, f"{name}: {env}/{task}", "an object of algorithms").items():
+                yield env, task, method, mapping(runs, f"{name}: {env}/{task}/{method}", "an object of runs")
+
+
+def _seeds(runs: dict[str, Any], where: str) -> dict[str, int]:
+    """A seed for every run key: the number at its end, or its place where keys have none."""
+    found = {key: seed_of(key) for key in runs}
+    if any(seed is None for seed in found.values()):
+        return {key: i for i, key in enumerate(runs)}
+    seeds = {key: seed for key, seed in found.items() if seed is not None}
+    if len(set(seeds.values())) < len(seeds):
+        raise Malformed(where, "runs with different numbers at the end of their keys", list(runs))
+    return seeds
+
+
+class _Reader:
+    """Collects the evaluations of all runs of a file."""
+
+    def __init__(self, name: str, options: JsonOptions) -> None:
+        self.name, self.options = name, options
+        self.evaluations: list[Evaluation] = []
+        self.facts: dict[tuple[str, str], CellFacts] = {}
+        self.means = self.points = self.best = self.doubtful = 0
+
+    def run(self, method: str, task: str, seed: int, run: dict[str, Any], where: str) -> None:
+        """Read one run."""
+        self.facts[method, task] = CellFacts(self.options.scale, "frames")
+        steps = [key for key in run if key != ABSOLUTE]
+        if not steps:
+            raise Malformed(where, "at least one step_k beside absolute_metrics", list(run))
+        metric = self._metric(mapping(run[steps[0]], f"{where}/{steps[0]}", "an object of metrics"), where)
+        curve: dict[int, Evaluation] = {}
+        for key in steps:
+            at = f"{where}/{key}"
+            point = mapping(run[key], at, "an object of metrics")
+            if "step_count" not in point:
+                raise Malformed(at, "a key 'step_count'", list(point))
+            frames = whole(point["step_count"], f"{at}/step_count")
+            if frames in curve:
+                raise Malformed(f"{at}/step_count", "every step_count once in a run", frames)
+            curve[frames] = self._evaluation(method, task, seed, "curve", frames, metric, point, at)
+        self.evaluations += [curve[f] for f in sorted(curve)]
+        absolute = run.get(ABSOLUTE)
+        if not absolute:
+            return
+        at = f"{where}/{ABSOLUTE}"
+        point = mapping(absolute, at, "an object of metrics")
+        if metric not in point:
+            return
+        found = self._evaluation(method, task, seed, "absolute", max(curve), metric, point, at)
+        if self._is_best_episode(found, list(curve.values())):
+            found = self._evaluation(method, task, seed, "best-episode", max(curve), metric, point, at)
+            self.best += 1
+        self.evaluations.append(found)
+
+    def _metric(self, point: dict[str, Any], where: str) -> str:
+        names = [k for k in point if k not in ("step_count", "elapsed_time")]
+        if self.options.metric is not None:
+            if self.options.metric not in names:
+                raise Malformed(where, f"the metric {self.options.metric!r}", names)
+            return self.options.metric
+        for known in RETURNS:
+            if known in names:
+                return known
+        raise Malformed(where, f"a return under one of the names {', '.join(RETURNS)}", names, "Name it with --metric.")
+
+    def _evaluation(
+        self, method: str, task: str, seed: int, kind: Kind, frames: int, metric: str, point: dict[str, Any], at: str
+    ) -> Evaluation:
+        if metric not in point:
+            raise Malformed(at, f"the metric {metric!r}", list(point))
+        values = np.array(numbers(point[metric], f"{at}/{metric}"))
+        is_mean = len(values) == 1
+        self.points += kind == "curve"
+        self.means += kind == "curve" and is_mean
+        success = None
+        rate = next((s for s in SUCCESSES if s in point), None)
+        if rate is not None:
+            rates = np.array(numbers(point[rate], f"{at}/{rate}"))
+            fits = len(rates) == len(values) and rates.min() >= 0 and rates.max() <= 1
+            success = rates if fits else None
+        return Evaluation(
+            method, task, seed, kind, self.options.mode, frames, values[:, None], success, None if is_mean else 1
+        )
+
+    def _is_best_episode(self, absolute: Evaluation, curve: list[Evaluation]) -> bool:
+        """One number that is the maximum over all single episodes of the run (or said to be by its writer)."""
+        if self.options.best_episode:
+            return True
+        episodes = [e.returns for e in curve if len(e.returns) > 1]
+        return bool(episodes) and len(absolute.returns) == 1 and absolute.value >= max(float(r.max()) for r in episodes)
+
+    def table(self) -> ForeignTable:
+        """What was read, and what is wrong with it."""
+        warnings = []
+        if self.means:
+            warnings.append(
+                f"{self.name}: {self.means} of {self.points} points are one number each, a mean over an unknown number "
+                "of episodes: noise of the evaluation cannot be told from differences between runs."
+            )
+        if self.best:
+            warnings.append(
+                f"{self.name}: the `absolute_metrics` of {self.best} runs are the best single episode ever played, not "
+                "the best policy scored again on fresh episodes; they are kept as best-episode and never used as "
+                "absolute scores."
+            )
+        return ForeignTable(self.name, tuple(self.evaluations), self.facts, warnings=tuple(warnings))
+
+
+def write_marl_eval(results: Results, mode: Mode | None = None) -> tuple[str, list[str]]:
+    """Results as marl-eval JSON and what a reader of it should know.
+
+    Every episode's team return (added over agents) and success; ``absolute_metrics`` hold the best checkpoint's
+    fresh episodes. Diverged runs are cut where they broke, so they are left out and named.
+
+    Raises:
+        BadInput: when nothing was evaluated in this mode.
+    """
+    mode = mode or results.primary
+    data: dict[str, Any] = {}
+    remarks, shapes = [], set()
+    for record in results.records:
+        env, _, task = record.task.partition("/")
+        for seed, status in sorted(record.seed_status.items()):
+            if status in ("diverged", "failed"):
+                where = f"{record.method} on {record.task}, seed {seed}"
+                remarks.append(f"{where}, {status} and is left out: this format has no word for it.")
+                continue
+            curve = record.lines("curve", mode, seed)
+            run: dict[str, Any] = {
+                f"step_{k}": {"step_count": e.frames, **_metrics(e.team, e.success)} for k, e in enumerate(curve)
+            }
+            if not curve:
+                continue
+            shapes.add(len(curve))
+            absolute = record.lines("absolute", mode, seed)
+            run[ABSOLUTE] = _metrics(absolute[-1].team, absolute[-1].success) if absolute else {}
+            methods = data.setdefault(env, {}).setdefault(task or env, {})
+            methods.setdefault(record.method, {})[f"seed_{seed}"] = run
+    if not data:
+        raise BadInput(f"{results.name}: expected evaluations with {mode} actions, found none.")
+    counts = {len(runs) for tasks in data.values() for methods in tasks.values() for runs in methods.values()}
+    if len(counts) > 1 or len(shapes) > 1:
+        remarks.append(
+            f"runs per method range over {sorted(counts)} and points per run over {sorted(shapes)}: marl-eval itself "
+            "asks for equal numbers everywhere (controls are evaluated once)."
+        )
+    return json.dumps(data, indent=1) + "\n", remarks
+
+
+def _metrics(team: np.ndarray, success: np.ndarray) -> dict[str, list[float]]:
+    out = {"return": [float(x) for x in team]}
+    if not np.isnan(success).any():
+        out["success"] = [float(x) for x in success]
+    return out

@@ -1,0 +1,230 @@
+"""Between foreign tables and :class:`~rlnet_bench.runs.results.Results`: what reports and statistics see."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.registry import task_card, task_ids
+from rlnet_bench.errors import BadInput
+from rlnet_bench.foreign.table import SCORED, CellFacts, Evaluation, ForeignTable, RunStatus
+from rlnet_bench.runs.records import EvalLine, Kind, Mode, RunRecord, Status
+from rlnet_bench.runs.results import MethodInfo, Results
+from rlnet_bench.stats.scores import TaskRuns
+
+
+@dataclass(frozen=True)
+class ForeignResults(Results):
+    """Results without a suite. ``notes`` are sentences that a reader must see."""
+
+    cards: dict[str, TaskCard] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    table: ForeignTable | None = None
+
+    def card(self, task: str) -> TaskCard:
+        """The task's card: ours where the task is one of ours, else one without reference points."""
+        return self.cards[task]
+
+    def _task_runs(self, method: str, task: str, kind: Kind, mode: Mode, metric: str) -> TaskRuns:
+        if metric != "return" and any(np.isnan(e.success).any() for r in self.find(method, task) for e in r.evals):
+            return TaskRuns(np.zeros(0), (), ())  # success was not recorded
+        return super()._task_runs(method, task, kind, mode, metric)
+
+
+def to_results(table: ForeignTable) -> ForeignResults:
+    """A table as results: no suite, no declared seeds, execution class ``unknown`` unless the table knows it.
+
+    Final scores that are absent are taken from the last point of the curve, with a note. Absolute scores are
+    never made up: neither the best point of a curve nor the best episode of a run is one.
+
+    Raises:
+        BadInput: when nothing in the table can be scored, or a diverged run has no floor.
+    """
+    notes = list(table.warnings)
+    unscored = {k: sorted({e.method for e in table.evaluations if e.kind == k}) for k in ("best-episode", "training")}
+    for kind, methods in unscored.items():
+        if methods:
+            notes.append(f"{_KIND_TEXT[kind]} of {', '.join(methods)} are in the source and are not scored.")
+    cards = {t: _card(table, t) for t in table.tasks}
+    records, borrowed = [], []
+    for method, task in table.facts:
+        record, last = _record(table, method, task, cards[task])
+        if record is not None:
+            records.append(record)
+        if last:
+            borrowed.append(f"{method} on {task}")
+    if not records:
+        raise BadInput(
+            f"{table.name}: expected evaluations of kind {', '.join(SCORED)}, found only "
+            f"{', '.join(sorted({e.kind for e in table.evaluations})) or 'none'}: there is nothing that may be scored."
+        )
+    if borrowed:
+        cells = ", ".join(borrowed) if len(borrowed) <= 3 else f"{len(borrowed)} cells"
+        notes.append(f"Final scores of {cells} are the last point of the curve.")
+    modes = {e.mode for r in records for e in r.evals}
+    primary: Mode = "deterministic" if "deterministic" in modes or not modes else "sampled"
+    name = _slug(table.name)
+    return ForeignResults(
+        name=name,
+        version=1,
+        tasks=table.tasks,
+        methods=tuple(_info(table, m) for m in table.methods),
+        seeds=(),
+        primary=primary,
+        records=tuple(records),
+        suite={"name": name, "source": table.name.rpartition("/")[2], "notes": notes},
+        cards=cards,
+        notes=tuple(notes),
+        table=table,
+    )
+
+
+_KIND_TEXT = {"best-episode": "Best-episode scores", "training": "Training returns"}
+
+
+def _record(table: ForeignTable, method: str, task: str, card: TaskCard) -> tuple[RunRecord | None, bool]:
+    """The record of a cell (None without anything to score), and whether a final score was borrowed."""
+    facts = table.facts[method, task]
+    usable = [e for e in table.of(method, task) if e.kind in SCORED]
+    seeds: dict[int, Status] = {}
+    for seed in table.seeds(method, task):
+        status: RunStatus = table.statuses.get((method, task, seed), "ok")
+        if status == "diverged" and task not in table.floors and card.floor != card.floor:  # NaN: no floor known
+            raise BadInput(
+                f"{table.name}: {method!r} diverged on {task!r}, seed {seed}, and nothing says what that scores: give "
+                f"the task's worst score in a column `floor`."
+            )
+        if status != "ok" or any(e.seed == seed for e in usable):
+            seeds[seed] = status
+    if not seeds:
+        return None, False
+    lines, borrowed = [], False
+    for seed in seeds:
+        for mode in ("deterministic", "sampled"):
+            mine = [e for e in usable if e.seed == seed and e.mode == mode]
+            curve = sorted((e for e in mine if e.kind == "curve"), key=lambda e: e.frames)
+            if curve and not any(e.kind == "final" for e in mine):
+                mine.append(replace(curve[-1], kind="final"))
+                borrowed = True
+            points = {frames: i for i, frames in enumerate(sorted({e.frames for e in mine}))}
+            lines += [_line(e, points[e.frames], facts, card) for e in mine]
+    content = repr([(e.seed, e.kind, e.mode, e.frames, e.returns.tolist()) for e in usable])
+    digest = hashlib.sha256(f"{method}\n{task}\n{content}".encode()).hexdigest()
+    config = {
+        "label": method,
+        "task": task,
+        "task_hash": facts.task_hash,
+        "method": method,
+        "settings": {},
+        "seeds": list(seeds),
+        "frames": max((e.frames for e in usable), default=0),
+        "device": "",
+    }
+    ended: Status = "diverged" if set(seeds.values()) == {"diverged"} else "ok"
+    return RunRecord(digest[:16], config, ended, seeds, tuple(lines)), borrowed
+
+
+def _line(e: Evaluation, point: int, facts: CellFacts, card: TaskCard) -> EvalLine:
+    """One evaluation as a line; a team's return is spread over the agents of a card that knows them."""
+    returns = e.returns
+    if returns.shape[1] == 1 and card.num_agents > 1:
+        share = returns / card.num_agents if facts.scale == "sum" else returns
+        returns = np.repeat(share, card.num_agents, axis=1)
+    count = len(returns)
+    success = np.full(count, np.nan) if e.success is None else e.success
+    return EvalLine(
+        kind=e.kind,  # type: ignore[arg-type]
+        mode=e.mode,
+        seed=e.seed,
+        point=point,
+        frames=e.frames,
+        trained_frames=e.frames,
+        updates=0,
+        returns=returns,
+        success=success,
+        length=np.full(count, facts.horizon or card.horizon, dtype=np.int64),
+        weights="",
+    )
+
+
+def _info(table: ForeignTable, method: str) -> MethodInfo:
+    facts = [f for (m, _), f in table.facts.items() if m == method]
+    classes = sorted({f.execution for f in facts}, key=("D0", "D1", "D2", "C", "unknown").index)
+    return MethodInfo(
+        method,
+        method,
+        "imported",
+        execution=classes[-1],
+        training="unknown",
+        trains=any(f.trains for f in facts),
+    )
+
+
+def _card(table: ForeignTable, task: str) -> TaskCard:
+    """Our card of the task, or a card of what the table says about it."""
+    facts = [f for (_, t), f in table.facts.items() if t == task]
+    scales = {f.scale for f in facts}
+    # Only published ids: a name such as `package:factory` in somebody's file must not import anything.
+    if task not in task_ids():
+        scale = "/".join(sorted(scales))
+        return TaskCard(
+            id=task,
+            family=task.partition("/")[0],
+            faithful_to="not known",
+            description="an imported task; nothing is known of its rules",
+            constructor={},
+            agents=("team",),
+            horizon=next((f.horizon for f in facts if f.horizon), 0),
+            action_kind="discrete",
+            action_sizes=(0,),
+            observation_sizes=(0,),
+            state_size=0,
+            state="concat",
+            reward_scale={"sum": "added over agents", "mean": "mean over agents"}.get(scale, scale),
+            shared_reward=False,
+            success_metric="success",
+            floor=table.floors.get(task, float("nan")),
+        )
+    card = task_card(task)
+    if "unknown" in scales:
+        raise BadInput(
+            f"{table.name}: {task!r} is a task of ours, and the file does not say whether its returns are added over "
+            f"agents or averaged: run `rlnet-bench import --format csv {table.name} --scale sum --out results.csv` "
+            "(or `--scale mean`)."
+        )
+    return card
+
+
+def _slug(name: str) -> str:
+    """A name for files and titles."""
+    stem = name.rstrip("/").rpartition("/")[2].rpartition(".")[0] or name.rpartition("/")[2]
+    kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in stem.lower()).strip("-")
+    return kept or "results"
+
+
+def from_results(results: Results) -> ForeignTable:
+    """Results of a store or a published directory as a table: every episode, per agent."""
+    if isinstance(results, ForeignResults) and results.table is not None:
+        return results.table
+    evaluations: list[Evaluation] = []
+    facts: dict[tuple[str, str], CellFacts] = {}
+    floors: dict[str, float] = {}
+    statuses: dict[tuple[str, str, int], RunStatus] = {}
+    infos = {m.label: m for m in results.methods}
+    for record in results.records:
+        method, task = record.method, record.task
+        info, card = infos[method], results.card(task)
+        task_hash = str(record.config.get("task_hash", ""))
+        facts[method, task] = CellFacts("sum", "frames", card.horizon, task_hash, info.execution, info.trains)
+        for seed, status in record.seed_status.items():
+            if status == "diverged":
+                statuses[method, task, seed] = "diverged"
+                floors[task] = card.floor
+            elif status == "failed":
+                statuses[method, task, seed] = "failed"
+        for e in record.evals:
+            evaluations.append(Evaluation(method, task, e.seed, e.kind, e.mode, e.frames, e.returns, e.success))
+    return ForeignTable(results.name, tuple(evaluations), facts, statuses, floors)

@@ -1,0 +1,266 @@
+"""Weights & Biases CSV exports: a panel (one column per run) or the table of runs (one row per run).
+
+An export knows neither method, task nor seed: a template such as ``{method}-{task}-{seed}`` reads them off the
+run names, or columns of the runs table are named. Every number is a mean over an unknown number of episodes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from rlnet_bench.foreign.csv import rows_of
+from rlnet_bench.foreign.files import read_text
+from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Malformed, Scale, StepUnit, checked_name
+
+RANGES = ("__MIN", "__MAX")
+PARTS = ("method", "task", "seed")
+_LOGGER_STEPS = ("step", "_step")
+_FRAMES = re.compile(r"frame|env_?step|environment|t_env|timestep|num_steps|global_step|total_steps", re.IGNORECASE)
+_EVALUATION = re.compile(r"(^|[^a-z])(eval\w*|test\w*)([^a-z]|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class WandbOptions:
+    """How an export is to be read.
+
+    ``template`` reads method, task and seed off a run's name; ``method`` and ``task`` are constants where the
+    names lack them; ``columns`` maps method, task, seed, frames and return to columns of a runs table.
+    """
+
+    template: str | None = None
+    method: str | None = None
+    task: str | None = None
+    metric: str | None = None
+    scale: Scale = "unknown"
+    steps: StepUnit | None = None
+    is_evaluation: bool | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_wandb(path: Path, options: WandbOptions | None = None) -> ForeignTable:
+    """Read an export.
+
+    Raises:
+        BadInput: with file, line, column, what was expected and what was found.
+    """
+    return parse_wandb(read_text(path), str(path), options)
+
+
+def parse_wandb(text: str, name: str = "<text>", options: WandbOptions | None = None) -> ForeignTable:
+    """Read the text of an export; see :func:`read_wandb`."""
+    options = options or WandbOptions()
+    rows = list(rows_of(text, name))
+    if len(rows) < 2:
+        raise Malformed(name, "a header and at least one row", f"a file of {len(rows)} rows")
+    header = [c.strip() for c in rows[0][1]]
+    twice = sorted({c for c in header if header.count(c) > 1})
+    if twice:
+        raise Malformed(f"{name}, line 1", "every column once", twice, "Rename runs that share a name.")
+    for line, row in rows[1:]:
+        if len(row) != len(header):
+            raise Malformed(f"{name}, line {line}", f"{len(header)} fields as in the header", f"a row of {len(row)}")
+    reader = _Reader(name, options, header, rows[1:])
+    return reader.runs_table() if "Name" in header and "State" in header else reader.panel()
+
+
+class _Reader:
+    """One export."""
+
+    def __init__(self, name: str, options: WandbOptions, header: list[str], rows: list[tuple[int, list[str]]]) -> None:
+        self.name, self.options, self.header, self.rows = name, options, header, rows
+        self.evaluations: list[Evaluation] = []
+        self.facts: dict[tuple[str, str], CellFacts] = {}
+        self.warnings: list[str] = []
+
+    def panel(self) -> ForeignTable:
+        """``Step, "run - metric", "run - metric__MIN", "run - metric__MAX"``, one column triple per run."""
+        columns = [c for c in self.header[1:] if c and not c.endswith(RANGES) and " - " in c]
+        metrics = sorted({c.rpartition(" - ")[2] for c in columns} - {"_step", "_runtime", "_timestamp"})
+        if not metrics:
+            raise Malformed(
+                f"{self.name}, line 1",
+                "columns 'run name - metric' (a panel), or Name and State (a runs table)",
+                self.header[:8],
+            )
+        metric = self.options.metric or (metrics[0] if len(metrics) == 1 else None)
+        if metric not in metrics:
+            raise Malformed(
+                f"{self.name}, line 1", f"one metric{f' {metric!r}' if metric else ''}", metrics, "Use --metric."
+            )
+        axis = self.header[0]
+        grouped = [c for c in columns if c.startswith("Group: ")]
+        if grouped:
+            hint = "Switch grouping off before exporting: a mean over runs is not a run."
+            raise Malformed(f"{self.name}, line 1", "a column per run", grouped[0], hint)
+        for column in columns:
+            run, _, found = column.rpartition(" - ")
+            if found == metric:
+                self._run(column, axis, metric, *self._named(run))
+        unit = self._unit(axis)
+        if unit == "logger-steps":
+            self.warnings.append(
+                f"{self.name}: the axis {axis!r} counts log calls, not environment frames; choose the frames as the "
+                "panel's x axis before exporting, or say --steps frames if they are the same."
+            )
+        self.warnings.append(f"{self.name}: panels are sampled down by W&B, so points may be missing.")
+        return self._table(metric)
+
+    def _run(self, column: str, axis: str, metric: str, method: str, task: str, seed: int) -> None:
+        index = self.header.index(column)
+        low, high = (self.header.index(column + r) if column + r in self.header else None for r in RANGES)
+        points: dict[int, float] = {}
+        for line, row in self.rows:
+            if not row[index].strip():
+                continue
+            where = f"{self.name}, line {line}: {column}"
+            frames = _whole(row[0], f"{self.name}, line {line}: {axis}")
+            value = _number(row[index], where)
+            if frames in points:
+                raise Malformed(f"{self.name}, line {line}: {axis}", "every step once per run", frames)
+            for i, is_high in ((low, False), (high, True)):
+                if i is not None and row[i].strip():
+                    limit = _number(row[i], where + RANGES[is_high])
+                    slack = 1e-6 * max(1.0, abs(value))
+                    if (limit < value - slack) if is_high else (limit > value + slack):
+                        side = "maximum of at least" if is_high else "minimum of at most"
+                        raise Malformed(where + RANGES[is_high], f"a {side} the value {value:g}", limit)
+            points[frames] = value
+        if not points:
+            self.warnings.append(f"{self.name}: column {column!r} is empty.")
+        self._add(method, task, seed, metric, sorted(points.items()), self._unit(axis))
+
+    def runs_table(self) -> ForeignTable:
+        """``Name, State, ..., config and summary columns``: the last value of every run."""
+        chosen = self.options.columns
+        for part, column in chosen.items():
+            if part not in (*PARTS, "frames", "return"):
+                raise Malformed("--columns", "method, task, seed, frames or return on the left", part)
+            if column not in self.header:
+                raise Malformed(f"{self.name}, line 1", f"a column {column!r}", self.header[:20])
+        metric = chosen.get("return") or self.options.metric
+        if metric is None or metric not in self.header:
+            raise Malformed(
+                f"{self.name}, line 1",
+                f"a column with the return{f' {metric!r}' if metric else ''}",
+                self.header[:20],
+                "Name it with --metric.",
+            )
+        frames_column = chosen.get("frames") or ("_step" if "_step" in self.header else None)
+        state, run_name = self.header.index("State"), self.header.index("Name")
+        skipped = []
+        for line, row in self.rows:
+            if row[state].strip() != "finished":
+                skipped.append(f"{row[run_name]} ({row[state] or 'no state'})")
+                continue
+            where = f"{self.name}, line {line}"
+            given = {p: row[self.header.index(chosen[p])] for p in PARTS if p in chosen}
+            method, task, seed = self._named(row[run_name], given, where)
+            frames = _whole(row[self.header.index(frames_column)], f"{where}: {frames_column}") if frames_column else 0
+            value = _number(row[self.header.index(metric)], f"{where}: {metric}")
+            self._add(method, task, seed, metric, [(frames, value)], self._unit(frames_column or "unknown"))
+        if skipped:
+            names = ", ".join(skipped[:5]) + (f" and {len(skipped) - 5} more" if len(skipped) > 5 else "")
+            self.warnings.append(f"{self.name}: {len(skipped)} runs are not finished and left out: {names}.")
+        if not self.evaluations:
+            raise Malformed(self.name, "at least one finished run", "nothing")
+        return self._table(metric)
+
+    def _add(
+        self, method: str, task: str, seed: int, metric: str, points: list[tuple[int, float]], unit: StepUnit
+    ) -> None:
+        if any((e.method, e.task, e.seed) == (method, task, seed) for e in self.evaluations):
+            raise Malformed(
+                self.name,
+                "one run for every method, task and seed",
+                f"a second run of {method!r} on {task!r}, seed {seed}",
+                "Choose a --runs template that keeps them apart.",
+            )
+        is_evaluation = self.options.is_evaluation
+        kind = "curve" if (bool(_EVALUATION.search(metric)) if is_evaluation is None else is_evaluation) else "training"
+        self.facts[method, task] = CellFacts(self.options.scale, unit)
+        for frames, value in points:
+            returns = np.array([[value]])
+            self.evaluations.append(
+                Evaluation(method, task, seed, kind, "deterministic", frames, returns, None, None)  # type: ignore[arg-type]
+            )
+
+    def _named(self, run: str, given: dict[str, str] | None = None, where: str = "") -> tuple[str, str, int]:
+        """Method, task and seed of a run."""
+        where = where or f"{self.name}, run {run!r}"
+        found = {k: v for k, v in (("method", self.options.method), ("task", self.options.task)) if v}
+        if self.options.template:
+            match = template_pattern(self.options.template).fullmatch(run)
+            if match is None:
+                raise Malformed(where, f"a run name like --runs {self.options.template!r}", run)
+            found |= match.groupdict()
+        found |= given or {}
+        lost = [p for p in PARTS if p not in found]
+        if lost:
+            raise Malformed(
+                where,
+                f"to learn its {' and '.join(lost)}",
+                run,
+                "Give a template of the run names, for instance --runs '{method}-{task}-{seed}', and --method or "
+                "--task for what they lack.",
+            )
+        method, task = (checked_name(found[p], f"{where}: {p}", p) for p in ("method", "task"))
+        return method, task, _whole(found["seed"], f"{where}: seed")
+
+    def _unit(self, axis: str) -> StepUnit:
+        if self.options.steps is not None:
+            return self.options.steps
+        if axis.lower() in _LOGGER_STEPS:
+            return "logger-steps"
+        return "frames" if _FRAMES.search(axis) else "unknown"
+
+    def _table(self, metric: str) -> ForeignTable:
+        if any(e.kind == "training" for e in self.evaluations):
+            self.warnings.append(
+                f"{self.name}: {metric!r} does not look like an evaluation (no `eval` or `test` in it); it is kept as "
+                "training and never scored. If it is one, add --evaluation."
+            )
+        self.warnings.append(f"{self.name}: every point is a mean over an unknown number of episodes.")
+        return ForeignTable(self.name, tuple(self.evaluations), self.facts, warnings=tuple(self.warnings))
+
+
+def template_pattern(template: str) -> re.Pattern[str]:
+    """``{method}-{task}-{seed}`` as a pattern; ``*`` stands for anything.
+
+    Raises:
+        BadInput: for an unknown or repeated part.
+    """
+    pattern, seen = "", set[str]()
+    for piece in re.split(r"(\{[^{}]*\}|\*)", template):
+        if piece == "*":
+            pattern += ".*?"
+        elif piece.startswith("{") and piece.endswith("}"):
+            part = piece[1:-1]
+            if part not in PARTS or part in seen:
+                raise Malformed("--runs", "each of {method}, {task}, {seed} at most once", piece)
+            seen.add(part)
+            pattern += rf"(?P<{part}>{'[0-9]+' if part == 'seed' else '.+?'})"
+        else:
+            pattern += re.escape(piece)
+    return re.compile(pattern)
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise Malformed(where, "a number", text) from None
+    if not np.isfinite(value):
+        raise Malformed(where, "a finite number", text)
+    return value
+
+
+def _whole(text: str, where: str) -> int:
+    value = _number(text, where)
+    if value < 0 or value != int(value) or value > 2**62:
+        raise Malformed(where, "a whole number of at least 0", text)
+    return int(value)
