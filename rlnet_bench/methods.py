@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import json
 import pkgutil
 import sys
 from collections.abc import Mapping
@@ -87,7 +88,10 @@ class Method:
             BadInput: naming the key, what was expected and what was found.
         """
         try:
-            return cls.Config(**overrides)
+            # As JSON, in which a stored list is a tuple again; everything else stays strict.
+            return cls.Config.model_validate_json(json.dumps(overrides))
+        except TypeError as error:
+            raise BadInput(f"{where}{cls.id}: expected plain values ({error}).") from None
         except ValidationError as error:
             raise BadInput(f"{where}{cls.id}: {explain(error, cls.Config)}") from None
 

@@ -42,6 +42,6 @@ class PpoConfig(MethodConfig):
     """One network for all agents (with a one-hot agent id) or one per agent."""
     observe: Literal["own", "all"] = "own"
     """``all``: every actor reads all agents' observations (execution class C)."""
-    hidden: Annotated[tuple[Positive, ...], Field(strict=False)] = (64, 64)
-    critic_hidden: Annotated[tuple[Positive, ...], Field(strict=False)] = (64, 64)
+    hidden: tuple[Positive, ...] = (64, 64)
+    critic_hidden: tuple[Positive, ...] = (64, 64)
     activation: Literal["tanh", "relu"] = "tanh"
