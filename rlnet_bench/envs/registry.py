@@ -50,7 +50,10 @@ def task_card(task: str) -> TaskCard:
     family = task.partition("/")[0]
     if family not in _families():
         raise UnknownName("task", task, task_ids())
-    return _families()[family].card(task)
+    try:
+        return _families()[family].card(task)
+    except UnknownName:
+        raise UnknownName("task", task, task_ids()) from None
 
 
 def _family_of_path(task: str) -> str:

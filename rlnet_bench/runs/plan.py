@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, RlnetError
-from rlnet_bench.methods import check_possible, find_method
-from rlnet_bench.runs.suite import Suite
+from rlnet_bench.learning.config import MethodConfig
+from rlnet_bench.methods import Method, check_possible, find_method
+from rlnet_bench.runs.suite import MethodEntry, Suite
 
 FORMAT = 1
 DEFAULT_POINTS = 10
@@ -75,7 +78,14 @@ def make_plan(suite: Suite, *, device: str = "cpu", threads: int = 1) -> Plan:
     """
     problems: list[str] = []
     groups: list[Group] = []
-    for entry in suite.methods:
+    checks: list[Callable[[], object]] = [partial(_method, suite, entry) for entry in suite.methods]
+    checks += [partial(task_card, task) for task in suite.tasks]
+    for check in checks:
+        try:
+            check()
+        except RlnetError as error:
+            problems.append(str(error))
+    for entry in suite.methods if not problems else []:
         for task in suite.tasks:
             try:
                 groups += _cell_groups(suite, entry, task, device, threads)
@@ -87,15 +97,20 @@ def make_plan(suite: Suite, *, device: str = "cpu", threads: int = 1) -> Plan:
     return Plan(suite, tuple(sorted(groups, key=lambda g: -g.frames)))
 
 
-def _cell_groups(suite: Suite, entry: Any, task: str, device: str, threads: int) -> list[Group]:
-    card = task_card(task)
+def _method(suite: Suite, entry: MethodEntry) -> tuple[type[Method], MethodConfig, dict[str, Any] | None]:
+    """(method, its configuration, its network as plain data) of a suite's entry."""
     if entry.network is not None:
         from rlnet_bench.networks.method import network_method
 
         method, network = network_method(entry.network)
     else:
-        method, network = find_method(entry.id), None
-    config = method.configure(entry.set, f"{suite.name}: method ")
+        method, network = find_method(str(entry.id)), None
+    return method, method.configure(entry.set, f"{suite.name}: method "), network
+
+
+def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threads: int) -> list[Group]:
+    card = task_card(task)
+    method, config, network = _method(suite, entry)
     check_possible(method, card, config)
     trains = method.capabilities.trains
     frames = suite.budget.of(task) if trains else 0
