@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,7 @@ def check_method(
     training_reward: str = "team_mean",
     device: str = "cpu",
     folder: str | Path | None = None,
+    only: Collection[str] | None = None,
 ) -> MethodReport:
     """Test a method on a task against every obligation of :mod:`rlnet_bench.learning.learner`.
 
@@ -82,13 +83,17 @@ def check_method(
         training_reward: ``team_mean`` or ``individual``.
         device: where the learner runs.
         folder: where runs are written; a temporary directory, removed afterwards, by default.
+        only: names of the checks to run; all of :data:`RULES` by default.
 
     Raises:
-        ValueError: fewer than two seeds or iterations were asked for.
-        BadInput: the names or settings are wrong, or the method refuses the task.
+        ValueError: fewer than two seeds or iterations, or an unknown check, were asked for.
+        RlnetError: the names or settings are wrong, or the method refuses the task.
     """
     if len(seeds) < 2 or iterations < 2:
         raise ValueError(f"expected at least 2 seeds and 2 iterations, found {len(seeds)} and {iterations}")
+    known = [rule.__name__ for rule in RULES]
+    if only is not None and not set(only) <= set(known):
+        raise ValueError(f"unknown checks {sorted(set(only) - set(known))}; there are {known}")
     name = method if isinstance(method, str) else method.id
     with ExitStack() as stack:
         root = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="check-method-"))
@@ -97,7 +102,7 @@ def check_method(
         config = _config(name, task, settings or {}, seeds, training_reward, device)
         case = Case(config, root, iterations, faults, random.Random(f"{name} {task}"))
         case.fit_budget()
-        checks = tuple(_run(rule, case) for rule in RULES)
+        checks = tuple(_run(rule, case) for rule in RULES if only is None or rule.__name__ in only)
     return MethodReport(task, device, len(seeds), checks, name)
 
 
