@@ -147,12 +147,13 @@ class Graph:
     def _shape(self, node: Node, padded: bool) -> tuple[Any, ...]:
         v = node.vertex
         settings = replace(v, name="", count=1, agents=None if v.agents is None else "all", place=Vertex("").place)
-        sizes: tuple[Any, ...] = (node.input_width, width_of(node.below), node.message_width)
+        head = node.instruction * min(node.heads, 1)
+        sizes: tuple[Any, ...] = (node.input_width, width_of(node.below), node.message_width, head)
         if node.agent is not None:
             sizes = (*sizes, self.card.action_sizes[node.agent])
             if padded:
-                sizes = ()
-        return node.generation, node.is_motor, settings, node.heads, node.instruction, sizes
+                sizes = () if v.sends.kind == "action" else (head,)
+        return node.generation, node.is_motor, settings, node.heads, sizes
 
     def to_json(self) -> dict[str, Any]:
         """The measured columns and the vertices, as plain data."""

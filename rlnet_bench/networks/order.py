@@ -8,7 +8,7 @@ one declared first goes first. Initial weights, random numbers and inputs follow
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlnet_bench.networks.topology import Instance, Joint
@@ -21,34 +21,90 @@ def canonical_order(
     place_agents: Sequence[int | None],
 ) -> list[int]:
     """Positions in canonical order: by generation first, so the order is topological; motors by agent."""
-    down: list[list[tuple[str, int]]] = [[] for _ in placed]
-    up: list[list[tuple[str, int]]] = [[] for _ in placed]
-    for joint in edges:
-        label = f"{joint.edge.delay} {joint.edge.weight} {joint.edge.carry}"
-        down[joint.superior].append((label, joint.subordinate))
-        up[joint.subordinate].append((label, joint.superior))
-    company = _company(placed)
     at = [-1 if a is None else a for a in place_agents]
     motor = [-1 if x.agent is None else x.agent for x in placed]
-    own = [_settings(x) for x in placed]
-    colour = _rank([(generation[i], motor[i], at[i], own[i]) for i in range(len(placed))])
-    while True:
-        colour = _refine(colour, down, up, company)
-        cells: dict[int, list[int]] = {}
-        for i, c in enumerate(colour):
-            cells.setdefault(c, []).append(i)
-        tied = [cells[c] for c in sorted(cells) if len(cells[c]) > 1]
-        if not tied:
-            return sorted(range(len(placed)), key=colour.__getitem__)
-        cell = tied[0]
-        twins = all(
-            sorted(down[i]) == sorted(down[cell[0]])
-            and sorted(up[i]) == sorted(up[cell[0]])
-            and sorted(company[i]) == sorted(company[cell[0]])
-            for i in cell
+    colours = _Colours(placed, edges)
+    colours.split(0, {i: (generation[i], motor[i], at[i], _settings(x)) for i, x in enumerate(placed)})
+    colours.refine(set(range(len(placed))))
+    while (cell := colours.tied()) is not None:
+        members = colours.cells[cell]
+        # Twins may be told apart all at once; else the one declared last goes last, and the rest follows from it.
+        order = range(len(members)) if colours.are_twins(members) else [0] * (len(members) - 1) + [1]
+        changed = colours.split(cell, dict(zip(members, order)))
+        colours.refine({j for i in changed for j in colours.around[i]})
+    return sorted(range(len(placed)), key=colours.of.__getitem__)
+
+
+class _Colours:
+    """A colour is the first place of its cell, so that splitting one cell leaves the other colours alone."""
+
+    def __init__(self, placed: Sequence[Instance], edges: Sequence[Joint]) -> None:
+        self.of = [0] * len(placed)
+        self.cells: dict[int, list[int]] = {0: list(range(len(placed)))}
+        self.down: list[list[tuple[str, int]]] = [[] for _ in placed]
+        self.up: list[list[tuple[str, int]]] = [[] for _ in placed]
+        for joint in edges:
+            label = f"{joint.edge.delay} {joint.edge.weight} {joint.edge.carry}"
+            self.down[joint.superior].append((label, joint.subordinate))
+            self.up[joint.subordinate].append((label, joint.superior))
+        self.company = _company(placed)
+        self.around = [
+            {j for _, j in self.down[i]} | {j for _, j in self.up[i]} | set(self.company[i]) for i in range(len(placed))
+        ]
+
+    def tied(self) -> int | None:
+        """The first cell with more than one member."""
+        return min((c for c, members in self.cells.items() if len(members) > 1), default=None)
+
+    def are_twins(self, members: Sequence[int]) -> bool:
+        """Their neighbours are the same vertices, over the same kinds of edges."""
+        first = self._neighbours(members[0])
+        return all(self._neighbours(i) == first for i in members)
+
+    def _neighbours(self, i: int) -> tuple[Any, ...]:
+        return sorted(self.down[i]), sorted(self.up[i]), sorted(self.company[i])
+
+    def _key(self, i: int) -> tuple[Any, ...]:
+        """The colours around a vertex."""
+        of = self.of
+        return (
+            tuple(sorted((label, of[j]) for label, j in self.down[i])),
+            tuple(sorted((label, of[j]) for label, j in self.up[i])),
+            tuple(sorted(of[j] for j in self.company[i])),
         )
-        first = cell if twins else cell[:1]  # twins may be told apart all at once
-        colour = _rank([(c, first.index(i) if i in first else len(first)) for i, c in enumerate(colour)])
+
+    def split(self, cell: int, keys: Mapping[int, Any]) -> list[int]:
+        """Split a cell by its members' keys, smallest first; returns the members whose colour changed."""
+        groups: dict[Any, list[int]] = {}
+        for i in self.cells[cell]:
+            groups.setdefault(keys[i], []).append(i)
+        start, changed = cell, []
+        for key in sorted(groups):
+            self.cells[start] = groups[key]
+            for i in groups[key]:
+                if self.of[i] != start:
+                    self.of[i] = start
+                    changed.append(i)
+            start += len(groups[key])
+        return changed
+
+    def refine(self, moved: set[int]) -> None:
+        """Split cells by the colours around their members until nothing changes.
+
+        Args:
+            moved: the vertices around which a colour has changed; all others of a cell still look alike.
+        """
+        while moved:
+            touched: dict[int, list[int]] = {}
+            for i in moved:
+                if len(self.cells[self.of[i]]) > 1:
+                    touched.setdefault(self.of[i], []).append(i)
+            keys = {cell: {i: self._key(i) for i in some} for cell, some in touched.items()}
+            for cell, some in keys.items():
+                rest = [i for i in self.cells[cell] if i not in some]
+                some.update(dict.fromkeys(rest, self._key(rest[0])) if rest else {})
+            changed = [i for cell in sorted(keys) for i in self.split(cell, keys[cell])]
+            moved = {j for i in changed for j in self.around[i]}
 
 
 def _company(placed: Sequence[Instance]) -> list[list[int]]:
@@ -72,32 +128,3 @@ def _settings(x: Instance) -> str:
     data["group"] = x.vertex.group is not None
     data["site"] = x.vertex.place.kind == "site"
     return json.dumps(data, sort_keys=True)
-
-
-def _refine(
-    colour: list[int],
-    down: list[list[tuple[str, int]]],
-    up: list[list[tuple[str, int]]],
-    company: list[list[int]],
-) -> list[int]:
-    """Split colours by the colours around them until nothing changes."""
-    while True:
-        keys = [
-            (
-                colour[i],
-                tuple(sorted((label, colour[j]) for label, j in down[i])),
-                tuple(sorted((label, colour[j]) for label, j in up[i])),
-                tuple(sorted(colour[j] for j in company[i])),
-            )
-            for i in range(len(colour))
-        ]
-        new = _rank(keys)
-        if max(new) == max(colour):
-            return new
-        colour = new
-
-
-def _rank(keys: Sequence[Hashable]) -> list[int]:
-    """0 for the smallest key, equal numbers for equal keys, no gaps."""
-    number = {key: i for i, key in enumerate(sorted(set(keys)))}  # type: ignore[type-var]
-    return [number[key] for key in keys]

@@ -78,8 +78,8 @@ MISTAKES = {
                            "the agents are agent_0, agent_1, agent_2."),
     "dead leaf": (TWO.replace("a: {}", "a: {}\n  b: {}") + "  - a -> m\n  - a -> b", ":4: vertex 'b' is dead: no path "
                   "leads from it to a motor"),
-    "dead judge": (TWO.replace("a: {}", "a: {action: none}") + "  - a -> m", ":3: vertex 'a' is dead: no motor receives "
-                   "anything that depends on it"),
+    "dead judge": (TWO.replace("a: {}", "a: {action: none}") + "  - a -> m", ":3: vertex 'a' is dead: no motor "
+                   "receives anything that depends on it"),
     "empty edge": (TWO.replace("{per_agent: true}", "{per_agent: true, message: none}")
                    + "  - a -> m: {carry: messages}", ":6: edge a -> m: carries nothing"),
     "blind vertex": (TWO.replace("{per_agent: true}", "{per_agent: true, message: none}") + "  - a -> m",
