@@ -11,6 +11,7 @@ batch: resets cost nothing on the other 24 steps and no tensor is ever looked at
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any, Literal, NamedTuple
 
@@ -234,6 +235,7 @@ class SpreadEnv(MpeEnv):
         self.second = torch.tensor([j for _, j in pairs], device=device)
         others = [[j for j in range(n) if j != i] for i in range(n)]
         self.others = torch.tensor(others, device=device).flatten()
+        self.touching = _square_limit(2 * self.agent_radius)
         super().__init__(card, num_envs, device, compile)
 
     def _dynamics(self, world: World, actions: Tensor) -> tuple[World, Tensor, Tensor]:
@@ -257,7 +259,8 @@ class SpreadEnv(MpeEnv):
         shared = -nearest[0]
         for k in range(1, self.num_landmarks):
             shared = shared - nearest[k]
-        hit = (self._separation(position)[1] < 2 * self.agent_radius).to(torch.float64)
+        apart = _square(position[self.first] - position[self.second])
+        hit = (apart < self.touching).to(torch.float64)
         hits = [torch.zeros_like(shared)] * self.n
         for p, (i, j) in enumerate(self.pairs):
             hits[i] = hits[i] + hit[p]
@@ -378,6 +381,16 @@ def _square(vector: Tensor) -> Tensor:
 def _norm(vector: Tensor) -> Tensor:
     """Euclidean length over the second-to-last axis: [..., 2, B] -> [..., B]."""
     return torch.sqrt(_square(vector))
+
+
+def _square_limit(limit: float) -> float:
+    """The double t for which ``x < t`` says exactly what ``sqrt(x) < limit`` says, without the root."""
+    t = limit * limit
+    while math.sqrt(t) >= limit:
+        t = math.nextafter(t, 0.0)
+    while math.sqrt(t) < limit:
+        t = math.nextafter(t, math.inf)
+    return t
 
 
 def _one_hot(index: Tensor, size: int) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 
 from rlnet_bench import rng
 from rlnet_bench.envs.cards.mpe import ids
+from rlnet_bench.envs.mpe import _square_limit
 from rlnet_bench.envs.mpe_policies import uniform_actions
 from rlnet_bench.envs.registry import make_env, task_card
 from rlnet_bench.rng import Stream
@@ -63,6 +64,15 @@ def last(env: Any) -> Any:
     for _ in range(env.card.horizon):
         out = env.step(idle)
     return out
+
+
+@pytest.mark.parametrize("limit", [0.3, 0.15, 0.1, 1.0, 2 / 3, 2 * 0.15])
+def test_comparing_squares_equals_comparing_roots(limit: float) -> None:
+    t = _square_limit(limit)
+    near = torch.full((4001,), limit * limit, dtype=torch.float64).view(torch.int64) + torch.arange(-2000, 2001)
+    near = near.view(torch.float64)  # the 4,001 doubles around the square
+    assert torch.equal(near < t, torch.sqrt(near) < limit)
+    assert (near < t).any() and not (near < t).all()
 
 
 # -- scenes -----------------------------------------------------------------------------------------------
