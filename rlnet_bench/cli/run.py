@@ -98,6 +98,11 @@ def run(
     network: Annotated[list[str] | None, typer.Option("--network", help=f"zoo/ID or a YAML file. {ADDED}")] = None,
     task: Annotated[list[str] | None, typer.Option("--task", help=f"A task id. {ADDED}")] = None,
     workers: WorkersOption = None,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Add batches of seeds until the methods are told apart.")
+    ] = False,
+    batch: Annotated[int, typer.Option("--batch", min=2, help="Seeds per look, with --until-decided.")] = 5,
+    looks: Annotated[int, typer.Option("--looks", min=1, help="Most looks, with --until-decided.")] = 4,
     json: JsonFlag = False,
 ) -> None:
     """Run a suite: only what is left of it; Ctrl-C stops cleanly, the same command goes on."""
@@ -105,6 +110,9 @@ def run(
 
     planned = resolve(suite, set_, seeds, methods, tasks, method, network, task)
     opened = Store.create(store)
+    if until_decided:
+        _until_decided(opened, planned, batch, looks, seeds, workers, json)
+        return
     opened.add_plan(planned)
     _drive(opened, planned, workers, json)
 
@@ -191,7 +199,33 @@ def logs(
     print("\n".join(log.read_text(encoding="utf-8").splitlines()[-lines:]))
 
 
-def _drive(store: Store, planned: Plan, workers: int | None, json: bool) -> None:
+def _until_decided(
+    store: Store, planned: Plan, batch: int, looks: int, seeds: int | None, workers: int | None, json: bool
+) -> None:
+    """Declare the seed plan, then run batch after batch; see :mod:`rlnet_bench.runs.until_decided`."""
+    from rlnet_bench.runs.until_decided import declare, plan_file, run_until_decided
+
+    if seeds is not None:
+        raise BadInput(
+            "--seeds and --until-decided exclude each other: --batch and --looks say how many seeds there are."
+        )
+    plan = declare(store, planned.suite, batch=batch, looks=looks)
+    console = Console(stderr=json)
+    console.print(f"seed plan {plan.digest()[:12]} in {plan_file(store, planned.suite)}", soft_wrap=True)
+    outcome = run_until_decided(
+        store,
+        planned.suite,
+        plan,
+        lambda opened, grid: _drive(opened, grid, workers, False, console),
+        lambda o: console.print(f"look {o.state.looks_done}: {len(o.state.undecided)} pairs undecided"),
+    )
+    if json:
+        print_json(outcome.to_json())
+    else:
+        print("\n".join(outcome.sentences()))
+
+
+def _drive(store: Store, planned: Plan, workers: int | None, json: bool, console: Console | None = None) -> None:
     """Start workers, show progress, end with a verdict."""
     from rlnet_bench.runs.launch import LocalWorkers
     from rlnet_bench.runs.watch import snapshot
@@ -199,7 +233,7 @@ def _drive(store: Store, planned: Plan, workers: int | None, json: bool) -> None
     count = workers or len(os.sched_getaffinity(0))
     local = LocalWorkers(store, planned, count)
     skipped = len(planned.groups) - len(local.unfinished())
-    console = Console(stderr=json)
+    console = console or Console(stderr=json)
     if skipped:
         console.print(f"{skipped} of {len(planned.groups)} groups are already done; running the rest.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated run stops its workers, too

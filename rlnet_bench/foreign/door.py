@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rlnet_bench.errors import BadInput
 from rlnet_bench.foreign.benchmarl import read_benchmarl
-from rlnet_bench.foreign.csv import read_csv
+from rlnet_bench.foreign.csv import parse_csv, read_csv
 from rlnet_bench.foreign.epymarl import read_epymarl
+from rlnet_bench.foreign.files import read_text
 from rlnet_bench.foreign.marl_eval import JsonOptions, read_marl_eval
+from rlnet_bench.foreign.summary import Summary, is_summary, parse_summary
 from rlnet_bench.foreign.table import ForeignTable, Scale, StepUnit, merged
 from rlnet_bench.foreign.wandb import WandbOptions, read_wandb
 from rlnet_bench.runs.records import Mode
@@ -84,3 +86,27 @@ def is_table(path: Path) -> bool:
 def read_table(path: Path) -> ForeignTable:
     """The table of a source for which :func:`is_table` holds."""
     return read_csv(path / TABLE_FILE if path.is_dir() else path)
+
+
+def read_any(path: Path, suite: str | None = None) -> ForeignTable | Summary:
+    """Any source that can be recognised: a store, a published directory, a CSV file (tidy, or a table of means),
+    marl-eval or BenchMARL JSON, sacred folders.
+
+    Raises:
+        BadInput, StoreError: when it is none of them, or damaged.
+    """
+    from rlnet_bench.foreign.results import from_results
+    from rlnet_bench.runs.results import load_results
+
+    if is_table(path):
+        file = path / TABLE_FILE if path.is_dir() else path
+        text = read_text(file)
+        return parse_summary(text, str(file)) if is_summary(text) else parse_csv(text, str(file))
+    if path.suffix.lower() == ".json" and path.is_file():
+        return read_marl_eval(path)
+    is_own = (path / "store.json").is_file() or (path / "suite.json").is_file()
+    if path.is_dir() and not is_own and next(path.rglob("metrics.json"), None) is not None:
+        return read_epymarl(path)
+    if not path.exists():
+        raise BadInput(f"{path}: there is no such file or directory.")
+    return replace(from_results(load_results(path, suite)), name=str(path))

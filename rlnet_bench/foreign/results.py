@@ -152,6 +152,9 @@ def _line(e: Evaluation, point: int, facts: CellFacts, card: TaskCard) -> EvalLi
 
 def _info(table: ForeignTable, method: str) -> MethodInfo:
     facts = [f for (m, _), f in table.facts.items() if m == method]
+    # Evaluated once, at frame 0, where others have curves: a control.
+    starts = {m: max((e.frames for e in table.evaluations if e.method == m), default=0) for m in table.methods}
+    is_control = starts[method] == 0 and any(starts.values())
     classes = sorted({f.execution for f in facts}, key=("D0", "D1", "D2", "C", "unknown").index)
     return MethodInfo(
         method,
@@ -159,7 +162,7 @@ def _info(table: ForeignTable, method: str) -> MethodInfo:
         "imported",
         execution=classes[-1],
         training="unknown",
-        trains=any(f.trains for f in facts),
+        trains=any(f.trains for f in facts) and not is_control,
     )
 
 
@@ -217,7 +220,7 @@ def from_results(results: Results) -> ForeignTable:
     for record in results.records:
         method, task = record.method, record.task
         info, card = infos[method], results.card(task)
-        task_hash = str(record.config.get("task_hash", ""))
+        task_hash = str(record.config.get("task_hash", ""))[:16]
         facts[method, task] = CellFacts("sum", "frames", card.horizon, task_hash, info.execution, info.trains)
         for seed, status in record.seed_status.items():
             if status == "diverged":

@@ -5,7 +5,7 @@ Imports without torch. One ``Results`` is all that reports and tables see.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +169,9 @@ def load_results(source: Store | str | Path, suite: str | None = None) -> Result
     policies = {
         g.label: found for g in plan.groups if (found := read_json(store.folder(g) / "policies" / "policy.json"))
     }
-    return _results(plan, records, policies)
+    results = _results(plan, records, policies)
+    declared = read_json(store.root / "seed-plans" / f"{plan.suite.name}-v{plan.suite.version}.json")
+    return replace(results, suite={**results.suite, "seed_plan": declared}) if declared else results
 
 
 def _results(plan: Plan, records: tuple[RunRecord, ...], policies: dict[str, dict[str, Any]]) -> Results:
