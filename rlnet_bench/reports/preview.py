@@ -9,7 +9,8 @@ from rlnet_bench.reports.writers import latex_escape
 _HEAD = r"""\documentclass[10pt,twocolumn]{article}
 \usepackage[utf8]{inputenc}
 \usepackage[T1]{fontenc}
-\usepackage{booktabs,textcomp,graphicx}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
+\usepackage{booktabs,textcomp,graphicx,array}
 \usepackage[margin=18mm]{geometry}
 \input{../macros.tex}
 \begin{document}
@@ -22,7 +23,7 @@ def preview(tables: Sequence[str], figures: Sequence[str], suite: str) -> str:
     """The document's text; compile it with ``pdflatex preview.tex`` in ``tables/``."""
     parts = [_HEAD.replace("%SUITE%", latex_escape(suite))]
     parts += [
-        f"\\begin{{figure*}}\n\\includegraphics[width=\\textwidth]{{../figures/{name}-2col.pdf}}\n\\end{{figure*}}\n"
+        f"\\begin{{figure*}}\n\\centering\\includegraphics{{../figures/{name}-2col.pdf}}\n\\end{{figure*}}\n"
         for name in figures
     ]
     parts.append("\\clearpage\\onecolumn\n")

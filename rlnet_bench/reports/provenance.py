@@ -134,7 +134,7 @@ def task_table(estimates: Estimates) -> Table:
             )
         )
     columns = (
-        Column("Task", is_text=True), Column("Faithful to", is_text=True), Column("Random", "becomes 0"),
+        Column("Task", is_text=True, is_long=True), Column("Faithful to", is_text=True), Column("Random", "becomes 0"),
         Column("Uncoordinated", "best script"), Column("Best", "becomes 1"), Column("Floor", "of a diverged run"),
         Column("Card", "digest", is_text=True),
     )  # fmt: skip

@@ -42,6 +42,7 @@ class Column:
     under: str = ""
     is_text: bool = False
     note: str = ""
+    is_long: bool = False  # running text: paper tables give it a paragraph
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ def compute_table(estimates: Estimates) -> Table:
     )
     seconds = " Time is training and evaluation, wall clock, of hosts that may have been shared." if has_seconds else ""
     return Table(
-        "compute", "Compute and tuning", (*columns, Column("Settings", "as run", is_text=True)),
+        "compute", "Compute and tuning", (*columns, Column("Settings", "as run", is_text=True, is_long=True)),
         grouped(estimates, row, controls=False),
         "Frames are environment steps (one step of all agents); each run is one training seed, and the seeds of a "
         "group train side by side." + seconds, (), Sheet(header, rows),

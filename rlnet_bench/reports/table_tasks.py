@@ -94,7 +94,13 @@ def _unresolved(estimates: Estimates, board: TaskBoard) -> tuple[str, ...]:
         if "few" in by_reason:
             notes.append(f"Class {name}, too few runs to compare: {', '.join(by_reason['few'])}.")
     if board.metric == "success":
-        notes += [f"{f.id}: {f.card.success_description or f.card.success_metric}." for f in estimates.facts]
+        meanings: dict[str, list[str]] = {}
+        for f in estimates.facts:
+            meanings.setdefault(f.card.success_description or f.card.success_metric, []).append(f.id)
+        notes += [
+            f"{text[0].upper()}{text[1:]}" + (f" ({', '.join(tasks)})." if len(meanings) > 1 else ".")
+            for text, tasks in meanings.items()
+        ]
     return tuple(notes)
 
 

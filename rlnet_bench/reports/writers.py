@@ -11,10 +11,13 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "†": r"\textdagger{}", "–": "--",
-    "→": r"$\rightarrow$", "τ": r"$\tau$", "·": r"\textperiodcentered{}", "±": r"$\pm$", "×": r"$\times$",
+    "→": r"$\rightarrow$", "τ": r"$\tau$", "·": r"$\cdot$", "±": r"$\pm$", "×": r"$\times$",
     "−": "$-$", "…": r"\ldots{}",
 }  # fmt: skip
 MAX_LATEX_TASKS = 4
+PARAGRAPH = r">{\raggedright\arraybackslash\scriptsize}p{48mm}"
+# Wide tables shrink to the line, others keep their size.
+FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 _NUMBER = re.compile(r"(?<![\w.-])-(?=\d)")
 
 
@@ -37,14 +40,15 @@ def latex(table: Table) -> str:
     """
     if table.is_grid and len(table.columns) - table.heads > MAX_LATEX_TASKS:
         table = turned(table)
-    spec = "".join("l" if c.is_text else "r" for c in table.columns)
+    spec = "".join(PARAGRAPH if c.is_long else "l" if c.is_text else "r" for c in table.columns)
     lines = [
-        f"% {table.name}: made by rlnet-bench; needs \\usepackage{{booktabs,textcomp}} and T1 fonts",
+        f"% {table.name}: made by rlnet-bench; needs \\usepackage{{booktabs,textcomp,graphicx,array}} and T1 fonts",
         r"\begin{table}[t]",
         r"\centering",
         rf"\caption{{{latex_escape(' '.join((table.caption, *table.notes)))}}}",
-        rf"\label{{tab:{table.name}}}",
+        rf"\label{{tab:{table.name}}}\smallskip",
         r"\small\setlength{\tabcolsep}{4pt}",
+        FIT,
         rf"\begin{{tabular}}{{{spec}}}",
         r"\toprule",
         " & ".join(latex_escape(c.title) for c in table.columns) + r" \\",
@@ -57,7 +61,7 @@ def latex(table: Table) -> str:
         if len(table.groups) > 1:
             lines.append(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\itshape {latex_escape(group.title)}}} \\")
         lines += [" & ".join(latex_cell(c) for c in row) + r" \\" for row in group.rows]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""])
 
 
 def latex_cell(cell: Cell) -> str:
