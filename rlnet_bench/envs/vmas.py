@@ -24,7 +24,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.cards.vmas import ONCE_PER_BATCH
 from rlnet_bench.envs.contract import Reset, Scene, Transition, VectorEnv
 from rlnet_bench.envs.vmas_merge import Before
-from rlnet_bench.envs.vmas_scenario import build
+from rlnet_bench.envs.vmas_scenario import build, draws_from_torch_only
 from rlnet_bench.envs.vmas_scene import draw
 from rlnet_bench.envs.vmas_stream import Stream
 from rlnet_bench.envs.vmas_success import AT_END, PER_STEP
@@ -45,7 +45,7 @@ class VmasEnv(VectorEnv):
 
     def __init__(self, card: TaskCard, num_envs: int, device: str = "cpu") -> None:
         self.card, self.num_envs, self.device = card, num_envs, torch.device(device)
-        self.stream = Stream(self.device)
+        self.stream = Stream(self.device, draws_from_torch_only(str(card.constructor["scenario"])))
         with self.stream:
             self.env = build(card, num_envs, device)
         # The package's methods swap its process-wide stream in and out around themselves; ours is in place.

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import inspect
+import sys
 import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -16,6 +17,12 @@ from typing import Any
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput, MissingExtra, UnknownName
+
+# Imports with which a scenario has no way to numpy's or Python's random streams.
+_HARMLESS = frozenset(
+    ("__future__", "abc", "collections", "dataclasses", "enum", "functools", "itertools", "math", "operator",
+     "torch", "typing", "vmas", "warnings")
+)  # fmt: skip
 
 
 def package() -> ModuleType:
@@ -90,9 +97,11 @@ def _load(path: Path, changed: int) -> ModuleType:
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses and enums of the file look for it there
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a foreign file does at import
+        del sys.modules[module_name]
         raise BadInput(f"{path}: importing it raised {type(error).__name__}: {error}") from error
     if not hasattr(module, "Scenario"):
         raise BadInput(f"{path}: expected a class named Scenario, found none.")
@@ -104,16 +113,44 @@ def _module(name: str) -> ModuleType:
     return _load(path, path.stat().st_mtime_ns)
 
 
+def draws_from_torch_only(name: str) -> bool:
+    """Whether a scenario's source shows that it cannot draw from numpy's or Python's random streams."""
+    return _torch_only(_module(name))
+
+
 @cache
-def _known_arguments(module: ModuleType) -> frozenset[str] | None:
-    """Arguments that a scenario reads, found in its source; None when it hands them to someone else.
+def _torch_only(module: ModuleType) -> bool:
+    imported: set[str] = set()
+    for tree in _sources(module):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            if isinstance(node, ast.ImportFrom):
+                imported.add("." if node.level else str(node.module).partition(".")[0])
+            if isinstance(node, ast.Name) and node.id in ("__import__", "eval", "exec"):
+                return False
+    return imported <= _HARMLESS
+
+
+def _sources(module: ModuleType) -> list[ast.Module]:
+    """The parsed files of a scenario class and of the scenario classes that it extends."""
+    base = package().simulator.scenario.BaseScenario
+    classes = [c for c in module.Scenario.__mro__ if issubclass(c, base) and c is not base]
+    files = {str(module.__file__)} | {
+        str(getattr(sys.modules.get(c.__module__, module), "__file__", "")) for c in classes
+    }
+    return [ast.parse(Path(file).read_text(encoding="utf-8")) for file in sorted(files - {""})]
+
+
+@cache
+def _known_arguments(module: ModuleType) -> frozenset[str]:
+    """Arguments that a scenario reads, found in its source.
 
     VMAS scenarios take their arguments out of ``**kwargs``; there is no list of them.
     """
-    files = {inspect.getfile(c) for c in module.Scenario.__mro__ if _is_user_scenario(c, module)}
     found: set[str] = set()
-    for file in files | {str(module.__file__)}:
-        for node in ast.walk(ast.parse(Path(file).read_text(encoding="utf-8"))):
+    for tree in _sources(module):
+        for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and node.name == "make_world":
                 found |= {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -123,10 +160,6 @@ def _known_arguments(module: ModuleType) -> frozenset[str] | None:
             if isinstance(node, ast.Subscript) and _is_kwargs(node.value) and _is_text(node.slice):
                 found.add(node.slice.value)  # type: ignore[attr-defined]
     return frozenset(found - {"self", "batch_dim", "device"})
-
-
-def _is_user_scenario(cls: type, module: ModuleType) -> bool:
-    return cls.__module__ != module.__name__ and cls.__module__.partition(".")[0] not in ("builtins", "abc")
 
 
 def _is_kwargs(node: Any) -> bool:
@@ -140,7 +173,7 @@ def _is_text(node: Any) -> bool:
 def _check_arguments(name: str, module: ModuleType, arguments: Mapping[str, Any]) -> None:
     known = _known_arguments(module)
     for argument in arguments:
-        if known is not None and argument not in known:
+        if argument not in known:
             near = get_close_matches(argument, known, n=1, cutoff=0.4)
             guess = f" Did you mean {near[0]!r}?" if near else ""
             takes = f"It takes {', '.join(sorted(known))}." if known else "It takes none."

@@ -52,7 +52,7 @@ def _bounds(scenario: Any, world: Any, index: int) -> tuple[float, float, float,
     width, height = scenario.viewer_size
     zoom, (centre_x, centre_y) = float(scenario.viewer_zoom), map(float, scenario.render_origin)
     half_x, half_y = (zoom, zoom * height / width) if height > width else (zoom * width / height, zoom)
-    scale = 1.0
+    scale = zoom
     margin = 2 * max(float(agent.shape.circumscribed_radius()) for agent in world.agents)
     for agent in world.agents:
         x, y = (float(v) for v in agent.state.pos[index, :2])
