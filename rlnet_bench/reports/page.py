@@ -197,7 +197,7 @@ def _sections(estimates: Estimates, shown: dict[str, _Shown], tables: dict[str, 
         ),
         Section("ranks", "Ranks", INTRO["ranks"], tables=some("ranks"), empty=unpooled),
         Section(
-            "compute", "Compute and tuning", "", tables=some("compute"),
+            "compute", "Compute and tuning", "", tables=some("compute", "settings"),
             empty="" if "compute" in tables else "No record yet.",
         ),
         Section("provenance", "Provenance"),

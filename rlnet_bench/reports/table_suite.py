@@ -9,7 +9,7 @@ from rlnet_bench.reports.compute import settings_of
 from rlnet_bench.reports.estimates import AGGREGATES, Estimates
 from rlnet_bench.reports.rounding import count, duration, p_text, short_count
 from rlnet_bench.reports.sheet import Sheet
-from rlnet_bench.reports.table import Cell, Column, Table, estimate_cell
+from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import HEAD, NOTHING, grouped, head
 from rlnet_bench.runs.records import Kind
 from rlnet_bench.runs.results import MethodInfo
@@ -165,7 +165,7 @@ def compute_table(estimates: Estimates) -> Table:
             out.append(Cell(text, sort=total))
             rate = sum(rates) / len(rates) if rates else None
             out.append(Cell("–" if rate is None else short_count(rate), sort=rate))
-        return (*out, Cell(_settings(estimates, info.label), code=True))
+        return tuple(out)
 
     columns = [
         *HEAD, Column("Parameters", "acting policy"), Column("Frames", "per run"),
@@ -190,7 +190,7 @@ def compute_table(estimates: Estimates) -> Table:
     )
     seconds = " Time is training and evaluation, wall clock, of hosts that may have been shared." if has_seconds else ""
     return Table(
-        "compute", "Compute and tuning", (*columns, Column("Settings", "as run", is_text=True, is_long=True)),
+        "compute", "Compute and tuning", tuple(columns),
         grouped(estimates, row, controls=False),
         "Frames are environment steps (one step of all agents); each run is one training seed, and the seeds of a "
         "group train side by side." + seconds, (), Sheet(header, rows),
@@ -201,6 +201,26 @@ def _number(x: int | None) -> Cell:
     return Cell("–") if x is None else Cell(short_count(x), sort=float(x), note=count(x))
 
 
-def _settings(estimates: Estimates, method: str) -> str:
-    settings = settings_of(estimates.results, method)
-    return ", ".join(f"{k}={json.dumps(v) if not isinstance(v, float) else f'{v:g}'}" for k, v in settings.items())
+def settings_table(estimates: Estimates) -> Table:
+    """The settings that the methods ran with, one row each; a row with several values is marked."""
+    methods = [m.label for members in estimates.classes.values() for m in members]
+    known = {m: settings_of(estimates.results, m) for m in methods}
+    methods = [m for m in methods if known[m]]
+    names = list(dict.fromkeys(k for m in methods for k in known[m]))
+    rows, numbers = [], []
+    for name in names:
+        texts = {m: _value(known[m][name]) for m in methods if name in known[m]}
+        differs = len(set(texts.values())) > 1
+        cells = [Cell(texts.get(m, "–"), code=m in texts, bold=differs and m in texts) for m in methods]
+        rows.append((Cell(name, sort=name), *cells))
+        numbers += [(name, m, text) for m, text in texts.items()]
+    columns = (Column("Setting", is_text=True), *(Column(m, is_text=True) for m in methods))
+    return Table(
+        "settings", "Settings as run", columns, (Group("", tuple(rows)),) if rows else (),
+        "The resolved settings of every method. Bold: methods that have the setting differ in it.", (),
+        Sheet(("setting", "method", "value"), tuple(numbers)),
+    )  # fmt: skip
+
+
+def _value(x: Any) -> str:
+    return f"{x:g}" if isinstance(x, float) else x if isinstance(x, str) else json.dumps(x, default=str)

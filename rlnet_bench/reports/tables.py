@@ -8,7 +8,7 @@ from rlnet_bench.errors import BadInput
 from rlnet_bench.reports import writers
 from rlnet_bench.reports.estimates import Estimates, estimate_all
 from rlnet_bench.reports.table import Table
-from rlnet_bench.reports.table_suite import aggregate_table, compute_table, rank_table
+from rlnet_bench.reports.table_suite import aggregate_table, compute_table, rank_table, settings_table
 from rlnet_bench.reports.table_tasks import modes_table, score_table
 from rlnet_bench.runs.results import Results
 
@@ -29,6 +29,7 @@ def tables(estimates: Estimates) -> dict[str, Table]:
         modes_table(estimates),
         rank_table(estimates),
         compute_table(estimates),
+        settings_table(estimates),
     ]
     return {t.name: t for t in out if not t.is_empty}
 

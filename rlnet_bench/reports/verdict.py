@@ -72,7 +72,8 @@ def _leaders(estimates: Estimates) -> tuple[list[str], list[str]]:
                 f"{listed(others)} ({p_text(smallest)} at the least)."
             )
         else:
-            text = f"{where}{ties.best} is first ({score}), significantly better than {listed(ties.worse)}"
+            rivals = f"all {len(ties.worse)} others" if not ties.tied and len(ties.worse) > 3 else listed(ties.worse)
+            text = f"{where}{ties.best} is first ({score}), significantly better than {rivals}"
             out.append(text + (f"; tied with {listed(ties.tied)}." if ties.tied else "."))
     return out, alone
 

@@ -10,7 +10,6 @@ import pytest
 
 from rlnet_bench.reports import build_report
 
-pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed")
 LIMIT = 3_000_000
 
 

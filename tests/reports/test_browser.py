@@ -12,7 +12,7 @@ from rlnet_bench.reports import build_report
 from rlnet_bench.runs.results import Results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+playwright = pytest.importorskip("playwright.sync_api", reason="chromium cannot be driven without playwright")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 

@@ -38,7 +38,7 @@ def test_every_file_is_there(page: Path) -> None:
     figures = ("aggregate", "curves-frames", "curves-seconds", "profile", "improvement")
     tables = (
         "aggregate", "tasks-absolute", "tasks-final", "tasks-absolute-success", "tasks-final-success", "modes",
-        "ranks", "compute", "references", "runs",
+        "ranks", "compute", "settings", "references", "runs",
     )  # fmt: skip
     assert {f"figures/{f}.{e}" for f in figures for e in ("svg", "csv")} <= names
     assert {f"tables/{t}.{e}" for t in tables for e in ("tex", "md", "csv")} <= names
