@@ -64,9 +64,9 @@ def compare(
         raise BadInput(f"{a!r} and {b!r} have no task in common: nothing can be compared.")
     pooled, notes = data.pooled([a, b])
     tested, unit = _tested(data, pooled, first, second, tasks)
-    test = permutation_test(*tested, stream(ROOT, "test"))
+    test = permutation_test(tested[0], tested[1], stream(ROOT, "test"))
     chance = probability_of_improvement(first.select(tasks), second.select(tasks), stream(ROOT, "improvement"))
-    gaps = [difference(*pooled, s, stream(ROOT, s.name)) for s in (mean, iqm)] if pooled else []
+    gaps = [difference(pooled[0], pooled[1], s, stream(ROOT, s.name)) for s in (mean, iqm)] if pooled else []
     by_task = {t: difference(first.select([t]), second.select([t]), mean, stream(ROOT, t)) for t in tasks}
     verdict = sentence(a, b, test, tested, unit)
     every = [*data.notes, *notes, *([warning] if warning else [])]

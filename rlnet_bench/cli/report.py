@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, SuiteOption, print_json
+
+if TYPE_CHECKING:
+    from rlnet_bench.runs.results import Results
 
 SourceArgument = Annotated[
     str | None, typer.Argument(help="A run store, a published directory, or a results.csv; instead of --store.")
@@ -50,6 +54,7 @@ def report(
     from rlnet_bench.runs.results import load_results
 
     results = load_results(source or store, suite)
+    _notes(results)
     page = build_report(results, out or Path(f"{results.name}-report"), timings=timings)
     if json:
         print_json({"page": str(page)})
@@ -70,7 +75,14 @@ def table(
     from rlnet_bench.runs.results import load_results
 
     results = load_results(source or store, suite)
+    _notes(results)
     if json:
         print_json(estimate_all(results).to_json())
     else:
         print(render_table(results, format.value, which.value))
+
+
+def _notes(results: Results) -> None:
+    """What a reader of imported results must know, on standard error."""
+    for note in getattr(results, "notes", ()):
+        print(f"note: {note}", file=sys.stderr)

@@ -87,7 +87,7 @@ def _pairs(results: Any, bounds: dict[str, Any]) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     for text, options, changed in choices:
         try:
-            first = judged(results, references=bounds, **options)  # type: ignore[arg-type]
+            first = judged(results, references=bounds, **options)
             second = judged(results, references=bounds, **changed)  # type: ignore[arg-type]
         except BadInput:
             continue  # there is only one way

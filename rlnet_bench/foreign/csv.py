@@ -46,6 +46,8 @@ def parse_csv(text: str, name: str = "<text>", columns: Mapping[str, str] | None
     """Read tidy CSV text; see :func:`read_csv`."""
     rows = rows_of(text, name)
     _, header = next(rows, (1, []))
+    if not header:
+        raise Malformed(name, f"a header such as {','.join(REQUIRED)}", "nothing")
     index, warnings = _columns(header, name, dict(columns or {}))
     builder = _Builder(name)
     for line, row in rows:

@@ -69,7 +69,7 @@ def parse_run(config: Any, metrics: Any, name: str, scale: Scale = "unknown") ->
         "frames",
         whole(limit, f"{where}: env_args/time_limit") if limit is not None else None,
     )
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if kind == "training":
         warnings = (
             f"{name}: no test returns, only training returns ({key!r}), which include exploration; they are kept as "

@@ -41,11 +41,12 @@ class Outcome:
         seeds = self.plan.batch * self.state.looks_done
         out += [f"{a} and {b} are not distinguishable with {seeds} seeds." for a, b in self.state.undecided]
         s = self.state
-        saved = f"{s.runs_planned - s.runs_used} of {s.runs_planned} planned runs"
+        spare = f"{s.runs_planned - s.runs_used} of {s.runs_planned} planned runs"
         out.append(
-            f"{s.looks_done} of {self.plan.max_looks} looks; {saved} were not needed ({s.saved:.0%} of the compute "
-            f"saved, {self.frames_saved:,} frames). The error over all looks and pairs stays at {1 - self.plan.level:.0%}."
+            f"{s.looks_done} of {self.plan.max_looks} looks; {spare} were not needed "
+            f"({s.saved:.0%} of the compute saved, {self.frames_saved:,} frames)."
         )
+        out.append(f"The error over all looks and pairs stays at {1 - self.plan.level:.0%}.")
         return out
 
     def to_json(self) -> dict[str, Any]:
