@@ -91,3 +91,8 @@ class TaskCard:
         del content["references"], content["description"], content["success_description"]
         text = json.dumps(content, sort_keys=True, default=list)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def has_original(card: TaskCard) -> bool:
+    """Whether an original package can referee this task beside our batched rules."""
+    return card.family in ("mpe", "lbf")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.card import TaskCard, has_original
 from rlnet_bench.envs.registry import make_env, task_card
 from rlnet_bench.errors import BadInput, MissingExtra
 
@@ -71,7 +71,7 @@ def evaluate_on_reference(
 
 def original_stepper(card: TaskCard) -> Callable[[], Any] | None:
     """A function that steps one original environment with random actions, or None where there is none."""
-    if card.family not in ("mpe", "lbf"):
+    if not has_original(card):
         return None
     try:
         env = parallel_env(card.id)
@@ -113,7 +113,7 @@ def _mpe(card: TaskCard) -> Any:
 def _mpe_success(env: Any) -> float:
     """Our success metric, read off mpe2's world."""
     world = env.unwrapped.world
-    goals = [a for a in world.agents if getattr(a, "goal_b", None) is not None]
+    goals = [a for a in world.agents if getattr(a, "_goal_b", None) is not None]  # goal_b raises where there is none
     if goals:
         apart = [np.linalg.norm(a.goal_a.state.p_pos - a.goal_b.state.p_pos) for a in goals]
     else:

@@ -19,6 +19,7 @@ import torch
 
 from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.reference import evaluate_on_reference
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import Interrupted
 from rlnet_bench.learning.learner import Divergence, Learner
@@ -189,7 +190,10 @@ def run_group(
         weights = policy.state_dict()
         digests = [weights_digest(weights, k, len(seeds)) for k in range(len(seeds))]
         for mode in MODES:
-            played = evaluate(policy, card, seeds, episodes, stream=stream, mode=mode, device=config["device"])
+            if kind == "reference":
+                played = evaluate_on_reference(policy, card, seeds, episodes, mode=mode)
+            else:
+                played = evaluate(policy, card, seeds, episodes, stream=stream, mode=mode, device=config["device"])
             for k, seed in enumerate(seeds):
                 if seed in diverged:
                     continue
@@ -266,6 +270,8 @@ def _finish(
         if final:
             policy.load_state_dict(best.weights)
         score("absolute", policy, episodes, rng.Stream.ABSOLUTE_ENV, meta)
+        if config["evaluation"].get("referee") == "reference":
+            score("reference", policy, episodes, rng.Stream.ABSOLUTE_ENV, meta)
     sets = {"final": final, "best": best.weights if final else {}}
     save_policies(folder, card, policy, sets, config["device"])
 

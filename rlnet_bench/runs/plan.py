@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from rlnet_bench.envs.card import has_original
 from rlnet_bench.envs.registry import task_card
-from rlnet_bench.errors import BadInput, RlnetError
+from rlnet_bench.errors import BadInput, ImpossibleCell, RlnetError
 from rlnet_bench.learning.config import MethodConfig
 from rlnet_bench.methods import Method, check_possible, find_method
 from rlnet_bench.runs.suite import MethodEntry, Suite
@@ -114,7 +115,18 @@ def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threa
     check_possible(method, card, config)
     trains = method.capabilities.trains
     frames = suite.budget.of(task) if trains else 0
+    each = config.iteration_frames
+    if trains and each is not None and frames < each:
+        raise BadInput(
+            f"{entry.name} on {task}: expected a budget of at least one iteration ({each:,} frames per seed), found "
+            f"{frames:,}: nothing would be trained. Raise budget.frames, or make the method's iterations smaller."
+        )
     every = suite.evaluation.every or max(1, frames // DEFAULT_POINTS)
+    evaluation = {**suite.evaluation.model_dump(), "every": min(every, frames) if trains else 0}
+    if suite.evaluation.referee == "batched":
+        del evaluation["referee"]  # the default is not part of a run's identity
+    elif not has_original(card):
+        raise ImpossibleCell(f"{task}: `referee: reference` plays mpe and lbf tasks; {card.family} is its own original.")
     group_size = suite.seed_group or (5 if card.batch_invariant else 1)
     return [
         _group(
@@ -130,7 +142,7 @@ def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threa
                 "network": network,
                 "seeds": suite.seeds[i : i + group_size],
                 "frames": frames,
-                "evaluation": {**suite.evaluation.model_dump(), "every": min(every, frames) if trains else 0},
+                "evaluation": evaluation,
                 "training_reward": suite.training_reward,
                 "device": device,
                 "dtype": "float32",

@@ -27,7 +27,7 @@ import numpy as np
 
 from rlnet_bench.errors import StoreError
 
-Kind = Literal["curve", "final", "absolute"]
+Kind = Literal["curve", "final", "absolute", "reference"]
 Mode = Literal["deterministic", "sampled"]
 Status = Literal["running", "ok", "diverged", "failed", "missing"]
 
@@ -43,7 +43,8 @@ class EvalLine:
     """One evaluation of one seed.
 
     ``kind``: ``curve`` points are played on the episodes that choose the checkpoint; ``final`` (the last
-    weights) and ``absolute`` (the best curve point's weights) on fresh ones. ``frames`` is the point of
+    weights) and ``absolute`` (the best curve point's weights) on fresh ones; ``reference`` (those
+    weights) on the original package. ``frames`` is the point of
     the curve: these weights were acting when frame ``frames`` was sampled, and were trained on
     ``trained_frames`` <= ``frames``.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rlnet_bench.errors import BadInput, UnknownName
-from rlnet_bench.methods import explain
+from rlnet_bench.methods import explain, find_method, method_ids
 from rlnet_bench.yaml_lines import Document, load
 
 Positive = Annotated[int, Field(gt=0)]
@@ -38,6 +39,8 @@ class Evaluation(_Strict):
     episodes: Annotated[int, Field(ge=2, le=100_000)] = 32
     absolute_episodes: Annotated[int, Field(ge=2, le=1_000_000)] = 320
     primary: Literal["deterministic", "sampled"] = "deterministic"
+    referee: Literal["batched", "reference"] = "batched"
+    """``reference``: the best weights are also scored on the original package, beside our batched score."""
 
 
 class MethodEntry(_Strict):
@@ -128,10 +131,14 @@ def parse_suite(document: Document, overrides: list[str] | None = None) -> Suite
     """Validate a document; see :func:`load_suite`."""
     if not isinstance(document.data, dict):
         raise BadInput(f"{document.where()}: expected a mapping with keys such as `name` and `tasks`.")
-    for text in overrides or []:
-        _override(document.data, text)
+    changed = {path: f"--set {'.'.join(path)}" for path in (_override(document.data, x) for x in overrides or [])}
+
+    def where(path: tuple[Any, ...]) -> str:
+        """Where a value was written: in the file, or on the command line."""
+        return next((by for p, by in changed.items() if path[: len(p)] == p), None) or document.where(path)
+
     try:
-        return Suite.model_validate(document.data)
+        suite = Suite.model_validate(document.data)
     except ValidationError as error:
         sentences = []
         for item in error.errors():
@@ -139,8 +146,31 @@ def parse_suite(document: Document, overrides: list[str] | None = None) -> Suite
                 p for p in item["loc"] if not (isinstance(p, str) and p.startswith(("function", "dict", "int")))
             )
             one = ValidationError.from_exception_data("Suite", [_line_error(item)])
-            sentences.append(f"{document.where(path)}: {explain(one, _model_at(path))}")
+            sentences.append(f"{where(path)}: {explain(one, _model_at(path))}")
         raise BadInput("\n".join(dict.fromkeys(sentences))) from None
+    sentences = [s for i, entry in enumerate(suite.methods) for s in _wrong_settings(entry, ("methods", i), where)]
+    if sentences:
+        raise BadInput("\n".join(sentences))
+    return suite
+
+
+def _wrong_settings(entry: MethodEntry, path: tuple[Any, ...], where: Callable[[tuple[Any, ...]], str]) -> list[str]:
+    """A sentence with file and line for every wrong setting of a known method; planning judges the names."""
+    if entry.id is None or ".py:" in entry.id or entry.id not in method_ids():
+        return []
+    method = find_method(entry.id)
+    try:
+        method.configure(entry.set)
+        return []
+    except BadInput as error:
+        together = f"{where((*path, 'set'))}: {error}"
+    found = []
+    for key, value in entry.set.items():
+        try:
+            method.configure({key: value})
+        except BadInput as error:
+            found.append(f"{where((*path, 'set', key))}: {error}")
+    return found or [together]
 
 
 def _line_error(item: Any) -> Any:
@@ -154,8 +184,8 @@ def _model_at(path: tuple[Any, ...]) -> type[BaseModel]:
     return models.get(str(path[0]), Suite) if len(path) > 1 else Suite
 
 
-def _override(data: dict[str, Any], text: str) -> None:
-    """Apply one ``a.b=c`` to nested data; c is read as YAML."""
+def _override(data: dict[str, Any], text: str) -> tuple[str, ...]:
+    """Apply one ``a.b=c`` to nested data and return its path; c is read as YAML."""
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise BadInput(f"--set {text!r}: expected key.path=value, for instance budget.frames=100000.")
@@ -166,3 +196,4 @@ def _override(data: dict[str, Any], text: str) -> None:
         if not isinstance(target, dict):
             raise BadInput(f"--set {text!r}: {part!r} is not a mapping.")
     target[last] = load(value, f"--set {key}").data
+    return (*parents, last)
