@@ -35,7 +35,7 @@ def started(card, rows=()):
 
 
 def assert_same(one, two, rows, context: str) -> None:
-    for name in ("observation", "reward", "terminated", "truncated"):
+    for name in ("final_observation", "reward", "terminated", "truncated"):
         a, b = getattr(one, name)[rows], getattr(two, name)[rows]
         assert torch.equal(a, b), f"{context}: {name} differs"
 
@@ -46,12 +46,15 @@ def test_a_checkpoint_continues_to_the_bit(task, tmp_path):
     rows = noise(card, 40)
     env = started(card, rows[:9])
     write_checkpoint(tmp_path, 1, {"env": env.state_dict()})
+    env_now = env.current().observation.clone()
     expected = [env.step(row) for row in rows[9:]]
     twin = make_env(card, B)  # never reset
     twin.load_state_dict(read_newest(tmp_path)[0]["env"])
-    assert torch.equal(twin.current().observation, twin._observation)
+    assert torch.equal(twin.current().observation, env_now)
     for t, (row, then) in enumerate(zip(rows[9:], expected)):
-        assert_same(then, twin.step(row), slice(None), f"step {t}")
+        now = twin.step(row)
+        assert_same(then, now, slice(None), f"step {t}")
+        assert torch.equal(then.observation, now.observation)
     used = started(card, rows[:17])  # in the middle of another life
     used.load_state_dict(read_newest(tmp_path)[0]["env"])
     assert_same(expected[0], used.step(rows[9]), slice(None), "a used environment")

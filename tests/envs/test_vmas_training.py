@@ -53,19 +53,19 @@ def weights(folder) -> dict[str, bytes]:
     }
 
 
-def test_a_killed_run_resumes_to_the_same_records(tmp_path):
-    settings = config(3, 1)
+@pytest.mark.parametrize("stop_after", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_killed_run_resumes_to_the_same_records(tmp_path, stop_after):
+    settings = config(stop_after + 1, stop_after + 1)
     run_group(tmp_path / "whole", settings)
-    for stop_after in (1, 2):
-        asked = iter([False] * (stop_after - 1) + [True])
-        folder = tmp_path / f"cut{stop_after}"
-        with pytest.raises(Interrupted):
-            run_group(folder, settings, should_stop=lambda asked=asked: next(asked))
-        run_group(folder, settings)
-        assert lines(folder) == lines(tmp_path / "whole")
-        assert weights(folder) == weights(tmp_path / "whole") != {}
+    asked = iter([False] * (stop_after - 1) + [True])
+    with pytest.raises(Interrupted):
+        run_group(tmp_path / "cut", settings, should_stop=lambda: next(asked))
+    run_group(tmp_path / "cut", settings)
+    assert lines(tmp_path / "cut") == lines(tmp_path / "whole")
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole") != {}
 
 
+@pytest.mark.slow
 def test_evaluating_more_often_changes_no_training(tmp_path):
     run_group(tmp_path / "often", config(2, 1))
     run_group(tmp_path / "seldom", config(2, 2))
