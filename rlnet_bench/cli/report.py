@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -77,7 +78,7 @@ def table(
     results = load_results(source or store, suite)
     _notes(results)
     if json:
-        print_json(estimate_all(results).to_json())
+        print_json(_finite(estimate_all(results).to_json()))
     else:
         print(render_table(results, format.value, which.value))
 
@@ -86,3 +87,12 @@ def _notes(results: Results) -> None:
     """What a reader of imported results must know, on standard error."""
     for note in getattr(results, "notes", ()):
         print(f"note: {note}", file=sys.stderr)
+
+
+def _finite(data: Any) -> Any:
+    """Plain data without NaN, which is no JSON: an imported task has no floor."""
+    if isinstance(data, dict):
+        return {k: _finite(v) for k, v in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(v) for v in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

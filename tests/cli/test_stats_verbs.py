@@ -1,0 +1,175 @@
+"""stats, compare, rank, power, sensitivity and run --until-decided, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlnet_bench.cli.main import main
+from rlnet_bench.errors import BadInput, StoreError
+from rlnet_bench.runs.plan import Plan
+from rlnet_bench.runs.store import Store
+from rlnet_bench.runs.suite import Suite
+from rlnet_bench.runs.until_decided import declare, plan_file, run_until_decided
+from rlnet_bench.runs.worker import work
+
+Run = Callable[..., tuple[int, str]]
+SPREAD, REFERENCE = "mpe/simple_spread-discrete-v1", "mpe/simple_reference-discrete-v1"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run the command line in an empty directory; returns exit code and everything printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: object) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["rlnet-bench", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as leave:
+            code = int(leave.code or 0)
+        text = capsys.readouterr()
+        return code, text.out + text.err
+
+    return call
+
+
+def write(
+    path: Path, skills: dict[str, float], *, seeds: int = 8, tasks: tuple[str, ...] = (SPREAD, REFERENCE)
+) -> Path:
+    """A results.csv: absolute and final scores at -80 + 60 x skill, both modes, one class per method name's end."""
+    rng = np.random.default_rng(0)
+    lines = ["method,task,seed,frames,episode,return,kind,mode,scale,execution"]
+    for method, skill in skills.items():
+        for task in tasks:
+            for seed in range(seeds):
+                level = -80 + 60 * (skill + 0.03 * rng.standard_normal())
+                for kind in ("final", "absolute"):
+                    for mode, loss in (("deterministic", 0), ("sampled", 30 if method.startswith("brittle") else 1)):
+                        for episode in range(3):
+                            value = level - loss + rng.standard_normal()
+                            execution = "C" if method.endswith("C") else "D0"
+                            lines.append(f"{method},{task},{seed},1000,{episode},{value},{kind},{mode},sum,{execution}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_stats_prints_every_aggregate_with_its_interval(run: Run, tmp_path: Path) -> None:
+    source = write(tmp_path / "r.csv", {"good": 0.8, "bad": 0.2})
+    code, text = run("stats", source)
+    assert code == 0 and "iqm" in text and "[" in text and "includes the reference points" in text
+    code, text = run("stats", source, "--json", "--solved", "0.5")
+    row = json.loads(text)["aggregates"]["good"]
+    assert {"iqm", "mean", "median", "optimality_gap", "lower_tail_mean"} < set(row) and len(row) == 6
+    assert row["iqm"]["low"] < row["iqm"]["value"] < row["iqm"]["high"]
+
+
+def test_stats_against_rliable(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("rliable", reason="rliable is not installed")
+    code, text = run("stats", write(tmp_path / "r.csv", {"good": 0.8, "bad": 0.2}), "--engine", "rliable", "--json")
+    gaps = json.loads(text)["difference"]
+    assert code == 0 and abs(gaps["good"]["mean"][0]) < 1e-9
+
+
+def test_compare_says_it_in_one_sentence(run: Run, tmp_path: Path) -> None:
+    source = write(tmp_path / "r.csv", {"good": 0.8, "twin": 0.795, "bad": 0.2, "allC": 0.9})
+    assert run("compare", "good", "bad", source)[1].startswith("good is better than bad with 8 seeds per method")
+    assert run("compare", "bad", "good", source)[1].startswith("bad is worse than good")
+    text = run("compare", "good", "twin", source)[1]
+    assert "not distinguishable" in text and "would tell" in text and "smallest possible" in text
+    text = run("compare", "allC", "good", source)[1]
+    assert "allC is of execution class C, good of class D0" in text and "allC sees more" in text
+    code, text = run("compare", "allC", "good", source, "--same-class")
+    assert code == 2 and "do not act on the same information" in text
+    code, text = run("compare", "good", "god", source)
+    assert code == 2 and "Did you mean" in text
+
+
+def test_compare_knows_what_few_seeds_cannot_tell(run: Run, tmp_path: Path) -> None:
+    source = write(tmp_path / "r.csv", {"good": 0.9, "bad": 0.1}, seeds=3, tasks=(SPREAD,))
+    code, text = run("compare", "good", "bad", source)
+    assert code == 0 and "the smallest p that these runs allow is 0.1; 4 seeds a side are the least" in text
+
+
+def test_rank_stays_within_classes(run: Run, tmp_path: Path) -> None:
+    source = write(tmp_path / "r.csv", {"good": 0.8, "twin": 0.8, "bad": 0.2, "allC": 0.9})
+    code, text = run("rank", source, "--json")
+    ranks = {r["method"]: (r["class"], r["low"], r["high"]) for r in json.loads(text)["ranks"]}
+    assert code == 0 and ranks["bad"] == ("D0", 3, 3) and ranks["good"] == ("D0", 1, 2) and ranks["allC"] == ("C", 1, 1)
+    assert "1-2" in run("rank", source)[1]
+
+
+def test_power_from_a_pilot(run: Run, tmp_path: Path) -> None:
+    source = write(tmp_path / "r.csv", {"good": 0.8, "bad": 0.2})
+    code, text = run("power", source, "--json", "--delta", 0.05, "--seeds", 10)
+    found = json.loads(text)
+    assert code == 0 and 0.01 < found["sd_between_runs"] < 0.06
+    assert found["seeds_needed"][0]["seeds"] < 20 and found["smallest_difference"][0]["delta"] < 0.05
+    assert run("power", source)[0] == 0
+
+
+def test_sensitivity_shows_who_needs_deterministic_actions(run: Run, tmp_path: Path) -> None:
+    source = write(tmp_path / "r.csv", {"brittle": 0.8, "steady": 0.7})
+    code, text = run("sensitivity", source)
+    assert code == 0 and "The order of methods changes with deterministic or sampled actions" in text
+    assert "brittle > steady, then steady > brittle" in text
+
+
+def test_units_of_a_task_without_reference_points(run: Run, tmp_path: Path) -> None:
+    source = write(tmp_path / "r.csv", {"good": 0.8, "bad": 0.2}, tasks=("x-v1", "y-v1"))
+    assert "No suite aggregates" in run("stats", source)[1]
+    assert run("compare", "good", "bad", source)[1].startswith("good is better")
+    assert "one by one" in run("rank", source)[1]
+    code, text = run("stats", source, "--reference", "x-v1=-80,-20", "--json")
+    assert code == 0 and set(json.loads(text)["aggregates"]) == {"good", "bad"}
+
+
+SUITE = Suite(
+    name="tiny", tasks=[SPREAD], methods=["random", "coordinated"], seeds=2, budget={"frames": 100},
+    evaluation={"episodes": 2, "absolute_episodes": 4},
+)  # fmt: skip
+
+
+def _drive(store: Store, plan: Plan) -> None:
+    assert not work(store, plan.groups)
+
+
+def test_until_decided_declares_first_stops_early_and_says_what_was_saved(tmp_path: Path, run: Run) -> None:
+    store = Store.create(tmp_path / "store")
+    plan = declare(store, SUITE, batch=5, looks=4)
+    assert json.loads(plan_file(store, SUITE).read_text())["digest"] == plan.digest()
+    outcome = run_until_decided(store, SUITE, plan, _drive)
+    assert [(d.better, d.worse, d.look) for d in outcome.state.decisions] == [("coordinated", "random", 1)]
+    assert outcome.state.saved == 0.75 and "30 of 40 planned runs were not needed" in " ".join(outcome.sentences())
+    assert run_until_decided(store, SUITE, declare(store, SUITE, batch=5, looks=4), _drive) == outcome
+    with pytest.raises(StoreError, match="another seed plan was declared"):
+        declare(store, SUITE, batch=5, looks=3)
+    assert run("stats", store.root)[0] == 0
+
+
+def test_until_decided_goes_on_while_it_must(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "store")
+    same = SUITE.model_copy(
+        update={"methods": [*SUITE.methods, SUITE.methods[0].model_copy(update={"label": "again"})]}
+    )
+    outcome = run_until_decided(store, same, declare(store, same, batch=2, looks=2), _drive)
+    assert outcome.state.looks_done == 2 and ("random", "again") in outcome.state.undecided
+    assert any("random and again are not distinguishable with 4 seeds" in s for s in outcome.sentences())
+
+
+def test_until_decided_refuses_runs_made_before_the_plan(tmp_path: Path) -> None:
+    from rlnet_bench.runs.plan import make_plan
+
+    store = Store.create(tmp_path / "store")
+    plan = make_plan(SUITE)
+    store.add_plan(plan)
+    _drive(store, plan)
+    with pytest.raises(StoreError, match="before a seed plan was declared"):
+        declare(store, SUITE)
+    with pytest.raises(BadInput, match="two methods to compare"):
+        declare(store, SUITE.model_copy(update={"methods": SUITE.methods[:1]}))
