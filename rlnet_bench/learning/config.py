@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -14,6 +14,11 @@ class MethodConfig(BaseModel):
     """Base of every method's configuration: frozen, strict, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @property
+    def iteration_frames(self) -> int | None:
+        """Frames per seed of one iteration, where the settings tell: a smaller budget would train nothing."""
+        return None
 
 
 class PpoConfig(MethodConfig):
@@ -45,3 +50,15 @@ class PpoConfig(MethodConfig):
     hidden: tuple[Positive, ...] = (64, 64)
     critic_hidden: tuple[Positive, ...] = (64, 64)
     activation: Literal["tanh", "relu"] = "tanh"
+
+    @property
+    def iteration_frames(self) -> int:
+        """One rollout of every environment."""
+        return self.num_envs * self.rollout_steps
+
+    @model_validator(mode="after")
+    def _enough_rows(self) -> PpoConfig:
+        if self.minibatches > self.iteration_frames:
+            rows = f"num_envs x rollout_steps = {self.iteration_frames}"
+            raise ValueError(f"minibatches: expected at most {rows} joint steps, found {self.minibatches}")
+        return self

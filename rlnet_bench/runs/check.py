@@ -113,7 +113,7 @@ def _config(
     is_network = name.startswith("zoo/") or name.endswith((".yaml", ".yml"))
     entry: dict[str, Any] = {"network": name} if is_network else {"id": name}
     suite: dict[str, Any] = {
-        "name": "check", "tasks": [task], "seeds": list(seeds), "seed_group": len(seeds), "budget": {"frames": 1},
+        "name": "check", "tasks": [task], "seeds": list(seeds), "seed_group": len(seeds), "budget": {"frames": 10**9},
         "evaluation": {"episodes": 2, "absolute_episodes": 3}, "training_reward": training_reward,
     }  # fmt: skip
 

@@ -117,14 +117,22 @@ class Results:
         return TaskRuns(np.asarray(scores), tuple(seeds), tuple(statuses), failed, missing)  # type: ignore[arg-type]
 
     def curve(self, method: str, task: str, mode: Mode | None = None) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-        """Learning curves: (frames [P], team return [n, P], seeds [n]) over the points that all runs have."""
+        """Learning curves: (frames [P], team return [n, P], seeds [n]) over the points that all runs have.
+
+        A diverged run is at the task's floor from the first point that it did not reach.
+        """
         rows: dict[int, dict[int, float]] = {}
+        diverged: list[int] = []
         for record in self.find(method, task):
+            diverged += [s for s, status in record.seed_status.items() if status == "diverged"]
             for line in record.lines("curve", mode or self.primary):
                 if record.seed_status.get(line.seed) != "failed":
                     rows.setdefault(line.seed, {})[line.frames] = float(line.team.mean())
         if not rows:
             return np.zeros(0, dtype=np.int64), np.zeros((0, 0)), ()
+        reached = {frames for points in rows.values() for frames in points}
+        for seed in diverged:
+            rows[seed] = {**dict.fromkeys(reached, self.card(task).floor), **rows.get(seed, {})}
         common = sorted(set.intersection(*(set(points) for points in rows.values())))
         seeds = tuple(sorted(rows))
         return np.asarray(common), np.array([[rows[s][f] for f in common] for s in seeds]), seeds
