@@ -1,0 +1,51 @@
+"""The page of the language says what the code says."""
+
+import re
+from pathlib import Path
+
+from rlnet_bench.networks._fields import PARSERS
+from rlnet_bench.networks.build import load_network, zoo_ids
+from rlnet_bench.networks.spec import NetworkSpec, Vertex
+
+PAGE = (Path(__file__).parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def rows(heading: str) -> dict[str, list[str]]:
+    """First cell -> cells of the first table under a heading."""
+    section = PAGE[PAGE.index(f"\n## {heading}\n") :].split("\n\n")[1]
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in section.splitlines()[2:]]
+    return {row[0].strip("`"): row for row in cells}
+
+
+def test_every_field_is_described_with_its_default():
+    table = rows("Vertices")
+    edge = {"carry"}
+    assert set(table) == set(PARSERS) - edge
+    for key, row in table.items():
+        if key not in ("per_agent", "action", "instruction", "group"):
+            default = Vertex("x").to_data().get(key, getattr(Vertex("x"), key))
+            plain = default.to_data() if hasattr(default, "to_data") else default
+            plain = list(plain) if isinstance(plain, tuple) else plain
+            assert row[1].strip("`") == str(plain), key
+    assert set(rows("Edges")) == {"deal", "delay", "weight", "carry"}
+
+
+def test_examples_run():
+    (yaml,) = blocks("yaml")
+    assert NetworkSpec.from_yaml(yaml).vertices == load_network("zoo/bridged-3ppo").vertices
+    scope: dict = {}
+    first, second = blocks("python")
+    exec(first, scope)
+    assert scope["spec"] == NetworkSpec.from_yaml(yaml)
+    exec(second, scope)
+    assert scope["svg"].startswith("<svg")
+
+
+def test_every_zoo_id_is_listed():
+    table = PAGE[PAGE.index("\n## The zoo\n") : PAGE.index("\n## From Python\n")]
+    for name in zoo_ids():
+        assert f"`{name.removeprefix('zoo/')}`" in table
