@@ -73,12 +73,16 @@ def table(
 ) -> None:
     """Print one table of a suite's results."""
     from rlnet_bench.reports import estimate_all, render_table
+    from rlnet_bench.reports.table_tasks import score_table
+    from rlnet_bench.reports.tables import as_text
     from rlnet_bench.runs.results import load_results
 
     results = load_results(source or store, suite)
     _notes(results)
     if json:
         print_json(_finite(estimate_all(results).to_json()))
+    elif which is Which.tasks and not any(e.kind == "absolute" for r in results.records for e in r.evals):
+        print(as_text(score_table(estimate_all(results), "final"), format.value))
     else:
         print(render_table(results, format.value, which.value))
 

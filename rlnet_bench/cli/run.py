@@ -108,10 +108,12 @@ def run(
     """Run a suite: only what is left of it; Ctrl-C stops cleanly, the same command goes on."""
     from rlnet_bench.runs.store import Store
 
+    if until_decided and seeds is not None:
+        raise BadInput("--seeds and --until-decided exclude each other: --batch and --looks set the number of seeds.")
     planned = resolve(suite, set_, seeds, methods, tasks, method, network, task)
     opened = Store.create(store)
     if until_decided:
-        _until_decided(opened, planned, batch, looks, seeds, workers, json)
+        _until_decided(opened, planned, batch, looks, workers, json)
         return
     opened.add_plan(planned)
     _drive(opened, planned, workers, json)
@@ -199,16 +201,10 @@ def logs(
     print("\n".join(log.read_text(encoding="utf-8").splitlines()[-lines:]))
 
 
-def _until_decided(
-    store: Store, planned: Plan, batch: int, looks: int, seeds: int | None, workers: int | None, json: bool
-) -> None:
+def _until_decided(store: Store, planned: Plan, batch: int, looks: int, workers: int | None, json: bool) -> None:
     """Declare the seed plan, then run batch after batch; see :mod:`rlnet_bench.runs.until_decided`."""
     from rlnet_bench.runs.until_decided import declare, plan_file, run_until_decided
 
-    if seeds is not None:
-        raise BadInput(
-            "--seeds and --until-decided exclude each other: --batch and --looks say how many seeds there are."
-        )
     plan = declare(store, planned.suite, batch=batch, looks=looks)
     console = Console(stderr=json)
     console.print(f"seed plan {plan.digest()[:12]} in {plan_file(store, planned.suite)}", soft_wrap=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card, task_ids
 from rlnet_bench.errors import BadInput
+from rlnet_bench.foreign import table as shape
 from rlnet_bench.foreign.table import SCORED, CellFacts, Evaluation, ForeignTable, RunStatus
 from rlnet_bench.runs.records import EvalLine, Kind, Mode, RunRecord, Status
 from rlnet_bench.runs.results import MethodInfo, Results
@@ -64,6 +66,9 @@ def to_results(table: ForeignTable) -> ForeignResults:
     if borrowed:
         cells = ", ".join(borrowed) if len(borrowed) <= 3 else f"{len(borrowed)} cells"
         notes.append(f"Final scores of {cells} are the last point of the curve.")
+    means = [t for t in table.tasks if cards[t].reward_scale == _MEAN]
+    if means:
+        notes.append(f"Returns on {', '.join(means)} are means over agents, not sums.")
     modes = {e.mode for r in records for e in r.evals}
     primary: Mode = "deterministic" if "deterministic" in modes or not modes else "sampled"
     name = _slug(table.name)
@@ -82,6 +87,7 @@ def to_results(table: ForeignTable) -> ForeignResults:
     )
 
 
+_MEAN = "mean over agents"
 _KIND_TEXT = {"best-episode": "Best-episode scores", "training": "Training returns"}
 
 
@@ -186,7 +192,7 @@ def _card(table: ForeignTable, task: str) -> TaskCard:
             observation_sizes=(0,),
             state_size=0,
             state="concat",
-            reward_scale={"sum": "added over agents", "mean": "mean over agents"}.get(scale, scale),
+            reward_scale={"sum": "added over agents", "mean": _MEAN}.get(scale, scale),
             shared_reward=False,
             success_metric="success",
             floor=table.floors.get(task, float("nan")),
@@ -229,5 +235,7 @@ def from_results(results: Results) -> ForeignTable:
             elif status == "failed":
                 statuses[method, task, seed] = "failed"
         for e in record.evals:
-            evaluations.append(Evaluation(method, task, e.seed, e.kind, e.mode, e.frames, e.returns, e.success))
+            if e.kind in SCORED:
+                kind = cast(shape.Kind, e.kind)
+                evaluations.append(Evaluation(method, task, e.seed, kind, e.mode, e.frames, e.returns, e.success))
     return ForeignTable(results.name, tuple(evaluations), facts, statuses, floors)

@@ -70,7 +70,6 @@ def test_stats_prints_every_aggregate_with_its_interval(run: Run, tmp_path: Path
 
 
 def test_stats_against_rliable(run: Run, tmp_path: Path) -> None:
-    pytest.importorskip("rliable", reason="rliable is not installed")
     code, text = run("stats", write(tmp_path / "r.csv", {"good": 0.8, "bad": 0.2}), "--engine", "rliable", "--json")
     gaps = json.loads(text)["difference"]
     assert code == 0 and abs(gaps["good"]["mean"][0]) < 1e-9
