@@ -1,0 +1,236 @@
+"""The store: leases, takeover, several workers, damaged files, read-only and full disks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import plan, store
+
+from rlnet_bench.errors import StoreError, UnknownName
+from rlnet_bench.runs.plan import Group
+from rlnet_bench.runs.store import LEASE_SECONDS, MAX_ATTEMPTS, LeaseLost, Store, write_atomic
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pretend(store: Store, group: Group, **changes: Any) -> None:
+    """Rewrite who holds a lease, keeping its age."""
+    path = store.folder(group) / "lease.json"
+    stat = path.stat()
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    os.utime(path, (stat.st_atime, stat.st_mtime))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Store, Group, Clock]:
+    opened, planned = store(tmp_path / "store")
+    return opened, planned.groups[0], Clock()
+
+
+def test_a_group_is_claimed_once(made: tuple[Store, Group, Clock]) -> None:
+    opened, group, clock = made
+    assert opened.status(group)["status"] == "missing"
+    lease = opened.claim(group, clock)
+    assert lease is not None and opened.claim(group, clock) is None
+    assert opened.status(group) == {"status": "running", "seeds": {"0": "running", "1": "running"}, "attempts": 1}
+    lease.release()
+    again = opened.claim(group, clock)
+    assert again is not None and opened.status(group)["attempts"] == 2
+
+
+def test_a_lease_without_a_heartbeat_is_taken_over(made: tuple[Store, Group, Clock]) -> None:
+    opened, group, clock = made
+    lease = opened.claim(group, clock)
+    assert lease is not None
+    pretend(opened, group, host="elsewhere")
+    clock.now += LEASE_SECONDS - 1
+    assert opened.claim(group, clock) is None
+    lease.beat(clock)
+    clock.now += LEASE_SECONDS - 1
+    assert opened.claim(group, clock) is None
+    clock.now += 2
+    taken = opened.claim(group, clock)
+    assert taken is not None and taken.owner != lease.owner
+    with pytest.raises(LeaseLost, match="the lease was taken over by another worker; stopping"):
+        lease.beat(clock)
+    lease.release()  # no longer its own: nothing happens
+    assert opened.holder(group, clock) == taken.owner
+
+
+def test_a_dead_process_of_this_host_is_taken_over_at_once(made: tuple[Store, Group, Clock]) -> None:
+    opened, group, clock = made
+    assert opened.claim(group, clock) is not None
+    assert opened.claim(group, clock) is None
+    dead = next(pid for pid in range(2**22 - 1, 2, -1) if not Path(f"/proc/{pid}").exists())
+    pretend(opened, group, pid=dead)
+    assert opened.holder(group, clock) is None and opened.claim(group, clock) is not None
+
+
+def test_a_process_of_another_host_is_judged_by_its_heartbeat_alone(made: tuple[Store, Group, Clock]) -> None:
+    opened, group, clock = made
+    assert opened.claim(group, clock) is not None
+    pretend(opened, group, host=f"not-{socket.gethostname()}", pid=-1)
+    assert opened.claim(group, clock) is None
+
+
+def test_after_three_retries_a_group_has_failed(made: tuple[Store, Group, Clock]) -> None:
+    opened, group, clock = made
+    for _ in range(MAX_ATTEMPTS):
+        lease = opened.claim(group, clock)
+        assert lease is not None
+        lease.release()
+    assert opened.claim(group, clock) is None
+    status = opened.status(group)
+    assert status["status"] == "failed" and set(status["seeds"].values()) == {"failed"}
+    assert status["reason"] == f"its worker died 4 times; see `rlnet-bench logs {group.run_id}`"
+    assert opened.claim(group, clock) is None
+
+
+def test_leaving_cleanly_is_no_attempt(made: tuple[Store, Group, Clock]) -> None:
+    opened, group, clock = made
+    for _ in range(3 * MAX_ATTEMPTS):
+        lease = opened.claim(group, clock)
+        assert lease is not None
+        opened.forgive(group)
+        lease.release()
+    assert opened.status(group)["attempts"] == 0
+    opened.set_status(group, "diverged", divergences=[{"seed": 0}])
+    opened.forgive(group)  # over: nothing is forgotten
+    assert opened.status(group)["divergences"] == [{"seed": 0}]
+
+
+def test_many_claims_at_once_give_one_lease(tmp_path: Path) -> None:
+    opened, planned = store(tmp_path / "store", seeds=8, seed_group=1)
+    won: list[str] = []
+    barrier = threading.Barrier(8)
+
+    def work() -> None:
+        barrier.wait()
+        mine = Store(opened.root)
+        won.extend(g.run_id for g in planned.groups if mine.claim(g) is not None)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert sorted(won) == sorted(g.run_id for g in planned.groups)
+
+
+def test_opening_a_store_again_and_opening_what_is_none(tmp_path: Path) -> None:
+    opened, planned = store(tmp_path / "store")
+    assert Store.create(opened.root).plan().groups == planned.groups
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("x")
+    for path in (tmp_path / "full", tmp_path / "full" / "thesis.tex"):
+        with pytest.raises(StoreError, match=r"expected a run store or an empty directory; choose another --store"):
+            Store.create(path)
+    with pytest.raises(StoreError, match=r"not a run store \(no store\.json\); `rlnet-bench run SUITE` makes one"):
+        Store(tmp_path / "full").checked()
+    (opened.root / "store.json").write_text('{"format": 99}')
+    with pytest.raises(StoreError, match="store format 99, this version reads 1"):
+        Store.create(opened.root)
+
+
+def test_plans_by_name(tmp_path: Path) -> None:
+    opened, first = store(tmp_path / "store")
+    opened.add_plan(plan(name="small", version=2, seeds=1))
+    opened.add_plan(plan(name="other"))
+    assert list(opened.plans()) == ["other-v1", "small-v1", "small-v2"]
+    assert opened.plan("small-v1") == first and opened.plan("small").suite.version == 2
+    with pytest.raises(StoreError, match=r"expected one suite, found other-v1, small-v1, small-v2; name one"):
+        opened.plan()
+    with pytest.raises(UnknownName, match=r"unknown suite 'smal'\. Did you mean 'small-v2'\? Suites in "):
+        opened.plan("smal")
+
+
+def test_damaged_files_are_sentences(made: tuple[Store, Group, Clock]) -> None:
+    opened, group, clock = made
+    lease = opened.claim(group, clock)
+    assert lease is not None
+    (opened.folder(group) / "lease.json").write_text("{")
+    assert opened.holder(group, clock) is None
+    for text in ("{", "[]", ""):
+        (opened.folder(group) / "status.json").write_text(text)
+        status = opened.status(group)
+        assert status["status"] == "failed" and "Delete that file and run again" in status["reason"]
+        assert opened.claim(group, clock) is None
+    (opened.folder(group) / "status.json").unlink()
+    assert opened.claim(group, clock) is not None
+    (opened.root / "suites" / "small-v1.json").write_text("{")
+    with pytest.raises(StoreError, match=r"small-v1\.json: damaged or unreadable"):
+        opened.plans()
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, code: int, functions: tuple[str, ...] = ("fsync", "replace")) -> None:
+    def no(*_: Any, **__: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    for name in functions:
+        monkeypatch.setattr(os, name, no)
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    file = tmp_path / "status.json"
+    write_atomic(file, "old")
+    with monkeypatch.context() as patch:
+        refuse(patch, errno.ENOSPC, (function,))
+        with pytest.raises(
+            StoreError, match=r"status\.json: cannot be written \(No space left on device\); nothing was"
+        ):
+            write_atomic(file, "new")
+    assert file.read_text() == "old" and os.listdir(tmp_path) == ["status.json"]
+    write_atomic(file, "new")
+    assert file.read_text() == "new"
+
+
+def test_claims_on_a_full_disk(made: tuple[Store, Group, Clock], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, group, clock = made
+    with monkeypatch.context() as patch:
+        refuse(patch, errno.ENOSPC)
+        with pytest.raises(StoreError, match="No space left on device"):
+            opened.claim(group, clock)
+    assert opened.status(group)["status"] == "missing" and opened.claim(group, clock) is not None
+
+
+def test_a_read_only_store_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, planned = store(tmp_path / "store")
+    group = planned.groups[0]
+    assert opened.claim(group) is not None
+    real = Path.open
+
+    def no_writing(self: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if set(mode) & set("wax+"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(self, mode, *rest, **options)
+
+    monkeypatch.setattr(Path, "open", no_writing)
+    again = Store(opened.root).checked()
+    assert again.plan().groups == planned.groups and again.status(group)["status"] == "running"
+    assert again.record(group) is not None
+    with pytest.raises(StoreError, match=r"cannot be written \(Read-only file system\); a store needs write access"):
+        again.claim(group)
+    with pytest.raises(StoreError, match="Read-only file system"):
+        again.add_plan(planned)
+
+
+def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot be made|expected a run store"):
+        Store.create(tmp_path / "file" / "store")
