@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+FLOAT32 = 2.0**-22  # relative; sums of float32 rewards carry no more
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -53,13 +54,15 @@ def fixed(x: float, places: int) -> str:
 def rounded(value: float, low: float | None = None, high: float | None = None) -> Rounded:
     """Round a value by the half-width of its interval; without an interval it keeps three digits.
 
+    An interval narrower than the float32 in which returns are stored is no spread, but rounding.
+
     >>> str(rounded(-54.6131, -55.9, -53.1)), rounded(0.8123, 0.79, 0.83).half
     ('-54.6 [-55.9, -53.1]', '0.020')
     """
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return Rounded(significant(value, 3))
     half = (high - low) / 2
-    if half <= 0:
+    if half <= FLOAT32 * abs(value):
         same = significant(value, 3)
         return Rounded(same, same, same, "0")
     places = decimals(half)

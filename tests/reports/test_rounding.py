@@ -55,3 +55,9 @@ def test_units() -> None:
 
 def test_true_minus_only_before_numbers() -> None:
     assert typographic("-5 [-6, -4] simple-spread -x 3-5") == "−5 [−6, −4] simple-spread -x 3-5"
+
+
+def test_an_interval_below_float32_is_rounding_and_not_spread() -> None:
+    found = rounded(1.0000000197, 1.0000000191, 1.0000000205)
+    assert (found.value, found.low, found.high) == ("1.00", "1.00", "1.00")
+    assert rounded(1.00003, 1.00001, 1.00005).value == "1.000030"
