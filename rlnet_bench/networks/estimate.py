@@ -1,0 +1,306 @@
+"""Advantages and value targets of every stack, from the buffers of a rollout.
+
+A vertex's reward is a weighted sum of the agents' (:func:`rlnet_bench.networks.cost.rewards`). Slow vertices get
+returns over intervals; an interval that is still open when a rollout ends is carried into the next one, where its
+decision takes the place of the first step (at which, the interval being open, nothing was decided).
+
+Axes: **T** steps of a rollout, **R** replicas, **B** environments, **N** agents, **K** vertices of a stack.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlnet_bench.learning.config import PpoConfig
+from rlnet_bench.learning.ppo import CHUNK_ROWS
+from rlnet_bench.learning.returns import gae, next_values
+from rlnet_bench.learning.value_norm import DECAY, ValueNorm
+from rlnet_bench.networks.credit import intervals
+from rlnet_bench.networks.losses import Part, is_coupled
+from rlnet_bench.networks.modules import StackNet
+from rlnet_bench.networks.rollout import Rollout, StackBuffer
+
+_CARRIED = ("features", "critic", "reported", "own")
+
+
+@dataclass
+class _Found:
+    """What a rollout says of one stack; ``weight`` [T, R, B] is None where every step is a decision."""
+
+    advantage: Tensor
+    returns: Tensor
+    weight: Tensor | None = None
+
+
+class Estimator:
+    """Turns a filled :class:`~rlnet_bench.networks.rollout.Rollout` into rows to learn from."""
+
+    def __init__(self, rollout: Rollout, config: PpoConfig, team_reward: bool) -> None:
+        self.rollout, self.config, self.team_reward = rollout, config, team_reward
+        card, device = rollout.env.card, rollout.env.device
+        self.lockstep = not card.can_terminate  # all episodes begin together for ever
+        self.replicas = rollout.shape[1]
+        self.norms: dict[int, ValueNorm] = {}
+        self.rewards: dict[int, Tensor] = {}
+        for buffer in rollout.stacks:
+            s = buffer.net.stack
+            if buffer.net.critic is not None and config.normalise_value:
+                self.norms[s.number] = ValueNorm(self.replicas, device)
+            self.rewards[s.number] = torch.tensor(s.reward, dtype=torch.float64, device=device)  # [K, N]
+        self.carried: dict[int, dict[str, Tensor]] = {}
+        self._next: dict[int, dict[str, Tensor]] = {}
+        self._open: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self.teachers = self._teachers()
+
+    # -- rows --------------------------------------------------------------------------------------------
+
+    def estimate(self) -> dict[int, Part]:
+        """Flat rows [T * R * B, K, ...] of every stack that learns, by stack number."""
+        found = {b.net.stack.number: self._stack(b) for b in self.rollout.stacks if b.net.critic is not None}
+        for buffer in self.rollout.stacks:
+            s = buffer.net.stack
+            if s.taught_by:
+                found[s.number] = self._taught(buffer, found)
+        data: dict[int, Part] = {}
+        for buffer in self.rollout.stacks:
+            net = buffer.net
+            if net.stack.number in found or is_coupled(net):
+                data[net.stack.number] = self._rows(buffer, found.get(net.stack.number))
+        return data
+
+    @torch.no_grad()
+    def _rows(self, buffer: StackBuffer, found: _Found | None) -> Part:
+        t, r, b, _ = self.rollout.shape
+        s = buffer.net.stack
+        rows = t * r * b
+        data = {"features": buffer.features[:t].view(rows, s.size_k, -1)}
+        for name in ("critic", "reported", "env", "own", "mask"):
+            value = getattr(buffer, name)
+            if value is not None:
+                data[name] = value[:t].view(rows, *value.shape[3:])
+        if found is not None:
+            if s.learns:
+                log_p = self._old_log_probabilities(buffer)
+                if s.number in self.carried:
+                    old = self.carried[s.number]
+                    log_p[0] = torch.where(old["open"][..., None], old["log_p"], log_p[0])
+                data["log_p"] = log_p.view(rows, s.size_k)
+                data["advantage"] = found.advantage.reshape(rows, s.size_k)
+            data["returns"] = found.returns.reshape(rows, -1)
+            if found.weight is not None:
+                data["weight"] = found.weight.reshape(rows, 1)
+                self._keep_open(buffer, data)
+        alive = self.rollout.alive
+        if alive is not None and s.is_motor:
+            data["alive"] = alive[..., list(s.agents)].reshape(rows, s.size_k)
+        return data
+
+    # -- advantages --------------------------------------------------------------------------------------
+
+    def reward(self, net: StackNet) -> Tensor:
+        """[T, R, B, K], or [T, R, B, 1] where every vertex of the stack gets the team's reward."""
+        share, rewards = self.rewards[net.stack.number], self.rollout.rewards
+        if self.team_reward:
+            reward = rewards.mean(dim=3, keepdim=True)
+            scale = share.sum(dim=1).float()
+            return reward if bool((scale == 1).all()) else reward * scale
+        return rewards @ share.T.float()
+
+    @torch.no_grad()
+    def _stack(self, buffer: StackBuffer) -> _Found:
+        """Advantages [T, R, B, K] and value targets of one stack."""
+        config, (t, r, b, _) = self.config, self.rollout.shape
+        net, rollout = buffer.net, self.rollout
+        s = net.stack
+        if s.period > 1:
+            return self._slow(buffer)
+        value = self._value(net, buffer.valued)
+        final = self._final_values(buffer)
+        terminated, truncated = rollout.terminated[..., None], rollout.truncated[..., None]
+        following = next_values(value[:t], value[t], final, truncated)
+        advantage = gae(self.reward(net), value[:t], following, terminated, truncated, config.gamma, config.gae_lambda)
+        returns = advantage + value[:t]
+        return _Found(self._normalised(advantage.expand(t, r, b, s.size_k), s.number), self._targets(s.number, returns))
+
+    def _normalised(self, advantage: Tensor, number: int) -> Tensor:
+        config = self.config
+        if config.normalise_advantage == "none" or number in self.teachers:
+            return advantage
+        over = (0, 2) if config.normalise_advantage == "agent" else (0, 2, 3)
+        mean = advantage.mean(dim=over, keepdim=True)
+        std = advantage.std(dim=over, keepdim=True, correction=0)
+        return (advantage - mean) / (std + 1e-8)
+
+    def _teachers(self) -> set[int]:
+        """Stacks whose advantages others learn from as they are."""
+        taught = {i for b in self.rollout.stacks for row in b.net.stack.taught_by for i in row}
+        return {b.net.stack.number for b in self.rollout.stacks if taught & set(b.net.stack.members)}
+
+    def _targets(self, number: int, returns: Tensor) -> Tensor:
+        norm = self.norms.get(number)
+        if norm is None:
+            return returns
+        norm.update(returns.transpose(0, 1).flatten(1))
+        mean, std = (x[None, :, None, None] for x in norm.moments())
+        return (returns - mean) / std
+
+    def _taught(self, buffer: StackBuffer, found: dict[int, _Found]) -> _Found:
+        """Advantages from superiors' critics: their mean, normalised as usual."""
+        t, r, b, _ = self.rollout.shape
+        s = buffer.net.stack
+        at = {i: (o.net.stack.number, k) for o in self.rollout.stacks for k, i in enumerate(o.net.stack.members)}
+        rows = []
+        for superiors in s.taught_by:
+            parts = [found[n].advantage[..., k] for n, k in (at[i] for i in superiors)]
+            rows.append(torch.stack(parts).mean(dim=0))
+        advantage = self._normalised(torch.stack(rows, dim=-1), s.number)
+        own = found.get(s.number)
+        returns = own.returns if own is not None else torch.zeros(t, r, b, s.size_k, device=advantage.device)
+        return _Found(advantage, returns)
+
+    # -- slow vertices -----------------------------------------------------------------------------------
+
+    def _slow(self, buffer: StackBuffer) -> _Found:
+        config, (t, r, b, _) = self.config, self.rollout.shape
+        net, rollout = buffer.net, self.rollout
+        s = net.stack
+        carried = self.carried.get(s.number)
+        decided = buffer.due[:t].clone()
+        if carried is not None:
+            is_open = carried["open"]
+            decided[0] |= is_open
+            for name in _CARRIED:
+                value = getattr(buffer, name)
+                if value is not None:
+                    value[0] = torch.where(is_open.view(r, b, *[1] * (value.ndim - 3)), carried[name], value[0])
+        value = self._values_where(net, buffer.valued, decided, buffer.due[t])
+        reward = self.reward(net).expand(t, r, b, s.size_k)
+        open_before = None if carried is None else (carried["open"], carried["reward"], carried["discount"])
+        got = intervals(
+            reward, value, self._final_values(buffer), buffer.due, rollout.terminated, rollout.truncated,
+            config.gamma, config.gae_lambda, open_before,
+        )  # fmt: skip
+        weight = (decided & got.closed).float()
+        self._open[s.number] = (decided & ~got.closed, got.reward, got.discount)
+        returns, advantage = got.advantage + value[:t], got.advantage
+        w = weight[..., None]
+        if config.normalise_advantage != "none":
+            over = (0, 2) if config.normalise_advantage == "agent" else (0, 2, 3)
+            each = w.expand_as(advantage)
+            count = each.sum(dim=over, keepdim=True).clamp(min=1.0)
+            mean = (advantage * w).sum(dim=over, keepdim=True) / count
+            std = (((advantage - mean) * w).square().sum(dim=over, keepdim=True) / count).sqrt()
+            advantage = (advantage - mean) / (std + 1e-8)
+        norm = self.norms.get(s.number)
+        if norm is not None:
+            _update_where(norm, returns, w)
+            mean, std = (x[None, :, None, None] for x in norm.moments())
+            returns = (returns - mean) / std
+        return _Found(advantage, torch.where(w > 0, returns, 0.0), weight)
+
+    def _keep_open(self, buffer: StackBuffer, data: Part) -> None:
+        """Remember the decisions whose intervals are still open, one per environment at most."""
+        t, r, b, _ = self.rollout.shape
+        s = buffer.net.stack
+        is_open, reward, discount = self._open[s.number]
+        last = is_open.int().argmax(dim=0)  # [R, B]
+
+        def pick(value: Tensor) -> Tensor:
+            index = last.view(1, r, b, *[1] * (value.ndim - 3)).expand(1, *value.shape[1:])
+            return value[:t].gather(0, index)[0]
+
+        keep = {"open": is_open.any(dim=0), "reward": pick(reward), "discount": pick(discount)}
+        for name in _CARRIED:
+            value = getattr(buffer, name)
+            if value is not None:
+                keep[name] = pick(value)
+        if "log_p" in data:
+            keep["log_p"] = pick(data["log_p"].view(t, r, b, s.size_k))
+        self._next[s.number] = keep
+
+    def carry_on(self) -> None:
+        """The next rollout begins: what is open now was open before."""
+        self.carried, self._next = self._next, {}
+
+    # -- values ------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _value(self, net: StackNet, inputs: Tensor) -> Tensor:
+        """Denormalised values [T', R, B, K] of what critics read [T', R, B, K, F]."""
+        _, r, b, _ = self.rollout.shape
+        rows = max(1, CHUNK_ROWS // (r * b * net.stack.size_k))
+        value = torch.cat([net.values(chunk.transpose(0, 1).flatten(1, 2)).unflatten(1, (len(chunk), -1))
+                           for chunk in inputs.split(rows)], dim=1).transpose(0, 1)  # fmt: skip
+        norm = self.norms.get(net.stack.number)
+        if norm is not None:
+            mean, std = (x[None, :, None, None] for x in norm.moments())
+            value = value * std + mean
+        return value
+
+    def _values_where(self, net: StackNet, inputs: Tensor, decided: Tensor, last: Tensor) -> Tensor:
+        """Values [T + 1, R, B, K] at the steps with a decision; zero at the others in lockstep."""
+        if not self.lockstep:
+            return self._value(net, inputs)
+        rows = torch.cat((decided, last[None])).flatten(1).any(dim=1).nonzero().flatten()
+        value = torch.zeros(inputs.shape[:4], device=inputs.device)
+        if len(rows):
+            value[rows] = self._value(net, inputs[rows])
+        return value
+
+    def _final_values(self, buffer: StackBuffer) -> Tensor:
+        """V of final observations where an episode was truncated (elsewhere 0), [T, R, B, K]."""
+        t, r, b, _ = self.rollout.shape
+        final = torch.zeros(t, r, b, buffer.net.stack.size_k, device=self.rollout.env.device)
+        cut = self.rollout.truncated.any(dim=2).any(dim=1).nonzero().flatten()  # steps with a truncation
+        if len(cut):
+            assert buffer.final is not None
+            final[cut] = self._value(buffer.net, buffer.final[cut])
+        return final
+
+    @torch.no_grad()
+    def _old_log_probabilities(self, buffer: StackBuffer) -> Tensor:
+        """Of what was chosen, under the policy that chose it, [T, R, B, K]."""
+        t, r, b, _ = self.rollout.shape
+        net = buffer.net
+        rows = max(1, CHUNK_ROWS // (r * b * net.stack.size_k))
+        parts = []
+
+        def cut(value: Tensor | None, s: int) -> Tensor | None:
+            return None if value is None else value[s : min(s + rows, t)].transpose(0, 1).flatten(1, 2)
+
+        for s in range(0, t, rows):
+            features = cut(buffer.features, s)
+            assert features is not None
+            log_p, _ = net.stats(net.outputs(features), cut(buffer.env, s), cut(buffer.own, s), cut(buffer.mask, s))
+            parts.append(log_p.unflatten(1, (-1, b)))
+        return torch.cat(parts, dim=1).transpose(0, 1).contiguous()
+
+    # -- checkpoint --------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Value normalisation and open intervals."""
+        return {
+            "norms": {str(n): norm.state_dict() for n, norm in self.norms.items()},
+            "carried": {str(n): dict(c) for n, c in self.carried.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        for n, norm in self.norms.items():
+            norm.load_state_dict(state["norms"][str(n)])
+        device = self.rollout.env.device
+        self.carried = {int(n): {k: v.to(device) for k, v in c.items()} for n, c in state["carried"].items()}
+
+
+def _update_where(norm: ValueNorm, returns: Tensor, weight: Tensor) -> None:
+    """Fold in returns [T, R, B, K] where ``weight`` [T, R, B, 1] is 1; replicas with none keep what they have."""
+    count = weight.sum(dim=(0, 2, 3)) * returns.shape[3]
+    some = (count > 0).float()
+    mean = (returns * weight).sum(dim=(0, 2, 3)) / count.clamp(min=1.0)
+    square = (returns.square() * weight).sum(dim=(0, 2, 3)) / count.clamp(min=1.0)
+    for running, new in ((norm.mean, mean), (norm.square, square), (norm.weight, torch.ones_like(mean))):
+        running.add_((1 - DECAY) * some * (new - running))

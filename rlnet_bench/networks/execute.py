@@ -1,0 +1,305 @@
+"""One step of a network: observations enter at the motors, messages go up, instructions and actions down.
+
+The executor keeps no state: what a network remembers between steps (held instructions, the age of the episode,
+delayed values) is a dictionary of tensors that goes in and comes out.
+
+Axes: **R** replicas, **B** environments per replica, **K** vertices of a stack, **N** agents, **W** width of the
+bus (see :mod:`rlnet_bench.networks.wiring`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlnet_bench import rng
+from rlnet_bench.learning.distributions import mask_logits
+from rlnet_bench.networks.modules import StackNet
+from rlnet_bench.networks.wiring import Mean, Stack, Wiring
+
+Memory = dict[str, Tensor]  # each [R * B, ...]
+Edit = Callable[[Tensor, Tensor | None], Tensor]  # (features, features one step ago) -> features
+_OWN_DRAWS = 1 << 16  # a motor's own instruction draws beside its action
+
+
+@dataclass
+class Taken:
+    """What one stack read and chose in one step; None where it had nothing to do.
+
+    ``features`` [R, B, K, F]; ``critic`` likewise, where critics read something else; ``reported`` what messages
+    were made of; ``env`` and ``own`` raw choices; ``mask`` [R, B, K, A]; ``due`` [R, B] where a slow vertex decided.
+    """
+
+    features: Tensor | None = None
+    critic: Tensor | None = None
+    reported: Tensor | None = None
+    env: Tensor | None = None
+    own: Tensor | None = None
+    mask: Tensor | None = None
+    due: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Counter-based noise of one step; None for the most likely choice."""
+
+    env: Tensor | None  # [R, B, N] uniforms or [R, B, N, A] normals
+    own: dict[int, Tensor]  # per stack [R, B, K, H] uniforms or [R, B, K, H * D] normals
+
+
+class Executor:
+    """Runs R replicas of a network for flat batches of R * B environments."""
+
+    def __init__(self, wiring: Wiring, nets: Sequence[StackNet], replicas: int, device: str | torch.device) -> None:
+        self.wiring, self.nets, self.replicas, self.device = wiring, tuple(nets), replicas, torch.device(device)
+        self.card = wiring.graph.card
+        self.agents = torch.arange(self.card.num_agents, device=device)
+        self.edits: dict[tuple[int, str], Edit] = {}  # of what is read, by (stack, "reads" or "message")
+        self.shuffled = False  # evaluation: exchange instructions where a vertex asks for it
+        self.slow = wiring.slow
+        starts, self.held_width = {}, 0
+        for s in self.slow:
+            starts[s.number] = self.held_width
+            self.held_width += s.size_k * s.heads * s.size
+        self.held_start = starts
+        slots = sorted({p for _, p in wiring.past})
+        self.past_slots = torch.tensor(slots, dtype=torch.int64, device=device)
+        order = [(d - 1) * len(slots) + slots.index(p) for d, p in wiring.past]
+        self.past_index = torch.tensor(order, dtype=torch.int64, device=device)
+        self.upward = self._upward()
+        self.one_stack = len([s for s in wiring.stacks if s.is_motor]) == 1
+
+    def _upward(self) -> list[Stack | Mean]:
+        steps: list[tuple[int, int, Stack | Mean]] = [
+            (-s.generation, 0, s) for s in self.wiring.stacks if s.message is not None
+        ]
+        steps += [(-m.generation, 1, m) for m in self.wiring.means]
+        steps.sort(key=lambda x: x[:2])
+        self.mean_index = {m: torch.tensor(m.slots, device=self.device) for m in self.wiring.means}
+        return [x for *_, x in steps]
+
+    # -- memory ------------------------------------------------------------------------------------------
+
+    def initial_memory(self, num_envs: int) -> Memory:
+        """The memory of ``num_envs`` = R * B environments before their first step."""
+        out: Memory = {}
+        if self.slow:
+            out["age"] = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
+            out["held"] = torch.zeros(num_envs, self.held_width, device=self.device)
+        if self.wiring.past:
+            shape = (num_envs, self.wiring.max_delay, len(self.past_slots))
+            out["past"] = torch.zeros(shape, device=self.device)
+        if any(kind == "previous" for _, kind in self.edits):
+            out["bus"] = torch.zeros(num_envs, self.wiring.width, device=self.device)
+        return out
+
+    @staticmethod
+    def restarted(memory: Memory, reset: Tensor) -> Memory:
+        """The memory with zeros where a new episode has begun ([R * B] bool)."""
+        return {k: v.masked_fill(reset.view(-1, *[1] * (v.ndim - 1)), 0) for k, v in memory.items()}
+
+    # -- noise -------------------------------------------------------------------------------------------
+
+    def draws(self, keys: Tensor, steps: Tensor, sampled: bool = True) -> list[Draws]:
+        """Noise for T steps: one draw per (key, step, vertex[, dimension]).
+
+        Args:
+            keys: [R*B] int64. steps: [T, R*B] or [T, 1] int64.
+            sampled: False for the most likely choices; vertices that are noise draw nevertheless.
+        """
+        base = rng.fold(keys[None], steps)
+        env: Tensor | None = None
+        if sampled:
+            key = rng.fold(base[..., None], self.agents)  # [T, R*B, N]
+            if self.card.action_kind == "continuous":
+                env = rng.normal(rng.fold(key[..., None], torch.arange(self.card.action_size, device=self.device)))
+            else:
+                env = rng.uniform32(key)
+            env = env.unflatten(1, (self.replicas, -1))
+        own = {}
+        for s in self.wiring.stacks:
+            if s.own_instruction and not s.through and (sampled or s.noise):
+                first = 0 if s.is_motor else self.card.num_agents
+                ranks = torch.tensor([first + i for i in s.ranks], device=self.device)
+                key = rng.fold(base[..., None], ranks)[..., None]
+                discrete = s.vertex.sends.kind == "discrete"
+                count = s.heads if discrete else s.heads * s.size
+                key = rng.fold(key, _OWN_DRAWS + torch.arange(count, device=self.device))
+                noise = rng.uniform32(key) if discrete else rng.normal(key)
+                own[s.number] = noise.unflatten(1, (self.replicas, -1))
+        return [Draws(None if env is None else env[t], {n: x[t] for n, x in own.items()}) for t in range(base.shape[0])]
+
+    # -- one step ----------------------------------------------------------------------------------------
+
+    def step(
+        self,
+        observation: Tensor,
+        state: Tensor | None,
+        memory: Memory,
+        draws: Draws,
+        mask: Tensor | None = None,
+        *,
+        look: bool = False,
+        record: bool = False,
+    ) -> tuple[Tensor | None, Memory, list[Taken]]:
+        """Messages up, decisions down.
+
+        Args:
+            observation: [R*B, N, O].
+            state: [R*B, S], read by ``global`` critics only; None where no critic is needed.
+            memory: what is remembered, already restarted where episodes have begun.
+            draws: noise.
+            mask: [R*B, N, A] of legal actions.
+            look: only what somebody reads is decided (to value a situation); no actions come out.
+            record: write down what was read and chosen.
+
+        Returns:
+            (actions in the task's units or None, memory after the step, one :class:`Taken` per stack).
+        """
+        bus = self._fill(observation, state, memory)
+        taken = [Taken() for _ in self.wiring.stacks]
+        self._messages(bus, memory, taken, record)
+        actions: list[tuple[StackNet, Tensor]] = []
+        held = dict(memory)
+        for net in self.nets:
+            s, note = net.stack, taken[net.stack.number]
+            due: Tensor | None = None
+            if s.period > 1:
+                due = (memory["age"] % s.period == 0).view(self.replicas, -1) if "age" in memory else None
+                if due is not None and not bool(due.any()):
+                    note.due = due
+                    if look:  # an interval that a time limit closes is valued where nothing is due
+                        self._observe(net, note, bus, memory)
+                    if s.instructs:
+                        self._write(bus, s, self._held(s, memory))
+                    continue
+            note.due = due
+            wanted = s.instructs or not look
+            if not (record or look or s.acts or s.noise):
+                continue  # a critic alone has nothing to do when nobody learns
+            features = self._observe(net, note, bus, memory)
+            if not wanted or not (s.acts or s.noise):
+                continue
+            env, own = net.outputs(features) if s.acts else (None, None)
+            if env is not None:
+                if mask is not None and net.discrete:
+                    note.mask = mask.view(self.replicas, -1, *mask.shape[1:])
+                    if len(s.agents) != self.card.num_agents:
+                        note.mask = note.mask[:, :, net.agents]
+                    env = mask_logits(env, note.mask)
+                noise = draws.env
+                if noise is not None and len(s.agents) != self.card.num_agents:
+                    noise = noise[:, :, net.agents]
+                note.env = net.sample_env(env, noise)
+                actions.append((net, net.to_task(note.env)))
+            if s.instructs:
+                instruction = self._instruction(net, note, own, draws)
+                if s.vertex.evaluation == "shuffled" and self.shuffled:
+                    instruction = instruction.roll(1, dims=1)
+                if due is not None:
+                    instruction = torch.where(due[..., None], instruction, self._held(s, memory))
+                    held = self._hold(s, held, instruction)
+                self._write(bus, s, instruction)
+        memory = self._remember(bus, held)
+        return (None if look else self._actions(actions)), memory, taken
+
+    def _observe(self, net: StackNet, note: Taken, bus: Tensor, memory: Memory) -> Tensor:
+        note.features = features = self._read(net, bus, memory, "reads")
+        if net.critic_reads is not None and net.critic is not None:
+            note.critic = net.critic_reads(bus)
+        return features
+
+    def _read(self, net: StackNet, bus: Tensor, memory: Memory, kind: str) -> Tensor:
+        gather = net.reads if kind == "reads" else net.message_reads
+        assert gather is not None
+        x = gather(bus)
+        edit = self.edits.get((net.stack.number, kind))
+        if edit is None:
+            return x
+        before = memory.get("bus")
+        return edit(x, None if before is None else gather(before.view(self.replicas, -1, self.wiring.width)))
+
+    def _fill(self, observation: Tensor, state: Tensor | None, memory: Memory) -> Tensor:
+        """A bus [R, B, W] with observations, state and delayed values; the rest is written later."""
+        r, w = self.replicas, self.wiring
+        rows = observation.reshape(r, -1, w.zero)
+        if w.width == w.zero + 1:
+            return torch.nn.functional.pad(rows, (0, 1))
+        bus = torch.zeros(r, rows.shape[1], w.width, device=rows.device)
+        bus[..., : w.zero] = rows
+        if w.state >= 0 and state is not None:
+            bus[..., w.state : w.state + self.card.state_size] = state.view(r, -1, self.card.state_size)
+        if w.past:
+            past = memory["past"]
+            bus[..., w.now :] = past.flatten(1).index_select(1, self.past_index).view(r, -1, len(w.past))
+        return bus
+
+    def _messages(self, bus: Tensor, memory: Memory, taken: list[Taken], record: bool) -> None:
+        for step in self.upward:
+            if isinstance(step, Mean):
+                k = len(step.slots)
+                x = bus.index_select(-1, self.mean_index[step].flatten()).unflatten(-1, (k, step.items, -1))
+                bus[..., step.start : step.start + k * x.shape[-1]] = x.mean(dim=-2).flatten(-2)
+                continue
+            net = self.nets[step.number]
+            x = self._read(net, bus, memory, "message")
+            if record:
+                taken[step.number].reported = x
+            m = net.messages(x).flatten(-2)
+            bus[..., step.message_start : step.message_start + m.shape[-1]] = m
+
+    def _instruction(self, net: StackNet, note: Taken, own: Tensor | None, draws: Draws) -> Tensor:
+        """What subordinates read, [R, B, K * H * D]."""
+        s = net.stack
+        if not s.own_instruction:  # a motor passes on the action that it has just chosen
+            assert note.env is not None
+            if net.discrete:
+                return torch.nn.functional.one_hot(note.env, s.size).to(torch.float32).flatten(-2)
+            return net.to_task(note.env).flatten(-2)
+        noise = draws.own.get(s.number)
+        if s.noise:
+            assert noise is not None
+            raw = (noise * s.size).long().clamp(max=s.size - 1) if s.vertex.sends.kind == "discrete" else noise
+        else:
+            assert own is not None
+            raw = note.own = net.sample_own(own, noise)
+        return net.instruction(raw).flatten(-2)
+
+    def _write(self, bus: Tensor, s: Stack, instruction: Tensor) -> None:
+        bus[..., s.start : s.start + instruction.shape[-1]] = instruction
+
+    def _held(self, s: Stack, memory: Memory) -> Tensor:
+        start = self.held_start[s.number]
+        held = memory["held"][:, start : start + s.size_k * s.heads * s.size]
+        return held.view(self.replicas, -1, held.shape[-1])
+
+    def _hold(self, s: Stack, memory: Memory, instruction: Tensor) -> Memory:
+        held = memory["held"].clone()
+        start = self.held_start[s.number]
+        held[:, start : start + instruction.shape[-1]] = instruction.flatten(0, 1)
+        return {**memory, "held": held}
+
+    def _remember(self, bus: Tensor, memory: Memory) -> Memory:
+        out = dict(memory)
+        if "age" in out:
+            out["age"] = out["age"] + 1
+        if "past" in out:
+            now = bus.flatten(0, 1).index_select(1, self.past_slots)
+            out["past"] = torch.cat((now[:, None], out["past"][:, :-1]), dim=1)
+        if "bus" in out:
+            out["bus"] = bus.flatten(0, 1)
+        return out
+
+    def _actions(self, parts: list[tuple[StackNet, Tensor]]) -> Tensor:
+        """[R*B, N] or [R*B, N, A]."""
+        if self.one_stack:
+            return parts[0][1].flatten(0, 1)
+        first: Any = parts[0][1]
+        out = first.new_empty(*first.shape[:2], self.card.num_agents, *first.shape[3:])
+        for net, action in parts:
+            out[:, :, net.agents] = action
+        return out.flatten(0, 1)

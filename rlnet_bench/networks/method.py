@@ -1,0 +1,118 @@
+"""A Reinforcement Network as a method: trained, recorded and compared like any other. Imports without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from json import dumps, loads
+from typing import Any, Literal
+
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.errors import BadInput
+from rlnet_bench.learning.config import Positive, PpoConfig
+from rlnet_bench.learning.learner import Learner, TrainingReward
+from rlnet_bench.methods import Capabilities, Method
+from rlnet_bench.networks.build import load_network
+from rlnet_bench.networks.graph import expand
+from rlnet_bench.networks.refuse import unsupported
+from rlnet_bench.networks.spec import NetworkSpec
+
+VERSION = 1  # of training and execution; raise it whenever a network's numbers change
+
+
+class NetworkConfig(PpoConfig):
+    """PPO at every vertex: the settings of :class:`~rlnet_bench.learning.config.PpoConfig`, on equal footing."""
+
+    share_parameters: bool = False
+    """One set of parameters for all motors that look alike (told apart by a one-hot id), or one per motor. Other
+    vertices, and motors by declaration, share with ``group``."""
+    observe: Literal["own"] = "own"
+    """A motor reads its own observation; what else it learns comes over edges."""
+    hidden: tuple[Positive, ...] | None = None  # type: ignore[assignment]
+    """None: as the network's file says, vertex by vertex."""
+    critic_hidden: tuple[Positive, ...] | None = None  # type: ignore[assignment]
+    """None: as wide as the vertex's policy."""
+
+
+class NetworkMethod(Method):
+    """Base of the classes that :func:`network_method` makes, one per network."""
+
+    Config = NetworkConfig
+    capabilities = Capabilities(recurrent=False)
+    version = VERSION
+    spec: NetworkSpec
+
+    @classmethod
+    def impossible(cls, card: TaskCard, config: Any) -> str | None:
+        """Why this network cannot be trained on a task, naming the vertex; None when it can."""
+        reason = super().impossible(card, config)
+        if reason is None:
+            try:
+                reason = unsupported(expand(cls.spec, card))
+            except BadInput as error:
+                reason = str(error)
+        return reason
+
+    @classmethod
+    def learner(
+        cls,
+        card: TaskCard,
+        config: NetworkConfig,
+        seeds: tuple[int, ...],
+        *,
+        total_frames: int,
+        training_reward: TrainingReward,
+        device: str = "cpu",
+    ) -> Learner:
+        """PPO at every vertex."""
+        from rlnet_bench.envs.registry import make_env
+        from rlnet_bench.networks.learner import NetworkLearner
+
+        graph = expand(cls.spec, card)
+        reason = unsupported(graph)
+        if reason:
+            raise BadInput(reason)
+        env = make_env(card, len(seeds) * config.num_envs, device)
+        return NetworkLearner(env, seeds, graph, config, training_reward=training_reward, total_frames=total_frames)
+
+
+def network_method(name: str) -> tuple[type[Method], dict[str, Any]]:
+    """The method of a network by zoo id (``zoo/NAME``) or YAML file, and the network as plain data.
+
+    Raises:
+        UnknownName: with the nearest zoo id.
+        BadInput: with file, line, vertices and what was expected.
+    """
+    data = load_network(name).to_json()
+    return method_from_json(data), data
+
+
+def method_from_json(data: Mapping[str, Any]) -> type[Method]:
+    """The method of a network from :meth:`NetworkSpec.to_json`; equal data give the same class."""
+    return _made(dumps(data, sort_keys=True))
+
+
+@cache
+def _made(text: str) -> type[Method]:
+    from rlnet_bench.networks.build import zoo_ids
+
+    spec = NetworkSpec.from_json(loads(text))
+    zoo = f"zoo/{spec.name}"
+    known = zoo in zoo_ids() and load_network(zoo) == spec
+    attributes = {
+        "id": zoo if known else f"network/{spec.name}",
+        "summary": spec.description or f"a Reinforcement Network of {len(spec.vertices)} declarations",
+        "training": _training(spec),
+        "spec": spec,
+        "__doc__": f"The Reinforcement Network {spec.name}.",
+    }
+    return type("NetworkMethod_" + "".join(c if c.isalnum() else "_" for c in spec.name), (NetworkMethod,), attributes)
+
+
+def _training(spec: NetworkSpec) -> str:
+    """Training class: whose knowledge flows where while learning."""
+    if any(v.gradient == "through" for v in spec.vertices):
+        return "gradients across agents"
+    if any(v.critic != "local" or v.advantage == "superiors" for v in spec.vertices):
+        return "centralised critic"
+    return "independent"

@@ -1,0 +1,163 @@
+"""A network as a policy: acts step by step from observations, loads from weights without a trainer.
+
+Axes: **R** replicas, **B** environments per replica, **N** agents, **O** observation width, **A** actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.learning.policy import PolicyState
+from rlnet_bench.networks.execute import Executor
+from rlnet_bench.networks.graph import expand
+from rlnet_bench.networks.modules import StackNet
+from rlnet_bench.networks.spec import NetworkSpec
+from rlnet_bench.networks.wiring import Wiring, wire
+
+if TYPE_CHECKING:
+    from rlnet_bench.networks.method import NetworkConfig
+
+ARCHITECTURE = ("hidden", "activation", "share_parameters")  # settings that a policy is rebuilt from
+
+
+def build_nets(
+    wiring: Wiring,
+    config: NetworkConfig,
+    seeds: Sequence[int],
+    device: str | torch.device,
+    *,
+    with_critic: bool = False,
+) -> list[StackNet]:
+    """Freshly initialised networks of every stack, superiors first."""
+    return [
+        StackNet(
+            s,
+            wiring.graph.card,
+            seeds,
+            hidden=s.vertex.hidden if config.hidden is None else config.hidden,
+            critic_hidden=s.vertex.hidden if config.critic_hidden is None else config.critic_hidden,
+            activation=config.activation,
+            device=device,
+            with_critic=with_critic,
+        )
+        for s in wiring.stacks
+    ]
+
+
+class NetworkPolicy:
+    """A Reinforcement Network of R replicas; see :class:`rlnet_bench.learning.policy.Policy`."""
+
+    def __init__(self, wiring: Wiring, nets: Sequence[StackNet], replicas: int, config: NetworkConfig) -> None:
+        self.wiring, self.nets, self.replicas, self.config = wiring, tuple(nets), replicas, config
+        self.graph = wiring.graph
+        device = self.nets[0].progress.device
+        self.executor = Executor(wiring, nets, replicas, device)
+        self.executor.shuffled = True
+        motors = [n for n in self.nets if n.stack.is_motor]
+        # Motors of one stack carry the names that an ordinary actor's weights have.
+        self.prefix = {n: "" if [n] == motors else f"{n.stack.number}." for n in self.nets}
+
+    @property
+    def reads_actions(self) -> bool:
+        """Some agent reads others' sampled actions."""
+        return any(x.actions for x in self.graph.information)
+
+    def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
+        """Keys, a step counter, and the network's memory."""
+        device = self.executor.device
+        keys = torch.arange(num_envs, device=device) if seeds is None else seeds
+        steps = torch.zeros(num_envs, dtype=torch.int64, device=device)
+        return PolicyState(keys, steps, self.executor.initial_memory(num_envs))
+
+    @torch.no_grad()
+    def act(
+        self,
+        observation: Tensor,
+        state: PolicyState,
+        mask: Tensor | None = None,
+        reset: Tensor | None = None,
+        deterministic: bool = True,
+    ) -> tuple[Tensor, PolicyState]:
+        """Choose actions; see :class:`rlnet_bench.learning.policy.Policy`."""
+        memory = state.memory
+        if reset is not None and memory:
+            memory = self.executor.restarted(memory, reset)
+        draws = self.executor.draws(state.keys, state.step[None], sampled=not deterministic)[0]
+        actions, memory, _ = self.executor.step(observation, None, memory, draws, mask)
+        assert actions is not None
+        return actions, PolicyState(state.keys, state.step + 1, memory)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Weights of everything that acts."""
+        return {self.prefix[n] + k: v for n in self.nets for k, v in n.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the weights (of a learner's policy, too); raises ValueError naming a tensor that does not fit."""
+        expected = self.state_dict().keys()
+        if expected != state.keys():
+            raise ValueError(f"expected tensors {sorted(expected)}, found {sorted(state)}")
+        for net in self.nets:
+            p = self.prefix[net]
+            net.load_state_dict({k: state[p + k] for k in net.state_dict()})
+
+    def spec_json(self) -> dict[str, Any]:
+        """Architecture, and the measured columns that the graph alone tells."""
+        graph = self.graph
+        settings = self.config.model_dump(mode="json")
+        return {
+            "kind": "network",
+            "network": graph.spec.to_json(),
+            "settings": {k: settings[k] for k in ARCHITECTURE},
+            "execution": graph.execution_class,
+            "columns": {
+                "bits_up": graph.bits_up,
+                "bits_down": graph.bits_down,
+                "hops": graph.hops,
+                "vertices": len(graph.nodes),
+                "edges": len(graph.links),
+                **self.parameters(),
+            },
+        }
+
+    def parameters(self) -> dict[str, int]:
+        """Trained numbers of one replica, actors and messages apart."""
+        actors = messages = 0
+        for net in self.nets:
+            for name, tensor in net.state_dict().items():
+                count = tensor.numel() // self.replicas
+                if name.startswith("message."):
+                    messages += count
+                elif name != "progress":
+                    actors += count
+        return {"actor_parameters": actors, "message_parameters": messages}
+
+
+def network_policy(
+    spec: Mapping[str, Any], weights: Mapping[str, Tensor], seeds: Sequence[int], card: TaskCard, device: str = "cpu"
+) -> NetworkPolicy:
+    """A policy from ``policy.json`` and its weights.
+
+    Args:
+        spec: from :meth:`NetworkPolicy.spec_json`.
+        weights: tensors [R * copies, ...] of the replicas ``seeds``.
+        seeds: one per replica.
+        card: the task.
+        device: torch device.
+    """
+    from rlnet_bench.networks.method import NetworkConfig
+
+    config = NetworkConfig.model_validate({**spec["settings"], "hidden": _tuple(spec["settings"]["hidden"])})
+    graph = expand(NetworkSpec.from_json(spec["network"]), card)
+    wiring = wire(graph, share_motors=config.share_parameters)
+    policy = NetworkPolicy(wiring, build_nets(wiring, config, seeds, device), len(seeds), config)
+    policy.load_state_dict(weights)
+    return policy
+
+
+def _tuple(value: Any) -> Any:
+    return None if value is None else tuple(value)

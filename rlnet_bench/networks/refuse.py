@@ -1,0 +1,87 @@
+"""What the language can say and training cannot do yet: refused when planned, never ignored. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rlnet_bench.networks.flow import Part
+from rlnet_bench.networks.graph import Graph, Node
+
+
+def unsupported(graph: Graph) -> str | None:
+    """The first thing in a graph that cannot be trained, as a sentence that names the vertex; else None."""
+    return next(_reasons(graph), None)
+
+
+def _reasons(graph: Graph) -> Iterator[str]:
+    where = graph.spec.where
+    stack_of = {i: number for number, members in enumerate(graph.stacks(padded=True)) for i in members}
+    group_of: dict[str, Node] = {}
+    for node in graph.nodes:
+        v = node.vertex
+        head = f"{where(v.line)}vertex {node.name!r}: "
+        if v.memory == "gru":
+            yield f"{head}`memory: gru` cannot be trained yet; use `memory: none`."
+        if v.learner.startswith("method:"):
+            yield (f"{head}`learner: {v.learner}` does not run in suites yet; use ppo, noise or frozen, or place a "
+                   "learner of yours there through LevelEnv in Python.")  # fmt: skip
+        if v.reward == "difference":
+            yield (f"{head}`reward: difference` needs a task that offers rewards without an agent, and "
+                   f"{graph.card.id} does not; use mean, sum or team.")  # fmt: skip
+        if v.group is not None:
+            first = group_of.setdefault(v.group, node)
+            if stack_of[first.index] != stack_of[node.index]:
+                yield (f"{head}shares the parameters of group {v.group!r} with {first.name!r}, which stands on another "
+                       "level or has other settings; that cannot be trained yet.")  # fmt: skip
+        if v.advantage == "superiors":
+            yield from _taught(graph, node, head)
+        yield from _through(graph, node, head)
+
+
+def _taught(graph: Graph, node: Node, head: str) -> Iterator[str]:
+    if not node.superiors:
+        yield f"{head}`advantage: superiors`, and it has no superior on {graph.card.id}."
+    for i in node.superiors:
+        other = graph.nodes[i]
+        if other.vertex.period > 1 or other.vertex.learner != "ppo":
+            yield (f"{head}learns from the critic of {other.name!r}, which must learn by ppo with period 1, found "
+                   f"{other.vertex.learner} with period {other.vertex.period}.")  # fmt: skip
+
+
+def _through(graph: Graph, node: Node, head: str) -> Iterator[str]:
+    """Gradients pass edges within one step only."""
+    fresh = [p for p in (*node.below, *node.above) if _is_fresh(graph, p)]
+    late = [p for p in fresh if p.delay > 0]
+    if late:
+        source = graph.nodes[late[0].source].name
+        yield f"{head}reads {source!r} over a delay, and `gradient: through` cannot pass a delayed edge yet."
+    if fresh and node.vertex.period > 1:
+        source = graph.nodes[fresh[0].source].name
+        yield (f"{head}acts every {node.vertex.period} steps, and no gradient can pass it to {source!r} "
+               "(`gradient: through`) yet; use period 1.")  # fmt: skip
+    if is_through(node) and node.vertex.period > 1:
+        yield f"{head}`gradient: through` needs period 1 so far, found {node.vertex.period}."
+    if node.vertex.gradient == "through" and node.vertex.message.kind == "mean":
+        below = [p for item in node.mean_of for p in item if _is_fresh(graph, p)]
+        if below:
+            source = graph.nodes[below[0].source].name
+            yield f"{head}no gradient can pass its `mean` message to {source!r} (`gradient: through`) yet."
+    if node.vertex.message.kind == "mean" and node.vertex.gradient == "stop":
+        below = [p for item in node.mean_of for p in item if _is_fresh(graph, p)]
+        if below:
+            source = graph.nodes[below[0].source].name
+            yield f"{head}its `mean` message stops the gradient that {source!r} (`gradient: through`) needs."
+
+
+def is_through(node: Node) -> bool:
+    """Its instruction is a deterministic output that its subordinates' losses train."""
+    v = node.vertex
+    return v.gradient == "through" and v.learner == "ppo" and v.sends.kind == "continuous" and node.heads > 0
+
+
+def _is_fresh(graph: Graph, part: Part) -> bool:
+    """Training computes it again, so that a gradient can pass."""
+    source = graph.nodes[part.source]
+    if part.kind == "learned":
+        return source.vertex.gradient == "through"
+    return part.kind == "instruction" and is_through(source)

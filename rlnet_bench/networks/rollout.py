@@ -1,0 +1,135 @@
+"""What training writes down: one buffer per stack, filled by stepping the environments.
+
+Axes: **T** steps of a rollout, **R** replicas, **B** environments per replica, **N** agents, **K** vertices of a
+stack, **F** features.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlnet_bench.envs.contract import VectorEnv
+from rlnet_bench.networks.execute import Draws, Executor, Memory, Taken
+from rlnet_bench.networks.modules import StackNet
+
+
+class StackBuffer:
+    """T steps of one stack. Rows of steps at which a slow vertex decided nothing hold older numbers, never NaN."""
+
+    def __init__(self, net: StackNet, t: int, r: int, b: int, masked: bool) -> None:
+        s, device = net.stack, net.agents.device
+        k = s.size_k
+        self.net = net
+
+        def floats(steps: int, width: int) -> Tensor:
+            return torch.zeros(steps, r, b, k, width, device=device)
+
+        self.features = floats(t + 1, net.reads.width)
+        wide = net.critic_reads
+        self.critic = floats(t + 1, wide.width) if wide is not None and net.critic is not None else None
+        self.final = floats(t, (wide or net.reads).width) if net.critic is not None else None
+        self.reported = floats(t, net.message_reads.width) if net.message_reads is not None else None
+        self.env = self.own = self.mask = None
+        if s.is_motor:
+            kind = torch.int64 if net.discrete else torch.float32
+            shape = (t, r, b, k) if net.discrete else (t, r, b, k, net.env_outputs)
+            self.env = torch.zeros(shape, dtype=kind, device=device)
+            if masked:
+                self.mask = torch.zeros(t, r, b, k, net.card.action_size, dtype=torch.bool, device=device)
+        if net.own_outputs:
+            discrete = s.vertex.sends.kind == "discrete"
+            width = s.heads if discrete else net.own_outputs
+            self.own = torch.zeros(t, r, b, k, width, dtype=torch.int64 if discrete else torch.float32, device=device)
+        self.due = torch.ones(t + 1, r, b, dtype=torch.bool, device=device)
+
+    def write(self, t: int, taken: Taken) -> None:
+        """Keep what the stack did at step t (row T: what it would read next)."""
+        if taken.due is not None:
+            self.due[t] = taken.due
+        for name in ("features", "critic"):
+            value, buffer = getattr(taken, name), getattr(self, name)
+            if value is not None and buffer is not None:
+                buffer[t] = value
+        for name in ("reported", "env", "own", "mask"):
+            value, buffer = getattr(taken, name), getattr(self, name)
+            if value is not None and buffer is not None and t < len(buffer):
+                buffer[t] = value
+
+    def write_final(self, t: int, taken: Taken) -> None:
+        """Keep what critics read of final observations."""
+        value = taken.features if self.critic is None else taken.critic
+        if self.final is not None and value is not None:
+            self.final[t] = value
+
+    @property
+    def valued(self) -> Tensor:
+        """What critics read, [T + 1, R, B, K, F]."""
+        return self.features if self.critic is None else self.critic
+
+
+class Rollout:
+    """Buffers of all stacks, and the environments' side of T steps."""
+
+    def __init__(self, env: VectorEnv, executor: Executor, t: int, r: int, b: int) -> None:
+        n, device = env.card.num_agents, env.device
+        self.env, self.executor, self.shape = env, executor, (t, r, b, n)
+        self.stacks = [StackBuffer(net, t, r, b, env.card.masked) for net in executor.nets]
+        self.rewards = torch.empty(t, r, b, n, device=device)
+        self.terminated = torch.empty(t, r, b, dtype=torch.bool, device=device)
+        self.truncated = torch.empty(t, r, b, dtype=torch.bool, device=device)
+        self.alive: Tensor | None = None  # [T, R, B, N], allocated when the environment first sends a mask
+        self.instructs = any(net.stack.instructs for net in executor.nets)
+
+    @torch.no_grad()
+    def collect(self, keys: Tensor, start: int, now: Any, memory: Memory) -> tuple[Any, Memory]:
+        """T steps under the current policy.
+
+        Args:
+            keys: [R*B] noise keys.
+            start: number of the first step since training began.
+            now: what the environments show.
+            memory: what the network remembers.
+
+        Returns:
+            (what the environments show next, memory).
+        """
+        t_max, r, b, n = self.shape
+        steps = torch.arange(start, start + t_max, device=self.env.device)[:, None]
+        draws = self.executor.draws(keys, steps)
+        draws.append(self.executor.draws(keys, steps[-1:] + 1)[0] if self.instructs else Draws(None, {}))
+        for t in range(t_max):
+            if now.alive_mask is not None:
+                if self.alive is None:
+                    self.alive = torch.ones(t_max, r, b, n, device=self.env.device)
+                self.alive[t] = now.alive_mask.view(r, b, n)
+            actions, memory, taken = self.executor.step(
+                now.observation, now.state, memory, draws[t], now.action_mask, record=True
+            )
+            assert actions is not None
+            for buffer, note in zip(self.stacks, taken):
+                buffer.write(t, note)
+            now = self.env.step(actions)
+            self.rewards[t] = now.reward.unflatten(0, (r, b))
+            self.terminated[t] = now.terminated.view(r, b)
+            self.truncated[t] = now.truncated.view(r, b)
+            # An environment that ended nothing hands back the same tensor: nothing to keep then.
+            if now.final_observation is not now.observation and bool(now.truncated.any()):
+                # The network still remembers the episode that has ended.
+                seen = self._look(now.final_observation, now.final_state, memory, draws[t + 1], now.final_action_mask)
+                for buffer, note in zip(self.stacks, seen):
+                    buffer.write_final(t, note)
+            if memory:
+                memory = self.executor.restarted(memory, now.terminated | now.truncated)
+        seen = self._look(now.observation, now.state, memory, draws[t_max], now.action_mask)
+        for buffer, note in zip(self.stacks, seen):
+            buffer.write(t_max, note)
+        return now, memory
+
+    def _look(
+        self, observation: Tensor, state: Tensor, memory: Memory, draws: Draws, mask: Tensor | None
+    ) -> list[Taken]:
+        """What every stack would read, as the network remembers; slow vertices hold, or decide where it is time."""
+        return self.executor.step(observation, state, memory, draws, mask, look=True)[2]

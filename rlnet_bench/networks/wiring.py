@@ -1,0 +1,391 @@
+"""From a graph to what execution needs: stacks of vertices and where every number lies. Imports without torch.
+
+All that vertices read lies on one *bus* of W numbers per environment: observations, a zero, the state (for
+``global`` critics), messages, instructions, and delayed copies. A vertex's input is a list of bus positions,
+so that reading is one gather per stack. A *stack* is what one batched product evaluates.
+
+Axes: **K** vertices of a stack, **F** features, **W** width of the bus, **N** agents, **O** observation width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from rlnet_bench.networks.flow import Part
+from rlnet_bench.networks.graph import Graph, Node
+from rlnet_bench.networks.refuse import is_through
+from rlnet_bench.networks.spec import Vertex
+
+Rows = tuple[tuple[int, ...], ...]  # [K][F] positions on the bus
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a stack reads the bus: positions, constant factors, learned weights, recomputed values.
+
+    ``slots[k][f]`` is a position; ``factor`` a constant; ``weight`` the number of the vertex's learned edge weight
+    (-1: none); ``again`` the position among values that training computes again with a gradient (-1: as acted).
+    """
+
+    slots: Rows
+    factor: tuple[tuple[float, ...], ...]
+    weight: Rows
+    again: Rows
+
+    @property
+    def width(self) -> int:
+        """F."""
+        return len(self.slots[0])
+
+    @property
+    def is_recomputed(self) -> bool:
+        """Training puts fresh values into some positions."""
+        return any(i >= 0 for row in self.again for i in row)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Vertices of one generation that one stacked product evaluates.
+
+    ``acts``: it samples from a policy of its own; ``learns``: by a policy loss; ``through``: its instruction is a
+    deterministic output that subordinates' losses train. ``start`` is the bus position of its instructions, each
+    member's ``heads * size`` numbers after the other's; ``message_start`` that of its learned messages.
+    """
+
+    number: int
+    name: str
+    members: tuple[int, ...]
+    agents: tuple[int, ...]  # of motors; empty for others
+    vertex: Vertex
+    generation: int
+    shared: bool
+    copies: tuple[int, ...]  # counters of initialisation keys, one per set of parameters
+    ranks: tuple[int, ...]  # counters of noise, one per member
+    reads: Reading
+    critic: Reading | None  # None: the critic, where there is one, reads what the policy reads
+    has_critic: bool
+    acts: bool
+    learns: bool
+    through: bool
+    noise: bool
+    heads: int
+    size: int
+    start: int
+    message: Reading | None
+    message_start: int
+    weights: int  # learned edge weights per member, padded to the most
+    sparse: bool
+    reward: tuple[tuple[float, ...], ...]  # [K][N]
+    taught_by: tuple[tuple[int, ...], ...]  # superiors whose advantages replace its own
+
+    @property
+    def is_motor(self) -> bool:
+        """Its members act on the environment."""
+        return bool(self.agents)
+
+    @property
+    def size_k(self) -> int:
+        """K."""
+        return len(self.members)
+
+    @property
+    def period(self) -> int:
+        """Steps between decisions."""
+        return self.vertex.period
+
+    @property
+    def own_instruction(self) -> bool:
+        """It chooses an instruction (not a motor that passes its action on)."""
+        return self.heads > 0 and self.vertex.sends.kind in ("continuous", "discrete")
+
+    @property
+    def instructs(self) -> bool:
+        """Somebody reads what it decides."""
+        return self.heads > 0
+
+
+@dataclass(frozen=True)
+class Mean:
+    """`mean` messages of one generation with equal shapes: positions of [K][items * width], where the means go."""
+
+    slots: Rows
+    items: int
+    start: int
+    generation: int
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Everything laid out. ``past`` lists (delay, position) of the delayed copies at the end of the bus."""
+
+    graph: Graph
+    stacks: tuple[Stack, ...]  # superiors first
+    means: tuple[Mean, ...]
+    zero: int
+    state: int  # start of the state, or -1
+    now: int  # positions of this step
+    past: tuple[tuple[int, int], ...]
+    again: int  # numbers that training computes again
+
+    @property
+    def width(self) -> int:
+        """W."""
+        return self.now + len(self.past)
+
+    @property
+    def max_delay(self) -> int:
+        """The longest delay."""
+        return max((d for d, _ in self.past), default=0)
+
+    @property
+    def slow(self) -> tuple[Stack, ...]:
+        """Stacks whose instructions are held."""
+        return tuple(s for s in self.stacks if s.period > 1 and s.instructs)
+
+
+@dataclass
+class _Bus:
+    """Positions while they are handed out."""
+
+    graph: Graph
+    width: int
+    learned: dict[int, int] = field(default_factory=dict)  # vertex -> start
+    mean: dict[int, int] = field(default_factory=dict)
+    instruction: dict[int, int] = field(default_factory=dict)
+    past: dict[tuple[int, int], int] = field(default_factory=dict)
+    again: dict[int, int] = field(default_factory=dict)  # bus position -> position among recomputed values
+
+    def take(self, count: int) -> int:
+        """The start of ``count`` new positions."""
+        start, self.width = self.width, self.width + count
+        return start
+
+    def positions(self, part: Part) -> list[tuple[int, int]]:
+        """(delay, position) of a part's numbers."""
+        if part.kind == "observation":
+            agent = self.graph.nodes[part.source].agent
+            assert agent is not None
+            start = agent * self.graph.card.observation_size
+        elif part.kind == "learned":
+            start = self.learned[part.source]
+        elif part.kind == "mean":
+            start = self.mean[part.source]
+        else:
+            start = self.instruction[part.source] + part.start
+        return [(part.delay, start + j) for j in range(part.width)]
+
+    def at(self, delay: int, position: int) -> int:
+        """The bus position; a delayed one is negative until the width of this step is known."""
+        if delay == 0:
+            return position
+        return -1 - self.past.setdefault((delay, position), len(self.past))
+
+
+def wire(graph: Graph, *, share_motors: bool = False) -> Wiring:
+    """Lay out a graph.
+
+    Args:
+        graph: see :func:`rlnet_bench.networks.graph.expand`.
+        share_motors: motors of a stack share parameters even without a group.
+    """
+    card = graph.card
+    bus = _Bus(graph, card.num_agents * card.observation_size)
+    zero = bus.take(1)
+    state = bus.take(card.state_size) if any(n.vertex.critic == "global" for n in graph.nodes) else -1
+    groups = sorted(graph.stacks(padded=True), key=lambda g: (graph.nodes[g[0]].generation, g[0]))
+    starts: list[tuple[int, int]] = []  # (instructions, messages) of every stack
+    for members in groups:
+        first = graph.nodes[members[0]]
+        size, message = _size(graph, first), first.vertex.message
+        down = bus.take(len(members) * first.heads * size)
+        up = bus.take(len(members) * message.width) if message.kind == "learned" else -1
+        for k, i in enumerate(members):
+            bus.instruction[i] = down + k * first.heads * size
+            if message.kind == "learned":
+                bus.learned[i] = up + k * message.width
+        starts.append((down, up))
+    means = _means(graph, bus)
+    _recomputed(graph, groups, starts, bus)
+    stacks = [
+        _stack(graph, bus, number, members, starts[number], zero, state, share_motors)
+        for number, members in enumerate(groups)
+    ]
+    now = bus.width
+    finish = _finisher(now)
+    stacks = [finish(s) for s in stacks]
+    return Wiring(
+        graph, tuple(stacks), tuple(Mean(_shift(m.slots, now), m.items, m.start, m.generation) for m in means),
+        zero, state, now, tuple(bus.past), len(bus.again),
+    )  # fmt: skip
+
+
+def _size(graph: Graph, node: Node) -> int:
+    """Numbers of one instruction; actions of narrow agents are padded."""
+    return graph.card.action_size if node.vertex.sends.kind == "action" else node.instruction
+
+
+def _recomputed(graph: Graph, groups: Sequence[Sequence[int]], starts: Sequence[tuple[int, int]], bus: _Bus) -> None:
+    """Hand out positions among recomputed values: messages from below upward, then instructions downward."""
+    order = range(len(groups))
+    for g in reversed(order):
+        first = graph.nodes[groups[g][0]]
+        if first.vertex.gradient == "through" and first.vertex.message.kind == "learned":
+            for j in range(len(groups[g]) * first.vertex.message.width):
+                bus.again[starts[g][1] + j] = len(bus.again)
+    for g in order:
+        first = graph.nodes[groups[g][0]]
+        if is_through(first):
+            for j in range(len(groups[g]) * first.heads * first.instruction):
+                bus.again[starts[g][0] + j] = len(bus.again)
+
+
+def _means(graph: Graph, bus: _Bus) -> list[Mean]:
+    found: dict[tuple[int, int, int], list[Node]] = {}
+    for node in graph.nodes:
+        if node.mean_of:
+            found.setdefault((node.generation, len(node.mean_of), node.message_width), []).append(node)
+    out = []
+    for (generation, items, width), nodes in sorted(found.items(), key=lambda x: -x[0][0]):
+        start = bus.take(len(nodes) * width)
+        for k, node in enumerate(nodes):
+            bus.mean[node.index] = start + k * width
+        out.append((nodes, items, start, generation))
+    return [
+        Mean(
+            tuple(tuple(bus.at(*p) for item in n.mean_of for part in item for p in bus.positions(part)) for n in nodes),
+            items, start, generation,
+        )
+        for nodes, items, start, generation in out
+    ]  # fmt: skip
+
+
+def _reading(bus: _Bus, rows: Sequence[Sequence[Part]], zero: int, extra: Sequence[Sequence[int]] = ()) -> Reading:
+    """Parts of every member as positions, padded with the zero to the widest; ``extra`` positions come first."""
+    slots, factor, weight, again = [], [], [], []
+    for k, parts in enumerate(rows):
+        mine = list(extra[k]) if extra else []
+        scale, learned, fresh = [1.0] * len(mine), [-1] * len(mine), [-1] * len(mine)
+        links: dict[int, int] = {}
+        for part in parts:
+            number = -1
+            constant = 1.0
+            if part.link is not None:
+                given = bus.graph.links[part.link].edge.weight
+                if isinstance(given, str):
+                    number = links.setdefault(part.link, len(links))
+                else:
+                    constant = given
+            for delay, position in bus.positions(part):
+                mine.append(bus.at(delay, position))
+                scale.append(constant)
+                learned.append(number)
+                fresh.append(bus.again.get(position, -1) if delay == 0 else -1)
+        slots.append(mine)
+        factor.append(scale)
+        weight.append(learned)
+        again.append(fresh)
+    width = max(max(map(len, slots)), 1)
+
+    def pad(row: list[int], value: int) -> tuple[int, ...]:
+        return (*row, *[value] * (width - len(row)))
+
+    return Reading(
+        tuple(pad(r, zero) for r in slots),
+        tuple((*r, *[1.0] * (width - len(r))) for r in factor),
+        tuple(pad(r, -1) for r in weight),
+        tuple(pad(r, -1) for r in again),
+    )
+
+
+def _stack(
+    graph: Graph,
+    bus: _Bus,
+    number: int,
+    members: tuple[int, ...],
+    starts: tuple[int, int],
+    zero: int,
+    state: int,
+    share_motors: bool,
+) -> Stack:
+    nodes = [graph.nodes[i] for i in members]
+    first = nodes[0]
+    v = first.vertex
+    agents = tuple(n.agent for n in nodes if n.agent is not None)
+    others = [n.index for n in graph.nodes if not n.is_motor]
+    ranks = agents or tuple(others.index(i) for i in members)
+    shared = v.group is not None or (share_motors and first.is_motor)
+    trains = v.learner == "ppo"
+    chooses = first.heads > 0 and v.sends.kind in ("continuous", "discrete")
+    acts = first.is_motor or (chooses and v.learner != "noise")
+    learns = trains and (first.is_motor or (chooses and not is_through(first)))
+    taught = v.advantage == "superiors"
+    teaches = any(graph.nodes[j].vertex.advantage == "superiors" for n in nodes for j in n.subordinates)
+    reports = v.message.kind == "learned" and v.gradient == "stop"
+    return Stack(
+        number=number,
+        name=first.name.partition("[")[0],
+        members=members,
+        agents=agents,
+        vertex=v,
+        generation=first.generation,
+        shared=shared,
+        copies=(min(ranks) if not (share_motors and first.is_motor) else 0,) if shared else ranks,
+        ranks=ranks,
+        reads=_reading(bus, [(*n.below, *n.above) for n in nodes], zero),
+        critic=_critic(graph, bus, nodes, zero, state),
+        has_critic=trains and ((learns and not taught) or teaches or reports),
+        acts=acts,
+        learns=learns,
+        through=is_through(first),
+        noise=v.learner == "noise",
+        heads=first.heads,
+        size=_size(graph, first),
+        start=starts[0],
+        message=_reading(bus, [n.below for n in nodes], zero) if v.message.kind == "learned" else None,
+        message_start=starts[1],
+        weights=max(len({p.link for p in n.above if isinstance(_weight(graph, p), str)}) for n in nodes),
+        sparse=any(_weight(graph, p) == "sparse" for n in nodes for p in n.above),
+        reward=tuple(n.reward for n in nodes),
+        taught_by=tuple(n.superiors for n in nodes) if taught else (),
+    )
+
+
+def _weight(graph: Graph, part: Part) -> float | str:
+    return 1.0 if part.link is None else graph.links[part.link].edge.weight
+
+
+def _critic(graph: Graph, bus: _Bus, nodes: Sequence[Node], zero: int, state: int) -> Reading | None:
+    """What critics read beside ``local``: the state or the subtree's observations, then the instructions."""
+    kind: Literal["local", "subtree", "global"] = nodes[0].vertex.critic
+    if kind == "local":
+        return None
+    if kind == "global":
+        rows = [list(range(state, state + graph.card.state_size)) for _ in nodes]
+        return _reading(bus, [n.above for n in nodes], zero, rows)
+    wide = []
+    for n in nodes:
+        own = {p.source for p in n.below if p.kind == "observation" and p.delay == 0}
+        more = [graph.motors[a] for a in n.reach if graph.motors[a] not in own]
+        sizes = graph.card.observation_sizes
+        parts = [Part("observation", i, sizes[graph.nodes[i].agent or 0]) for i in more]
+        wide.append((*n.below, *parts, *n.above))
+    return _reading(bus, wide, zero)
+
+
+def _shift(rows: Rows, now: int) -> Rows:
+    """Delayed positions go behind those of this step."""
+    return tuple(tuple(i if i >= 0 else now - 1 - i for i in row) for row in rows)
+
+
+def _finisher(now: int) -> Callable[[Stack], Stack]:
+    def reading(r: Reading | None) -> Reading | None:
+        return None if r is None else replace(r, slots=_shift(r.slots, now))
+
+    def finish(s: Stack) -> Stack:
+        reads = reading(s.reads)
+        assert reads is not None
+        return replace(s, reads=reads, critic=reading(s.critic), message=reading(s.message))
+
+    return finish
