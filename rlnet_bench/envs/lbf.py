@@ -10,14 +10,13 @@ Parts: :mod:`~rlnet_bench.envs.lbf_field` (layout), :mod:`~rlnet_bench.envs.lbf_
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.compiling import compiled
 from rlnet_bench.envs.contract import Reset, Scene, Shape, Transition, VectorEnv
 from rlnet_bench.envs.lbf_field import LOW_BITS, Field, decode, rules, total
 from rlnet_bench.envs.lbf_observation import Observer
@@ -65,7 +64,7 @@ class LbfEnv(VectorEnv):
         self.observer = Observer(self.rules, self.device)
         self.keys = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
         self._field: Field | None = None
-        self._advance = _compiled(self._pure_step) if compile else self._pure_step
+        self._advance = compiled(self._pure_step) if compile else self._pure_step
 
     # -- contract ------------------------------------------------------------------------------------
 
@@ -170,26 +169,3 @@ class LbfEnv(VectorEnv):
             self._mask(then),
             self._mask(after),
         )
-
-
-def _compiled(function: Callable[..., _Outcome]) -> Callable[..., _Outcome]:
-    """``torch.compile`` that falls back to eager, with one warning, where compilation fails."""
-    fast = torch.compile(function, dynamic=False)
-    chosen: list[Callable[..., _Outcome]] = []
-
-    def run(*args: Any) -> _Outcome:
-        if chosen:
-            return chosen[0](*args)
-        try:
-            # After 8 variants of one function in a process torch goes on eagerly by default, which would
-            # make a run's speed depend on the runs before it.
-            with torch._dynamo.config.patch(recompile_limit=1024, accumulated_recompile_limit=8192):
-                result = fast(*args)
-        except Exception as error:  # whatever the compiler raises, stepping must go on
-            warnings.warn(f"LBF runs without torch.compile, which failed: {error!r:.300}", stacklevel=3)
-            chosen.append(function)
-            return function(*args)
-        chosen.append(fast)
-        return result
-
-    return run

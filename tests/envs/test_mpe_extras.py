@@ -8,8 +8,8 @@ import torch
 
 from rlnet_bench import rng
 from rlnet_bench.envs.cards.mpe import ids
-from rlnet_bench.envs.mpe import _square_limit
 from rlnet_bench.envs.mpe_policies import uniform_actions
+from rlnet_bench.envs.mpe_spread import _square_limit
 from rlnet_bench.envs.registry import make_env, task_card
 from rlnet_bench.rng import Stream
 
