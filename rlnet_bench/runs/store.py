@@ -201,8 +201,13 @@ class Store:
             write_atomic(folder / "lease.json", json.dumps(body))
             now = clock()
             os.utime(folder / "lease.json", (now, now))
-            self.set_status(group, "running", attempts=attempts)
-        return Lease(folder / "lease.json", owner)
+            lease = Lease(folder / "lease.json", owner)
+            try:
+                self.set_status(group, "running", attempts=attempts)
+            except StoreError:  # a full disk: nobody works on the group
+                lease.release()
+                raise
+        return lease
 
     def holder(self, group: Group, clock: Clock = time.time) -> str | None:
         """Who holds a live lease on a group, or None."""
