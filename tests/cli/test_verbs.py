@@ -1,0 +1,277 @@
+"""The command line: exit codes, sentences instead of tracebacks, JSON, one line per event."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rlnet_bench.cli.main import app
+from rlnet_bench.cli.main import main as entry
+from rlnet_bench.methods import method_ids
+
+SPREAD = "mpe/simple_spread-discrete-v1"
+SUITE = """\
+name: tiny
+tasks: [mpe/simple_spread-discrete-v1]
+methods:
+  - random
+  - id: ippo
+    set: {num_envs: 4, rollout_steps: 10, hidden: [8], critic_hidden: [8], epochs: 1, minibatches: 1}
+seeds: 2
+budget: {frames: 80}
+evaluation: {every: 40, episodes: 2, absolute_episodes: 2}
+"""
+
+
+@dataclass
+class Said:
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Said]:
+    """Run a command in this process, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["rlnet-bench", *map(str, arguments)])
+        code = 0
+        try:
+            entry()
+        except SystemExit as left:
+            code = int(left.code or 0)
+        found = capsys.readouterr()
+        assert "Traceback" not in found.err + found.out
+        return Said(code, found.out, found.err)
+
+    return run
+
+
+def suite_file(folder: Path, text: str = SUITE) -> Path:
+    path = folder / "tiny.yaml"
+    path.write_text(text)
+    return path
+
+
+VERBS = sorted({command.name or command.callback.__name__ for command in app.registered_commands if command.callback})
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_of_every_verb(say: Callable[..., Said], verb: str, flag: str) -> None:
+    said = say(verb, flag)
+    assert said.code == 0 and "Usage: rlnet-bench" in said.out and verb in said.out
+
+
+def test_help_of_everything(say: Callable[..., Said]) -> None:
+    said = say("--help")
+    assert said.code == 0 and all(verb in said.out for verb in VERBS)
+    assert "Usage" in "".join((bare := say()).out + bare.err)
+
+
+@pytest.mark.parametrize("kind", ["tasks", "methods", "networks", "suites"])
+def test_lists(say: Callable[..., Said], kind: str) -> None:
+    rows = json.loads(say("list", kind, "--json").out)
+    assert isinstance(rows, list) and all(row["id"] for row in rows)
+    text = say("list", kind)
+    assert text.code == 0 and all(row["id"] in text.out for row in rows)
+    if kind == "methods":
+        assert [row["id"] for row in rows] == method_ids()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "quik"], r"rlnet-bench: unknown suite 'quik'\. Did you mean 'quick'\?"),
+        (
+            ["plan", "quick", "--methods", "ipo"],
+            r"unknown method 'ipo'\. Did you mean 'ippo'\? `rlnet-bench list methods`",
+        ),
+        (["plan", "quick", "--tasks", "mpe/simple_spred-discrete-v1"], rf"unknown task .* Did you mean '{SPREAD}'\?"),
+        (["run", "quik"], r"unknown suite 'quik'"),
+        (["run", "nowhere.yaml"], r"nowhere\.yaml: cannot be read \(No such file or directory\)"),
+        (
+            ["plan", "quick", "--set", "budget.frams=1"],
+            r"--set budget\.frams: unknown key 'budget\.frams'\. Did you mean",
+        ),
+        (["plan", "quick", "--set", "budget.frames=5"], r"nothing would be trained"),
+        (["plan", "quick", "--seeds", "0"], r"--set seeds: "),
+        (["plan", "quick", "--methods", "nearest,silent"], r"impossible cell nearest x "),
+        (["status"], r"rlnet-store: not a run store \(no store\.json\); `rlnet-bench run SUITE` makes one"),
+        (["resume", "--store", "nothing"], r"nothing: not a run store"),
+        (["work", "nothing"], r"nothing: not a run store"),
+        (["report", "--store", "nothing"], r"nothing"),
+    ],
+)
+def test_mistakes_are_sentences_with_exit_code_2(say: Callable[..., Said], arguments: list[str], message: str) -> None:
+    said = say(*arguments)
+    assert said.code == 2, said
+    assert re.search(message, said.err), said.err
+    assert said.out == "" and not list(Path.cwd().iterdir())  # nothing was begun
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["plan"],
+        ["list", "colours"],
+        ["run", "quick", "--workers", "0"],
+        ["plan", "quick", "--seeds", "x"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(say: Callable[..., Said], arguments: list[str]) -> None:
+    said = say(*arguments)
+    assert said.code == 2 and said.err
+
+
+def test_a_wrong_key_says_file_and_line(say: Callable[..., Said], tmp_path: Path) -> None:
+    said = say("plan", suite_file(tmp_path, SUITE.replace("seeds: 2", "seeds: 2\nseds: 2")))
+    assert said.code == 2
+    assert re.fullmatch(r"rlnet-bench: .*tiny\.yaml:8: unknown key 'seds'\. Did you mean 'seeds'\?\n", said.err), (
+        said.err
+    )
+    said = say("plan", suite_file(tmp_path, SUITE.replace("num_envs", "num_env")))
+    assert re.search(r"tiny\.yaml:6: ippo: unknown key 'num_env'\. Did you mean 'num_envs'\?", said.err)
+
+
+@pytest.mark.xfail(reason="cli/run.py builds the extended suite past parse_suite: a pydantic traceback")
+def test_a_method_that_is_already_there(say: Callable[..., Said], tmp_path: Path) -> None:
+    said = say("run", suite_file(tmp_path), "--method", "ippo")
+    assert said.code == 2 and "two entries share a label" in said.err
+
+
+def test_plan(say: Callable[..., Said], tmp_path: Path) -> None:
+    file = suite_file(tmp_path)
+    data = json.loads(say("plan", file, "--json").out)
+    assert [g["config"]["label"] for g in data["groups"]] == ["ippo", "random"]
+    said = say("plan", file)
+    assert said.code == 0 and "2 groups, 160 frames in all." in said.out
+    assert all(g["run_id"] in said.out for g in data["groups"])
+    more = json.loads(say("plan", file, "--json", "--seeds", "1", "--set", "budget.frames=120").out)
+    assert more["groups"][0]["config"]["frames"] == 120 and more["groups"][0]["config"]["seeds"] == [0]
+    assert not (tmp_path / "rlnet-store").exists()
+
+
+def test_work_status_logs(say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rlnet_bench.runs import worker
+    from rlnet_bench.runs.plan import make_plan
+    from rlnet_bench.runs.store import Store
+    from rlnet_bench.runs.suite import load_suite
+
+    monkeypatch.setattr(worker.StopFlag, "install", lambda self: self)
+    store = Store.create(tmp_path / "s")
+    planned = make_plan(load_suite(suite_file(tmp_path)))
+    store.add_plan(planned)
+    before = json.loads(say("status", "--store", store.root, "--json").out)
+    assert [row["status"] for row in before] == ["missing", "missing"]
+    worked = say("work", store.root)
+    assert worked.code == 0
+    lines = worked.out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["started", "ok", "started", "ok"]
+    assert worked.out.count("ippo on mpe/simple_spread-discrete-v1, seeds 0-1") == 2
+    assert say("work", store.root).out == ""  # only what is left
+    after = say("status", "--store", store.root)
+    assert after.code == 0 and "2 of 2 groups done" in after.out
+    run_id = planned.groups[0].run_id
+    logs = say("logs", run_id[:6], "--store", store.root)
+    assert logs.code == 0 and "evaluated: " in logs.out
+    wrong = say("logs", "zzz", "--store", store.root)
+    assert wrong.code == 2 and "expected the beginning of one run id, found none" in wrong.err
+
+
+def test_failed_work_is_exit_code_1(say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rlnet_bench.runs import loop, worker
+    from rlnet_bench.runs.plan import make_plan
+    from rlnet_bench.runs.store import Store
+    from rlnet_bench.runs.suite import load_suite
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("1 / 0")
+
+    monkeypatch.setattr(loop, "run_group", broken)
+    monkeypatch.setattr(worker.StopFlag, "install", lambda self: self)
+    store = Store.create(tmp_path / "s")
+    planned = make_plan(load_suite(suite_file(tmp_path)))
+    store.add_plan(planned)
+    said = say("work", store.root)
+    assert said.code == 1
+    assert "failed: ippo on mpe/simple_spread-discrete-v1, seeds 0-1: ZeroDivisionError: 1 / 0" in said.err
+    assert f"rlnet-bench logs {planned.groups[0].run_id} --store {store.root}" in said.err
+    assert "ZeroDivisionError" in say("status", "--store", store.root).out
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["['list', 'tasks']", "['list', 'methods', '--json']", "['list', 'suites']", "['plan', 'quick']", "['--help']"],
+)
+def test_looking_does_not_import_torch(command: str) -> None:
+    code = (
+        f"import sys; sys.argv = ['rlnet-bench', *{command}]\n"
+        "from rlnet_bench.cli.main import main\n"
+        "try: main()\nexcept SystemExit as e: assert not e.code, e.code\n"
+        "print([m for m in ('torch', 'matplotlib', 'pandas') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip().endswith("[]"), done.stderr[-300:]
+
+
+@pytest.mark.slow
+def test_run_from_nothing_and_again(tmp_path: Path) -> None:
+    """The real thing, in processes of their own; into a pipe: one line per event."""
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "rlnet_bench.cli.main", *arguments], capture_output=True, text=True, cwd=tmp_path
+        )
+
+    suite_file(tmp_path)
+    first = command("run", "tiny.yaml", "--workers", "1")
+    assert first.returncode == 0 and first.stderr == "", first.stderr
+    lines = first.stdout.splitlines()
+    assert all(re.match(r"(\w+: |\d+ of \d+ groups)", line) for line in lines), lines
+    assert f"ok: ippo on {SPREAD}" in lines and f"ok: random on {SPREAD}" in lines
+    assert "\x1b" not in first.stdout
+    again = command("run", "tiny.yaml")
+    assert again.returncode == 0
+    assert again.stdout.splitlines() == ["2 of 2 groups are already done; running the rest."]
+    more = command("run", "tiny.yaml", "--seeds", "1", "--json")
+    assert more.returncode == 0
+    assert [row["status"] for row in json.loads(more.stdout)] == ["ok", "ok"]
+    assert command("resume").returncode == 0
+    status = command("status", "--json")
+    assert {row["status"] for row in json.loads(status.stdout)} == {"ok"}
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    import signal
+    import time
+
+    suite_file(tmp_path, SUITE.replace("frames: 80", "frames: 40_000").replace("every: 40,", "every: 20_000,"))
+    command = [sys.executable, "-m", "rlnet_bench.cli.main", "run", "tiny.yaml", "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    deadline = time.monotonic() + 300
+    while not list(tmp_path.glob("rlnet-store/runs/*/progress.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=300)
+    assert process.returncode == 130 and "Traceback" not in complaint
+    assert list(tmp_path.glob("rlnet-store/runs/*/checkpoints/0*")) and not list(
+        tmp_path.glob("rlnet-store/runs/*/lease.json")
+    )
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
