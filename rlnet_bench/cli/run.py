@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +26,15 @@ SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override, fo
 SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Number of seeds.")]
 ListOption = Annotated[str | None, typer.Option(help="Comma-separated; instead of the suite's own.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes; one per core by default.")]
+LauncherOption = Annotated[str, typer.Option("--launcher", help="What starts workers: local, ray or slurm.")]
+AddressOption = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster.")]
+GpusOption = Annotated[float | None, typer.Option("--gpus", help="GPUs per worker; 0.25 puts four on one.")]
+OptionsOption = Annotated[
+    list[str] | None, typer.Option("--option", help="key=value for the launcher; may be repeated (docs/clusters.md).")
+]
+LogOption = Annotated[list[str] | None, typer.Option("--log", help="tensorboard or wandb; may be repeated.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda; part of a run's identity.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Per worker; part of a run's identity.")]
 ADDED = "Add to the suite's; may be repeated."
 
 
@@ -42,6 +53,8 @@ def resolve(
     add_methods: list[str] | None = None,
     add_networks: list[str] | None = None,
     add_tasks: list[str] | None = None,
+    device: str = "cpu",
+    threads: int = 1,
 ) -> Plan:
     """The plan of a suite under the command line's changes."""
     from rlnet_bench.runs.plan import make_plan
@@ -63,7 +76,7 @@ def resolve(
         ]
         data["tasks"] = [*data["tasks"], *(add_tasks or [])]
         loaded = type(loaded)(**data)
-    return make_plan(loaded)
+    return make_plan(loaded, device=device, threads=threads)
 
 
 def plan(
@@ -103,6 +116,13 @@ def run(
     ] = False,
     batch: Annotated[int, typer.Option("--batch", min=2, help="Seeds per look, with --until-decided.")] = 5,
     looks: Annotated[int, typer.Option("--looks", min=1, help="Most looks, with --until-decided.")] = 4,
+    launcher: LauncherOption = "local",
+    address: AddressOption = None,
+    gpus: GpusOption = None,
+    option: OptionsOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    log: LogOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Run a suite: only what is left of it; Ctrl-C stops cleanly, the same command goes on."""
@@ -110,26 +130,44 @@ def run(
 
     if until_decided and seeds is not None:
         raise BadInput("--seeds and --until-decided exclude each other: --batch and --looks set the number of seeds.")
-    planned = resolve(suite, set_, seeds, methods, tasks, method, network, task)
+    planned = resolve(suite, set_, seeds, methods, tasks, method, network, task, device, threads)
+    engine = Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ()))
     opened = Store.create(store)
     if until_decided:
-        _until_decided(opened, planned, batch, looks, workers, json)
+        _until_decided(opened, planned, batch, looks, workers, json, engine)
         return
     opened.add_plan(planned)
-    _drive(opened, planned, workers, json)
+    _drive(opened, planned, workers, json, engine=engine)
 
 
 def resume(
     store: StoreOption = DEFAULT_STORE,
     suite: SuiteOption = None,
     workers: WorkersOption = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Give failed groups another go.")] = False,
+    launcher: LauncherOption = "local",
+    address: AddressOption = None,
+    gpus: GpusOption = None,
+    option: OptionsOption = None,
+    log: LogOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Go on with a suite of a store; needs nothing but the store."""
     from rlnet_bench.runs.store import Store
 
     opened = Store(store).checked()
-    _drive(opened, opened.plan(suite), workers, json)
+    planned = opened.plan(suite)
+    if retry_failed:
+        again = [group for group in planned.groups if opened.retry(group)]
+        print(f"{len(again)} failed groups are tried again.", file=sys.stderr)
+    device = planned.groups[0].config["device"]
+    _drive(
+        opened,
+        planned,
+        workers,
+        json,
+        engine=Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ())),
+    )
 
 
 def work(store: Annotated[str, typer.Argument(help="The run store.")], suite: SuiteOption = None) -> None:
@@ -201,7 +239,9 @@ def logs(
     print("\n".join(log.read_text(encoding="utf-8").splitlines()[-lines:]))
 
 
-def _until_decided(store: Store, planned: Plan, batch: int, looks: int, workers: int | None, json: bool) -> None:
+def _until_decided(
+    store: Store, planned: Plan, batch: int, looks: int, workers: int | None, json: bool, engine: Engine
+) -> None:
     """Declare the seed plan, then run batch after batch; see :mod:`rlnet_bench.runs.until_decided`."""
     from rlnet_bench.runs.until_decided import declare, plan_file, run_until_decided
 
@@ -212,7 +252,7 @@ def _until_decided(store: Store, planned: Plan, batch: int, looks: int, workers:
         store,
         planned.suite,
         plan,
-        lambda opened, grid: _drive(opened, grid, workers, False, console),
+        lambda opened, grid: _drive(opened, grid, workers, False, console, engine),
         lambda o: console.print(f"look {o.state.looks_done}: {len(o.state.undecided)} pairs undecided"),
     )
     if json:
@@ -221,13 +261,39 @@ def _until_decided(store: Store, planned: Plan, batch: int, looks: int, workers:
         print("\n".join(outcome.sentences()))
 
 
-def _drive(store: Store, planned: Plan, workers: int | None, json: bool, console: Console | None = None) -> None:
+@dataclass(frozen=True)
+class Engine:
+    """What the command line says of the launcher and the loggers."""
+
+    launcher: str = "local"
+    address: str | None = None
+    gpus: float | None = None
+    options: tuple[str, ...] = ()
+    device: str = "cpu"
+    loggers: tuple[str, ...] = ()
+
+
+def _drive(
+    store: Store,
+    planned: Plan,
+    workers: int | None,
+    json: bool,
+    console: Console | None = None,
+    engine: Engine | None = None,
+) -> None:
     """Start workers, show progress, end with a verdict."""
-    from rlnet_bench.runs.launch import LocalWorkers
+    from rlnet_bench.runs.launch import Workers, make_launcher
+    from rlnet_bench.runs.loggers import require
     from rlnet_bench.runs.watch import snapshot
 
     count = workers or len(os.sched_getaffinity(0))
-    local = LocalWorkers(store, planned, count)
+    chosen = engine or Engine()
+    for name in chosen.loggers:
+        require(name)
+    launcher = make_launcher(
+        chosen.launcher, store, device=chosen.device, gpus=chosen.gpus, address=chosen.address, options=chosen.options
+    )
+    local = Workers(store, planned, count, launcher, chosen.loggers)
     skipped = len(planned.groups) - len(local.unfinished())
     console = console or Console(stderr=json)
     if skipped:
@@ -242,6 +308,7 @@ def _drive(store: Store, planned: Plan, workers: int | None, json: bool, console
         events = _Events(store, planned, count, console)
         complaint = local.wait(events.poll)
         events.poll()
+    launcher.close()
     rows = snapshot(store, planned)
     if json:
         print_json([row.to_json() for row in rows])
@@ -315,5 +382,6 @@ def _failures(store: Store, planned: Plan) -> str:
         found = store.status(group)
         if found["status"] == "failed":
             lines.append(f"failed: {group.describe()}: {found.get('reason', '')}")
+            lines += [f"  | {line}" for line in store.last_lines(group)]
             lines.append(f"  rlnet-bench logs {group.run_id} --store {store.root}")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rlnet_bench.errors import WorkFailed
-from rlnet_bench.runs.launch import LocalWorkers
+from rlnet_bench.runs.launch import Workers, make_launcher
 from rlnet_bench.runs.plan import make_plan
 from rlnet_bench.runs.results import Results, load_results
 from rlnet_bench.runs.store import Store
@@ -34,9 +34,9 @@ def run(
     plan = make_plan(loaded)
     opened = Store.create(store)
     opened.add_plan(plan)
-    local = LocalWorkers(opened, plan, workers)
-    local.start()
-    complaint = local.wait(lambda: None)
+    started = Workers(opened, plan, workers, make_launcher("local", opened))
+    started.start()
+    complaint = started.wait(lambda: None)
     failed = [g.describe() for g in plan.groups if opened.status(g)["status"] not in ("ok", "diverged")]
     if failed:
         raise WorkFailed(f"{len(failed)} groups did not finish: {'; '.join(failed)}. {complaint}".strip())

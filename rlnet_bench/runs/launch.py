@@ -1,92 +1,235 @@
-"""The local launcher: starts worker processes on this machine and replaces those that die.
+"""Launchers start workers, nothing more. Which group is whose is settled by the store.
 
-A launcher only starts workers; which group is whose is settled by the store. Imports without torch.
+An engine (this machine, Ray, Slurm) is a :class:`Launcher`: it starts workers and hands out a
+:class:`Handle` for each. :class:`Workers` is the loop that all engines share: start as many as there is
+work for, replace those that died, wait for what others hold, stop cleanly. Imports without torch.
 """
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
 
+from rlnet_bench.errors import BadInput, MissingExtra
 from rlnet_bench.runs.plan import Plan
 from rlnet_bench.runs.store import ENDED, Store
 
-POLL_SECONDS = 0.25
+DEATHS_WITHOUT_WORK = 3  # this many workers in a row that died before they claimed anything: give up
+ASK_AGAIN_SECONDS = 3.0
+LOOK_SECONDS = 5.0  # between looks at groups that workers of somebody else hold
+
+
+class Ending(StrEnum):
+    """How a worker ended."""
+
+    done = "done"  # nothing was left to claim
+    stopped = "stopped"  # it was asked to leave, wrote a checkpoint and left
+    died = "died"  # it was killed, or its machine was lost
+    broken = "broken"  # it could not work: its words say why
+
+
+# What the process of a worker returns.
+EXIT_STOPPED = 75
+ENDINGS = {0: Ending.done, 1: Ending.done, EXIT_STOPPED: Ending.stopped}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know; the same for all workers of a launch."""
+
+    store: str  # absolute
+    suite: str  # name-vN
+    threads: int = 1
+    folder: str = field(default_factory=os.getcwd)  # where file.py:Class and file.yaml are looked up
+    loggers: tuple[str, ...] = ()
+
+    def arguments(self) -> list[str]:
+        """The arguments of ``python -m rlnet_bench.runs.worker``."""
+        return [self.store, self.suite, *(f"--log={name}" for name in self.loggers)]
+
+    def environment(self) -> dict[str, str]:
+        """Variables that thread pools read once, when they are imported: threads are dealt out before."""
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        return dict.fromkeys(names, str(self.threads))
+
+
+class Handle(Protocol):
+    """One started worker."""
+
+    def poll(self) -> Ending | None:
+        """How it ended; None while it works or waits for its turn."""
+        ...
+
+    def stop(self) -> None:
+        """Ask it to checkpoint and leave; returns at once."""
+        ...
+
+    def words(self) -> str:
+        """The end of what it complained about; asked once, after it ended."""
+        ...
+
+
+class Launcher(Protocol):
+    """An engine that starts workers."""
+
+    poll_seconds: float
+
+    def submit(self, job: Job, count: int) -> Sequence[Handle]:
+        """Start ``count`` workers.
+
+        Raises:
+            BadInput: when the engine can never give a worker what it needs.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the engine; workers have ended."""
+        ...
 
 
 @dataclass
-class LocalWorkers:
-    """A few ``rlnet_bench.runs.worker`` processes on one store and suite."""
+class Workers:
+    """The workers of one ``run`` on one store and suite."""
 
     store: Store
     plan: Plan
     count: int
-    processes: list[subprocess.Popen[str]] = field(default_factory=list)
-    complaints: dict[int, IO[str]] = field(default_factory=dict)  # pid -> what it wrote to stderr
+    launcher: Launcher
+    loggers: tuple[str, ...] = ()
+    handles: list[Handle] = field(default_factory=list)
 
     def start(self) -> None:
         """Start as many workers as there is work for."""
-        for _ in range(min(self.count, len(self.unfinished()))):
-            self._spawn()
+        wanted = min(self.count, len(self.unfinished()))
+        if wanted:
+            self._submit(wanted)
 
     def unfinished(self) -> list[str]:
         """Run ids of groups that have not ended."""
         return [g.run_id for g in self.plan.groups if self.store.status(g)["status"] not in ENDED]
 
-    def _spawn(self) -> None:
-        suite = f"{self.plan.suite.name}-v{self.plan.suite.version}"
-        threads = str(self.plan.groups[0].config["threads"])
-        # Thread pools read these once at import: dealing threads out must happen before.
-        env = {
-            **os.environ,
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "OPENBLAS_NUM_THREADS": threads,
-        }
-        command = [sys.executable, "-m", "rlnet_bench.runs.worker", str(self.store.root), suite]
-        # A file, not a pipe: nobody reads a pipe in time, and a full one would stop the worker.
-        complaint = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        process = subprocess.Popen(
-            command, env=env, stdout=subprocess.DEVNULL, stderr=complaint, text=True, start_new_session=True
-        )
-        self.processes.append(process)
-        self.complaints[process.pid] = complaint
-
-    def _last_words(self, process: subprocess.Popen[str]) -> str:
-        """The end of what a worker wrote to stderr."""
-        with self.complaints.pop(process.pid) as file:
-            file.seek(0)
-            return file.read().strip()[-2000:]
+    def _submit(self, count: int) -> None:
+        suite = self.plan.suite
+        threads = self.plan.groups[0].config["threads"]
+        root = str(Path(self.store.root).absolute())
+        job = Job(root, f"{suite.name}-v{suite.version}", threads, loggers=self.loggers)
+        self.handles += self.launcher.submit(job, count)
 
     def wait(self, on_poll: Callable[[], None]) -> str:
-        """Wait until nothing is left to do; returns the workers' last complaint, if there was one."""
-        complaint = ""
+        """Wait until nothing is left to do; returns the workers' last complaint, if there was one.
+
+        Workers that died are replaced; the store counts attempts, so this cannot go on for ever. When the
+        last groups are held by workers of somebody else, this waits for them, and takes over what they drop.
+        """
+        complaint, deaths, claims = "", 0, -1
         try:
             while True:
                 on_poll()
-                for process in [p for p in self.processes if p.poll() is not None]:
-                    self.processes.remove(process)
-                    complaint = self._last_words(process) or complaint
-                    killed = process.returncode is not None and process.returncode < 0
-                    if killed and self.unfinished():  # the store counts attempts, so this cannot go on for ever
-                        self._spawn()
-                if not self.processes:
-                    return complaint
-                time.sleep(POLL_SECONDS)
+                endings = []
+                for handle in list(self.handles):
+                    ending = handle.poll()
+                    if ending is None:
+                        continue
+                    self.handles.remove(handle)
+                    endings.append(ending)
+                    complaint = handle.words() or complaint
+                    if ending is Ending.died and self.unfinished():
+                        now = self._claims()
+                        deaths = deaths + 1 if now == claims else 1
+                        claims = now
+                        if deaths < DEATHS_WITHOUT_WORK:
+                            self._submit(1)
+                if not self.handles:
+                    gave_up = deaths >= DEATHS_WITHOUT_WORK or any(e is not Ending.done for e in endings)
+                    if gave_up or not self._take_over(on_poll):
+                        return complaint
+                time.sleep(self.launcher.poll_seconds)
         except BaseException:
             self.stop()
             raise
 
+    def _claims(self) -> int:
+        return sum(self.store.status(g)["attempts"] for g in self.plan.groups)
+
+    def _take_over(self, on_poll: Callable[[], None]) -> bool:
+        """Wait while others hold what is left; True when a group became free and a worker was started for it."""
+        while left := set(self.unfinished()):
+            if any(self.store.holder(g) is None for g in self.plan.groups if g.run_id in left):
+                self._submit(1)
+                return True
+            on_poll()
+            time.sleep(min(LOOK_SECONDS, 4 * self.launcher.poll_seconds))
+        return False
+
     def stop(self) -> None:
         """Ask the workers to checkpoint and leave, and wait for them."""
-        for process in self.processes:
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes:
-            process.wait()
+        asked = -float("inf")
+        while self.handles:
+            if time.monotonic() - asked > ASK_AGAIN_SECONDS:  # a worker that was still starting did not hear it
+                asked = time.monotonic()
+                for handle in self.handles:
+                    handle.stop()
+            self.handles = [h for h in self.handles if h.poll() is None]
+            time.sleep(0.05 if self.handles else 0)
+
+
+def make_launcher(engine: str, store: Store, *, device: str = "cpu", gpus: float | None = None,
+                  address: str | None = None, options: Sequence[str] = ()) -> Launcher:  # fmt: skip
+    """A launcher by name.
+
+    Args:
+        engine: ``local``, ``ray`` or ``slurm``.
+        store: where its logs go.
+        device: of the plan; a worker on ``cuda`` gets a whole GPU unless ``gpus`` says otherwise.
+        gpus: GPUs per worker; a fraction packs several on one.
+        address: of a Ray cluster; a new one on this machine when not given.
+        options: ``key=value``: resources per worker (Ray), parameters of sbatch (Slurm).
+
+    Raises:
+        BadInput: for an unknown engine, or an option that it does not take.
+        MissingExtra: when its package is not installed.
+    """
+    from rlnet_bench.runs.local_launch import LocalLauncher
+
+    share = gpus if gpus is not None else (1.0 if device.startswith("cuda") else 0.0)
+    if share < 0 or (share > 1 and share != int(share)):
+        raise BadInput(f"--gpus {share}: expected a fraction of a GPU between 0 and 1, or a whole number of them.")
+    parsed = dict(_option(text) for text in options)
+    if address is not None and engine != "ray":
+        raise BadInput(f"--address {address}: only --launcher ray takes an address, found {engine!r}.")
+    if engine == "local":
+        if parsed:
+            raise BadInput(f"--option {options[0]}: the local launcher takes no options.")
+        return LocalLauncher(share)
+    if engine == "ray":
+        try:
+            from rlnet_bench.runs.ray_launch import RayLauncher
+        except ImportError:
+            raise MissingExtra("ray", "ray", "--launcher ray") from None
+        return RayLauncher(share, address, {k: float(v) for k, v in _numbers(parsed).items()})
+    if engine == "slurm":
+        try:
+            from rlnet_bench.runs.slurm_launch import SlurmLauncher
+        except ImportError:
+            raise MissingExtra("submitit", "slurm", "--launcher slurm") from None
+        return SlurmLauncher(store.root / "slurm", share, parsed)
+    raise BadInput(f"--launcher {engine!r}: expected local, ray or slurm.")
+
+
+def _option(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise BadInput(f"--option {text!r}: expected key=value.")
+    return key, value
+
+
+def _numbers(parsed: dict[str, str]) -> dict[str, float]:
+    try:
+        return {k: float(v) for k, v in parsed.items()}
+    except ValueError:
+        raise BadInput(f"--option: expected resource=number for Ray, found {parsed}.") from None

@@ -184,6 +184,8 @@ class Store:
         A group whose workers died more often than the allowed retries becomes ``failed``.
         """
         folder = self.folder(group)
+        if self.status(group)["status"] in ENDED or self.holder(group, clock) is not None:
+            return None  # without the lock, which many workers share
         with self._locked():
             status = self.status(group)
             if status["status"] in ENDED or self.holder(group, clock) is not None:
@@ -192,9 +194,15 @@ class Store:
             if not (folder / "config.json").exists():
                 write_atomic(folder / "config.json", json.dumps(group.config, indent=1) + "\n")
             attempts = status["attempts"] + 1
+            lost = _read_or_empty(folder / "lease.json").get("owner")
+            if lost:
+                note = f"{time.strftime('%Y-%m-%d %H:%M:%S')} lost: worker {lost} died in attempt {attempts - 1}\n"
+                with contextlib.suppress(OSError), (folder / "log.txt").open("a", encoding="utf-8") as log:
+                    log.write(note)
             if attempts > MAX_ATTEMPTS:
                 reason = f"its worker died {status['attempts']} times; see `rlnet-bench logs {group.run_id}`"
                 self.set_status(group, "failed", reason=reason)
+                (folder / "lease.json").unlink(missing_ok=True)
                 return None
             owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
             body = {"owner": owner, "host": socket.gethostname(), "pid": os.getpid()}
@@ -225,6 +233,25 @@ class Store:
         status = self.status(group)
         if status["status"] == "running":
             self.set_status(group, "running", attempts=max(0, status["attempts"] - 1))
+
+    def retry(self, group: Group) -> bool:
+        """Give a failed group its attempts back; False when it has not failed. Its records and log are kept."""
+        with self._locked():
+            if self.status(group)["status"] != "failed":
+                return False
+            write_atomic(
+                self.folder(group) / "status.json",
+                json.dumps({"status": "running", "seeds": {}, "attempts": 0}, indent=1) + "\n",
+            )
+        return True
+
+    def last_lines(self, group: Group, count: int = 6) -> list[str]:
+        """The end of a group's log."""
+        try:
+            text = (self.folder(group) / "log.txt").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return []
+        return text.splitlines()[-count:]
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -259,6 +286,13 @@ def _alive(pid: int) -> bool:
     with contextlib.suppress(OSError, IndexError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True
+
+
+def _read_or_empty(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except StoreError:
+        return {}
 
 
 def read_json(path: Path) -> dict[str, Any]:

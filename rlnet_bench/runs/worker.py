@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import shutil
 import signal
@@ -15,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlnet_bench.errors import Interrupted, StoreError
+from rlnet_bench.errors import Interrupted, RlnetError, StoreError
 from rlnet_bench.runs.callbacks import Callback, Event
+from rlnet_bench.runs.launch import EXIT_STOPPED
+from rlnet_bench.runs.loggers import Loggers
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.provenance import provenance
 from rlnet_bench.runs.records import DamagedRecord, Status
@@ -81,6 +84,17 @@ def heartbeat(lease: Lease, seconds: float = HEARTBEAT_SECONDS) -> Iterator[None
         thread.join()
 
 
+@contextlib.contextmanager
+def _crashes_into(log: Path) -> Iterator[None]:
+    """A crash of the interpreter (a segmentation fault, say) leaves its traceback in the group's log."""
+    with log.open("a") as file:
+        faulthandler.enable(file)
+        try:
+            yield
+        finally:
+            faulthandler.disable()
+
+
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_text(v) for v in value) + "]"
@@ -91,7 +105,7 @@ class StopFlag:
     """Set by SIGTERM and SIGUSR1 (and SIGINT): finish the iteration, write a checkpoint, leave."""
 
     def __init__(self) -> None:
-        self.raised = False
+        self.signal: int | None = None
 
     def install(self) -> StopFlag:
         """Listen in this process (main thread only)."""
@@ -99,12 +113,12 @@ class StopFlag:
             signal.signal(name, self._on_signal)
         return self
 
-    def _on_signal(self, *_: object) -> None:
-        self.raised = True
+    def _on_signal(self, number: int, *_: object) -> None:
+        self.signal = number
 
     def __call__(self) -> bool:
         """Whether somebody asked to stop."""
-        return self.raised
+        return self.signal is not None
 
 
 def work_on(
@@ -131,7 +145,7 @@ def work_on(
     try:
         if not (folder / "provenance.json").exists():
             write_atomic(folder / "provenance.json", json.dumps(provenance(), indent=1) + "\n")
-        with heartbeat(lease):
+        with heartbeat(lease), _crashes_into(folder / "log.txt"):
             outcome = run_group(folder, group.config, callbacks=(journal, *callbacks), should_stop=should_stop)
         lease.beat()
         status: Status = "diverged" if all(s == "diverged" for s in outcome.seeds.values()) else "ok"
@@ -162,45 +176,67 @@ def work(
     *,
     should_stop: Callable[[], bool] = lambda: False,
     on_group: Callable[[Group, str], None] = lambda group, status: None,
+    callbacks: Callable[[Group], tuple[Callback, ...]] = lambda group: (),
 ) -> list[Group]:
-    """Claim and run groups until none is left to claim; returns those that failed here."""
-    failed = []
-    for group in groups:
-        if should_stop():
-            break
-        lease = store.claim(group)
-        if lease is None:
-            continue
-        on_group(group, "started")
-        try:
-            status = work_on(store, group, lease, should_stop)
-        except Interrupted:
-            on_group(group, "interrupted")
-            break
-        except LeaseLost:
-            on_group(group, "taken over")
-            continue
-        on_group(group, status)
-        if status == "failed":
-            failed.append(group)
+    """Claim and run groups until none is left to claim; returns those that failed here.
+
+    Args:
+        store: where they are claimed.
+        groups: in the order in which they are tried.
+        should_stop: asked between iterations.
+        on_group: told what becomes of every group that was claimed.
+        callbacks: makes what listens to a group's events.
+    """
+    failed: list[Group] = []
+    left, claimed = list(groups), True
+    while claimed:  # once more: meanwhile, workers may have died and left theirs
+        claimed = False
+        for group in list(left):
+            if should_stop():
+                return failed
+            lease = store.claim(group)
+            if lease is None:
+                continue
+            claimed = True
+            on_group(group, "started")
+            try:
+                status = work_on(store, group, lease, should_stop, callbacks(group))
+            except Interrupted:
+                on_group(group, "interrupted")
+                return failed
+            except LeaseLost:
+                on_group(group, "taken over")
+                continue
+            on_group(group, status)
+            left.remove(group)
+            if status == "failed":
+                failed.append(group)
     return failed
 
 
-def main(arguments: list[str]) -> int:
-    """``python -m rlnet_bench.runs.worker STORE SUITE``: what launchers start."""
-    root, suite = arguments
-    store = Store(root).checked()
-    stop = StopFlag().install()
+def main(arguments: list[str], stop: StopFlag | None = None) -> int:
+    """``python -m rlnet_bench.runs.worker STORE SUITE [--log=NAME ...]``: what launchers start.
+
+    Returns:
+        0 when nothing is left to claim, 1 when groups failed here, 2 when the store refuses, and
+        :data:`~rlnet_bench.runs.launch.EXIT_STOPPED` when it was asked to leave.
+    """
+    root, suite, *options = arguments
+    stop = (stop or StopFlag()).install()
 
     def say(group: Group, status: str) -> None:
         print(json.dumps({"run_id": group.run_id, "event": status, "what": group.describe()}), flush=True)
 
     try:
-        failed = work(store, store.plan(suite).groups, should_stop=stop, on_group=say)
-    except StoreError as error:
+        store = Store(root).checked()
+        plan = store.plan(suite)
+        names = [option.removeprefix("--log=") for option in options]
+        with Loggers(names, store, plan.suite.name) as loggers:
+            failed = work(store, plan.groups, should_stop=stop, on_group=say, callbacks=loggers.of)
+    except RlnetError as error:
         print(str(error), file=sys.stderr)
-        return error.exit_code
-    return 1 if failed else 0
+        return 2
+    return EXIT_STOPPED if stop() else 1 if failed else 0
 
 
 if __name__ == "__main__":
