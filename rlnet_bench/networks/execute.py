@@ -59,6 +59,7 @@ class Executor:
         self.card = wiring.graph.card
         self.agents = torch.arange(self.card.num_agents, device=device)
         self.edits: dict[tuple[int, str], Edit] = {}  # of what is read, by (stack, "reads" or "message")
+        self.given: dict[int, Tensor] = {}  # instructions [R, B, K * H * D] of somebody else's, per stack
         self.shuffled = False  # evaluation: exchange instructions where a vertex asks for it
         self.slow = wiring.slow
         starts, self.held_width = {}, 0
@@ -179,10 +180,10 @@ class Executor:
                     continue
             note.due = due
             wanted = s.instructs or not look
-            if not (record or look or s.acts or s.noise):
+            if not (record or look or s.acts or s.noise or s.number in self.given):
                 continue  # a critic alone has nothing to do when nobody learns
             features = self._observe(net, note, bus, memory)
-            if not wanted or not (s.acts or s.noise):
+            if not wanted or not (s.acts or s.noise or s.number in self.given):
                 continue
             env, own = net.outputs(features) if s.acts else (None, None)
             if env is not None:
@@ -206,6 +207,12 @@ class Executor:
                 self._write(bus, s, instruction)
         memory = self._remember(bus, held)
         return (None if look else self._actions(actions)), memory, taken
+
+    def reading(self, number: int, observation: Tensor, memory: Memory) -> Tensor:
+        """What one stack reads before anybody has decided, [R, B, K, F] (instructions from above are zero)."""
+        bus = self._fill(observation, None, memory)
+        self._messages(bus, memory, [], False)
+        return self._read(self.nets[number], bus, memory, "reads")
 
     def _observe(self, net: StackNet, note: Taken, bus: Tensor, memory: Memory) -> Tensor:
         note.features = features = self._read(net, bus, memory, "reads")
@@ -255,6 +262,8 @@ class Executor:
     def _instruction(self, net: StackNet, note: Taken, own: Tensor | None, draws: Draws) -> Tensor:
         """What subordinates read, [R, B, K * H * D]."""
         s = net.stack
+        if s.number in self.given:
+            return self.given[s.number]
         if not s.own_instruction:  # a motor passes on the action that it has just chosen
             assert note.env is not None
             if net.discrete:

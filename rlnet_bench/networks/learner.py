@@ -101,6 +101,10 @@ class NetworkLearner:
         """One rollout and its updates; returns metrics per replica [R]."""
         start = self.frames // self.config.num_envs
         self.now, self.memory = self.rollout.collect(self.action_keys, start, self.now, self.memory)
+        return self.learn()
+
+    def learn(self) -> dict[str, Tensor]:
+        """The updates after a rollout; metrics per replica [R]."""
         metrics = self.update()
         self.estimator.carry_on()
         self.frames += self.frames_per_iteration

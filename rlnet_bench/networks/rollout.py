@@ -6,6 +6,7 @@ stack, **F** features.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -96,37 +97,55 @@ class Rollout:
         Returns:
             (what the environments show next, memory).
         """
-        t_max, r, b, n = self.shape
-        steps = torch.arange(start, start + t_max, device=self.env.device)[:, None]
-        draws = self.executor.draws(keys, steps)
-        draws.append(self.executor.draws(keys, steps[-1:] + 1)[0] if self.instructs else Draws(None, {}))
+        t_max = self.shape[0]
+        draws = self.draws(keys, start)
         for t in range(t_max):
-            if now.alive_mask is not None:
-                if self.alive is None:
-                    self.alive = torch.ones(t_max, r, b, n, device=self.env.device)
-                self.alive[t] = now.alive_mask.view(r, b, n)
-            actions, memory, taken = self.executor.step(
-                now.observation, now.state, memory, draws[t], now.action_mask, record=True
-            )
-            assert actions is not None
-            for buffer, note in zip(self.stacks, taken):
-                buffer.write(t, note)
-            now = self.env.step(actions)
-            self.rewards[t] = now.reward.unflatten(0, (r, b))
-            self.terminated[t] = now.terminated.view(r, b)
-            self.truncated[t] = now.truncated.view(r, b)
-            # An environment that ended nothing hands back the same tensor: nothing to keep then.
-            if now.final_observation is not now.observation and bool(now.truncated.any()):
-                # The network still remembers the episode that has ended.
-                seen = self._look(now.final_observation, now.final_state, memory, draws[t + 1], now.final_action_mask)
-                for buffer, note in zip(self.stacks, seen):
-                    buffer.write_final(t, note)
-            if memory:
-                memory = self.executor.restarted(memory, now.terminated | now.truncated)
-        seen = self._look(now.observation, now.state, memory, draws[t_max], now.action_mask)
-        for buffer, note in zip(self.stacks, seen):
-            buffer.write(t_max, note)
+            now, memory = self.step(t, now, memory, draws)
+        self.end(now, memory, draws)
         return now, memory
+
+    def draws(self, keys: Tensor, start: int) -> list[Draws]:
+        """Noise of T + 1 steps; the last is for valuing what follows."""
+        steps = torch.arange(start, start + self.shape[0], device=self.env.device)[:, None]
+        draws = self.executor.draws(keys, steps)
+        last = self.executor.draws(keys, steps[-1:] + 1)[0] if self.instructs else Draws(None, {})
+        return [*draws, last]
+
+    @torch.no_grad()
+    def step(self, t: int, now: Any, memory: Memory, draws: Sequence[Draws]) -> tuple[Any, Memory]:
+        """Step t of the rollout: (what the environments show next, memory)."""
+        t_max, r, b, n = self.shape
+        if now.alive_mask is not None:
+            if self.alive is None:
+                self.alive = torch.ones(t_max, r, b, n, device=self.env.device)
+            self.alive[t] = now.alive_mask.view(r, b, n)
+        actions, memory, taken = self.executor.step(
+            now.observation, now.state, memory, draws[t], now.action_mask, record=True
+        )
+        assert actions is not None
+        for buffer, note in zip(self.stacks, taken):
+            buffer.write(t, note)
+        now = self.env.step(actions)
+        self.rewards[t] = now.reward.unflatten(0, (r, b))
+        self.terminated[t] = now.terminated.view(r, b)
+        self.truncated[t] = now.truncated.view(r, b)
+        # An environment that ended nothing hands back the same tensor: nothing to keep then.
+        if now.final_observation is not now.observation and bool(now.truncated.any()):
+            # The network still remembers the episode that has ended.
+            seen = self._look(now.final_observation, now.final_state, memory, draws[t + 1], now.final_action_mask)
+            for buffer, note in zip(self.stacks, seen):
+                buffer.write_final(t, note)
+        if memory:
+            memory = self.executor.restarted(memory, now.terminated | now.truncated)
+        return now, memory
+
+    @torch.no_grad()
+    def end(self, now: Any, memory: Memory, draws: Sequence[Draws]) -> None:
+        """Write down what every stack would read next, to value it."""
+        for buffer, note in zip(
+            self.stacks, self._look(now.observation, now.state, memory, draws[-1], now.action_mask)
+        ):
+            buffer.write(self.shape[0], note)
 
     def _look(
         self, observation: Tensor, state: Tensor, memory: Memory, draws: Draws, mask: Tensor | None

@@ -318,7 +318,7 @@ def _stack(
     shared = v.group is not None or (share_motors and first.is_motor)
     trains = v.learner == "ppo"
     chooses = first.heads > 0 and v.sends.kind in ("continuous", "discrete")
-    acts = first.is_motor or (chooses and v.learner != "noise")
+    acts = first.is_motor or (chooses and v.learner in ("ppo", "frozen"))
     learns = trains and (first.is_motor or (chooses and not is_through(first)))
     taught = v.advantage == "superiors"
     teaches = any(graph.nodes[j].vertex.advantage == "superiors" for n in nodes for j in n.subordinates)

@@ -1,0 +1,236 @@
+"""Everything below a level of a network as an environment: whoever steps it sits at that level.
+
+The concept is that of TAG (arXiv 2502.15425): actions go down, messages and rewards come up. The level's vertices
+are the agents of a :class:`~rlnet_bench.envs.contract.VectorEnv`: each observes what its subordinates report, its
+actions are its instructions, its reward is the one that its vertex is due. Below, the network acts and, by default,
+learns by PPO: after every T steps it makes its updates.
+
+    >>> from rlnet_bench.envs.registry import task_card
+    >>> from rlnet_bench.networks.build import Network, continuous
+    >>> spec = (Network("two").vertex("boss", action=continuous(4), learner="method:mine")
+    ...         .motors("motor").edge("boss", "motor").build())
+    >>> env = LevelEnv(spec, "boss", task_card("mpe/simple_spread-discrete-v1"), num_envs=8)
+    >>> env.card.agents, env.card.action_sizes
+    (('boss',), (4,))
+
+Axes: **B** environments of the flat batch (R replicas one after the other), **K** vertices of the level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlnet_bench import rng
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.contract import Reset, Scene, Transition, VectorEnv
+from rlnet_bench.errors import BadInput
+from rlnet_bench.learning.learner import TrainingReward
+from rlnet_bench.networks.graph import Graph, expand
+from rlnet_bench.networks.learner import NetworkLearner
+from rlnet_bench.networks.method import NetworkConfig
+from rlnet_bench.networks.refuse import unsupported
+from rlnet_bench.networks.spec import NetworkSpec
+
+
+class LevelEnv(VectorEnv):
+    """What lies below the vertices of one declaration, for any learner of this contract."""
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        level: str,
+        task: TaskCard,
+        num_envs: int,
+        seeds: tuple[int, ...] = (0,),
+        *,
+        config: NetworkConfig | None = None,
+        learns: bool = True,
+        training_reward: TrainingReward = "team_mean",
+        total_frames: int = 1_000_000,
+        device: str = "cpu",
+    ) -> None:
+        """Build the environments of the task and the network below the level.
+
+        Args:
+            spec: a network in which the level's ``learner`` is ``method:NAME`` (any name).
+            level: the declaration whose vertices the caller decides for; nobody is above it, its period is 1.
+            task: what the motors act on.
+            num_envs: size R * B of the flat batch.
+            seeds: one per replica, for the weights, noise and environments below.
+            config: settings of PPO below; ``num_envs`` of it is replaced.
+            learns: False leaves what is below as it is.
+            training_reward: as in suites.
+            total_frames: the budget below, for annealing.
+            device: torch device.
+
+        Raises:
+            BadInput: naming the vertex that does not fit.
+        """
+        from rlnet_bench.envs.registry import make_env
+
+        graph = expand(spec, task)
+        self.members = _members(graph, level)
+        self._check(graph, level)
+        config = (config or NetworkConfig()).model_copy(update={"num_envs": num_envs // len(seeds)})
+        self.base = make_env(task, num_envs, device)
+        self.below = NetworkLearner(
+            self.base, seeds, graph, config, training_reward=training_reward, total_frames=total_frames
+        )
+        self.learns, self.num_envs, self.device = learns, num_envs, self.base.device
+        self.stack = next(n.stack for n in self.below.nets if n.stack.members == self.members)
+        self.net = self.below.nets[self.stack.number]
+        self.card = self._level_card(graph, task)
+        self._start()
+
+    def _check(self, graph: Graph, level: str) -> None:
+        first = graph.nodes[self.members[0]]
+        where = f"{graph.spec.where(first.vertex.line)}level {level!r}: "
+        if first.superiors:
+            raise BadInput(f"{where}expected no superiors, found {graph.nodes[first.superiors[0]].name!r}.")
+        if not first.vertex.learner.startswith("method:"):
+            raise BadInput(f"{where}expected `learner: method:NAME`, found {first.vertex.learner!r}.")
+        if first.vertex.period != 1 or first.heads != 1:
+            raise BadInput(f"{where}expected period 1 and one instruction for all subordinates.")
+        reason = unsupported(graph, outside=level)
+        if reason:
+            raise BadInput(reason)
+
+    def _level_card(self, graph: Graph, task: TaskCard) -> TaskCard:
+        nodes = [graph.nodes[i] for i in self.members]
+        discrete = nodes[0].vertex.sends.kind == "discrete"
+        return replace(
+            task,
+            id=f"{task.id} below {graph.spec.name}/{nodes[0].vertex.name}",
+            agents=tuple(n.name for n in nodes),
+            action_kind="discrete" if discrete else "continuous",
+            action_sizes=tuple(n.instruction for n in nodes),
+            observation_sizes=tuple(n.input_width for n in nodes),
+            action_low=-1.0,
+            action_high=1.0,
+            action_lows=None,
+            action_highs=None,
+            action_factors=None,
+            masked=False,
+            batch_invariant=False,  # what is below learns
+        )
+
+    def _start(self) -> None:
+        self.t = 0
+        self.draws = self.below.rollout.draws(self.below.action_keys, 0)
+
+    # -- the contract ------------------------------------------------------------------------------------
+
+    def reset(self, seeds: Tensor) -> Reset:
+        """Start episode 0 of every environment; what was learned below stays."""
+        self.below.now = self.base.reset(seeds)
+        self.below.memory = self.below.executor.initial_memory(self.num_envs)
+        self.below.estimator.carried = {}
+        self.t = 0
+        return self.current()
+
+    def current(self) -> Reset:
+        """What the level sees now."""
+        now = self.below.now
+        return Reset(self._observe(now.observation), now.state, None, None)
+
+    def step(self, actions: Tensor) -> Transition:
+        """Instruct everything below for one step of the task.
+
+        Args:
+            actions: int64 [B, K] options, or float32 [B, K, d] in -1..1.
+        """
+        self._learn_if_full(actions)
+        self._give(actions)
+        memory = self.below.memory
+        now, self.below.memory = self.below.rollout.step(self.t, self.below.now, memory, self.draws)
+        self.below.now = now
+        reward = self.below.estimator.reward(self.net)[self.t]
+        reward = reward.expand(*reward.shape[:2], self.stack.size_k).flatten(0, 1)
+        self.t += 1
+        same = now.final_observation is now.observation
+        observation = self._observe(now.observation)
+        ended = now.terminated[:, None].expand(-1, self.stack.size_k)
+        return Transition(
+            observation, now.state, reward, now.terminated, now.truncated, ended, None, None,
+            observation if same else self._observe(now.final_observation), now.final_state, None, None, now.success,
+        )  # fmt: skip
+
+    def _observe(self, observation: Tensor) -> Tensor:
+        """[B, K, F]; in an ended episode's last observation, delayed messages are those of the next one."""
+        with torch.no_grad():
+            return self.below.executor.reading(self.stack.number, observation, self.below.memory).flatten(0, 1)
+
+    def _give(self, actions: Tensor) -> None:
+        if self.card.action_kind == "discrete":
+            actions = torch.nn.functional.one_hot(actions, self.stack.size).to(torch.float32)
+        shape = (len(self.below.seeds), -1, self.stack.size_k * self.stack.size)
+        self.below.executor.given = {self.stack.number: actions.clamp(-1.0, 1.0).reshape(shape)}
+
+    def _learn_if_full(self, actions: Tensor) -> None:
+        """A full rollout is learned from when the next instruction is known, which values what follows."""
+        below = self.below
+        if self.t < below.config.rollout_steps:
+            return
+        self._give(actions)
+        below.rollout.end(below.now, below.memory, self.draws)
+        if self.learns:
+            below.learn()
+        else:
+            below.frames += below.frames_per_iteration
+        self.t = 0
+        self.draws = below.rollout.draws(below.action_keys, below.frames // below.config.num_envs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is below, at the end of a rollout.
+
+        Raises:
+            RuntimeError: in the middle of a rollout of what is below (choose T so that both end together).
+        """
+        if self.t not in (0, self.below.config.rollout_steps):
+            raise RuntimeError(f"{self.t} steps into a rollout of {self.below.config.rollout_steps} below.")
+        rollout = {"t": self.t, **{name: getattr(self.below.rollout, name) for name in _ROLLOUT}}
+        stacks = {
+            str(i): {k: v for k, v in vars(b).items() if isinstance(v, Tensor)}
+            for i, b in enumerate(self.below.rollout.stacks)
+        }
+        return {"below": self.below.state_dict(), "rollout": rollout, "stacks": stacks}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        self.below.load_state_dict(state["below"])
+        self.t = int(state["rollout"]["t"])
+        for name in _ROLLOUT:
+            getattr(self.below.rollout, name).copy_(state["rollout"][name])
+        for i, buffer in enumerate(self.below.rollout.stacks):
+            for name, value in state["stacks"][str(i)].items():
+                getattr(buffer, name).copy_(value)
+        self.draws = self.below.rollout.draws(self.below.action_keys, self.below.frames // self.below.config.num_envs)
+
+    def scene(self, index: int) -> Scene:
+        """The task's picture."""
+        return self.base.scene(index)
+
+    @staticmethod
+    def keys(seeds: tuple[int, ...], per_seed: int, device: str = "cpu") -> Tensor:
+        """Environment seeds for :meth:`reset`."""
+        return rng.env_keys(seeds, rng.Stream.TRAINING_ENV, per_seed, device)
+
+
+_ROLLOUT = ("rewards", "terminated", "truncated")
+
+
+def _members(graph: Graph, level: str) -> tuple[int, ...]:
+    found = [n for n in graph.nodes if n.vertex.name == level]
+    if not found or found[0].is_motor:
+        names = sorted({n.vertex.name for n in graph.nodes if not n.is_motor})
+        raise BadInput(f"network {graph.spec.name}: expected a level above the motors ({', '.join(names)}), "
+                       f"found {level!r}.")  # fmt: skip
+    members = tuple(n.index for n in found)
+    if members not in graph.stacks(padded=True):
+        raise BadInput(f"network {graph.spec.name}: the vertices of {level!r} differ in what they read; give each "
+                       "a declaration of its own.")  # fmt: skip
+    return members
