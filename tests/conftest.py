@@ -50,8 +50,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept, left = [], []
     for item in items:
         slow = item.get_closest_marker("slow") is not None
+        minutes = item.get_closest_marker("minutes") is not None
         draw = hashlib.sha256(f"{commit} {item.nodeid}".encode()).digest()[0] % 10
-        if not slow or choice == "all" or (choice == "tenth" and draw == 0):
+        if not slow or choice == "all" or (choice == "tenth" and draw == 0 and not minutes):
             kept.append(item)
         else:
             left.append(item)

@@ -197,9 +197,7 @@ class Subject:
     @cached_property
     def noise(self) -> Tensor:
         """[T, B, N, A] for the long recording; the comparisons replay its beginning."""
-        return draw_noise(
-            self.card, max(self.steps, self.window, 2 * self.card.horizon), self.num_envs, self.device
-        )
+        return draw_noise(self.card, max(self.steps, self.window, 2 * self.card.horizon), self.num_envs, self.device)
 
     @cached_property
     def main(self) -> Recording:

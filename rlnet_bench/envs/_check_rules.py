@@ -75,9 +75,7 @@ def card(subject: Subject) -> str:
     except TypeError as error:
         found.append(f"hash: expected constructor arguments that JSON can hold: {error}")
     with subject.fresh() as env:
-        expect(
-            env.num_envs == subject.num_envs, f"num_envs: expected {subject.num_envs}, found {env.num_envs}"
-        )
+        expect(env.num_envs == subject.num_envs, f"num_envs: expected {subject.num_envs}, found {env.num_envs}")
         device = torch.device(subject.device).type
         expect(torch.device(env.device).type == device, f"device: expected {device}, found {env.device}")
         expect(env.card == c, f"card: expected that of {c.id}, the environment carries {env.card.id}")
@@ -110,9 +108,7 @@ def _misfits(subject: Subject, values: Reset | Transition, where: str) -> list[s
         if not isinstance(value, Tensor):
             found.append(f"{where}.{name}: expected a tensor, found {type(value).__name__}")
         elif tuple(value.shape) != shape or value.dtype != dtype:
-            found.append(
-                f"{where}.{name}: expected {dtype} {list(shape)}, found {value.dtype} {list(value.shape)}"
-            )
+            found.append(f"{where}.{name}: expected {dtype} {list(shape)}, found {value.dtype} {list(value.shape)}")
         elif value.device.type != torch.device(subject.device).type:
             found.append(f"{where}.{name}: expected on {subject.device}, found on {value.device}")
     return found
@@ -143,9 +139,7 @@ def flags(subject: Subject) -> str:
     both = subject.main.tensor("terminated") & subject.main.tensor("truncated")
     if bool(both.any()):
         t, i = (int(x) for x in both.nonzero()[0])
-        raise Violation(
-            f"step {t}, environment {i}: expected at most one of terminated and truncated, found both"
-        )
+        raise Violation(f"step {t}, environment {i}: expected at most one of terminated and truncated, found both")
     return f"{int(subject.main.ended.sum())} episode ends"
 
 
@@ -160,8 +154,7 @@ def horizon(subject: Subject) -> str:
         at_limit = length >= c.horizon
         for i in (trunc & (length != c.horizon)).nonzero().flatten().tolist():
             found.append(
-                f"step {t}, environment {i}: expected truncation after {c.horizon} steps, "
-                f"found after {int(length[i])}"
+                f"step {t}, environment {i}: expected truncation after {c.horizon} steps, found after {int(length[i])}"
             )
         for i in (at_limit & ~trunc & ~term).nonzero().flatten().tolist():
             found.append(f"step {t}, environment {i}: expected the end after {c.horizon} steps, found none")
@@ -262,9 +255,7 @@ def shared_reward(subject: Subject) -> str:
     unequal = (reward != reward[..., :1]).any(-1)
     if bool(unequal.any()):
         t, i = (int(x) for x in unequal.nonzero()[0])
-        raise Violation(
-            f"step {t}, environment {i}: expected one shared number, found {reward[t, i].tolist()}"
-        )
+        raise Violation(f"step {t}, environment {i}: expected one shared number, found {reward[t, i].tolist()}")
     return "equal for all agents"
 
 
@@ -274,8 +265,6 @@ def success(subject: Subject) -> str:
     values = subject.main.tensor("success")[subject.main.ended]
     bad = values[~((values >= 0) & (values <= 1))]
     if bad.numel():
-        raise Violation(
-            f"{subject.card.success_metric}: expected numbers in [0, 1], found {bad[:4].tolist()}"
-        )
+        raise Violation(f"{subject.card.success_metric}: expected numbers in [0, 1], found {bad[:4].tolist()}")
     mean = float(values.mean())
     return f"{subject.card.success_metric}: mean {mean:.3f} over {values.numel()} random episodes"

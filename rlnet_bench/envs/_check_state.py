@@ -36,9 +36,7 @@ def state_round_trip(subject: Subject) -> str:
         with subject.fresh() as env:
             env.load_state_dict(content)
             twin = Recording(start.start, proceed(env, mask, rest))
-        found += [
-            f"continued from {what}: {s}" for s in differences(onward, twin, subject.rows, subject.rows)
-        ]
+        found += [f"continued from {what}: {s}" for s in differences(onward, twin, subject.rows, subject.rows)]
     require(found)
     return f"{len(rest)} steps continue bit for bit"
 

@@ -215,10 +215,7 @@ def scene(subject: Subject) -> str:
         if not (x_min < x_max and y_min < y_max):
             found.append(f"scene({i}): expected bounds (x_min, y_min, x_max, y_max), found {picture.bounds}")
         for shape in picture.shapes:
-            if (
-                not isinstance(shape, Shape)
-                or not np.isfinite([shape.x, shape.y, shape.size, shape.angle]).all()
-            ):
+            if not isinstance(shape, Shape) or not np.isfinite([shape.x, shape.y, shape.size, shape.angle]).all():
                 found.append(f"scene({i}): expected finite shapes, found {shape}")
     require(found)
     moved = differences(subject.main, Recording(start, steps), subject.rows, subject.rows)

@@ -330,7 +330,9 @@ def test_without_a_gpu_the_cuda_check_is_skipped_by_name():
 FAST = {"mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-continuous-v1", "lbf/8x8-2p-2f-coop-v1"}
 # Unpublished ids of the parametrised families: other sizes, masks, grids, terminations.
 MORE = ["mpe/simple_spread-n6-continuous-v1", "lbf/5x5-2p-1f-masked-v1", "lbf/6x6-3p-2f-pen0.1-h20-grid-clean-v1"]
-SWEEP = [pytest.param(t, marks=() if t in FAST else pytest.mark.slow) for t in (*task_ids(), *MORE)]
+# VMAS has a sweep of its own in test_vmas.py.
+OURS = [t for t in (*task_ids(), *MORE) if not t.startswith("vmas/")]
+SWEEP = [pytest.param(t, marks=() if t in FAST else pytest.mark.slow) for t in OURS]
 
 
 @pytest.mark.parametrize("task", SWEEP)

@@ -127,8 +127,14 @@ def test_conformance():
     check_env("vmas/transport-continuous-v1", num_envs=3, steps=200).raise_if_failed()
 
 
+# Long horizons and many substeps: minutes each.
+LONG = ("ball_passage", "joint_passage")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ids())
+@pytest.mark.parametrize(
+    "task", [pytest.param(t, marks=pytest.mark.minutes if any(n in t for n in LONG) else ()) for t in ids()]
+)
 def test_conformance_of_every_task(task):
     check_env(task, num_envs=8, steps=1000).raise_if_failed()
 
