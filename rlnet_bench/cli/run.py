@@ -284,7 +284,7 @@ def _drive(
     """Start workers, show progress, end with a verdict."""
     from rlnet_bench.runs.launch import Workers, make_launcher
     from rlnet_bench.runs.loggers import require
-    from rlnet_bench.runs.watch import snapshot
+    from rlnet_bench.runs.watch import Watcher, snapshot
 
     count = workers or len(os.sched_getaffinity(0))
     chosen = engine or Engine()
@@ -302,8 +302,9 @@ def _drive(
     local.start()
     if console.is_terminal:
         with Live(console=console, refresh_per_second=4) as live:
-            complaint = local.wait(lambda: live.update(_grid(planned, snapshot(store, planned), count)))
-            live.update(_grid(planned, snapshot(store, planned), count))
+            watcher = Watcher(store, planned)
+            complaint = local.wait(lambda: live.update(_grid(planned, watcher.look(), count)))
+            live.update(_grid(planned, watcher.look(), count))
     else:
         events = _Events(store, planned, count, console)
         complaint = local.wait(events.poll)
@@ -323,17 +324,17 @@ class _Events:
     """One line per event, for pipes and log files."""
 
     def __init__(self, store: Store, planned: Plan, workers: int, console: Console) -> None:
-        from rlnet_bench.runs.watch import snapshot
+        from rlnet_bench.runs.watch import Watcher
 
-        self.store, self.plan, self.workers, self.console = store, planned, workers, console
-        self.seen = {row.run_id: row.status for row in snapshot(store, planned)}
+        self.watcher, self.workers, self.console = Watcher(store, planned), workers, console
+        self.seen = {row.run_id: row.status for row in self.watcher.look()}
         self.tenths: dict[str, int] = {}
 
     def poll(self) -> None:
         """Print what changed since the last call."""
-        from rlnet_bench.runs.watch import duration, snapshot, time_left
+        from rlnet_bench.runs.watch import duration, time_left
 
-        rows = snapshot(self.store, self.plan)
+        rows = self.watcher.look()
         for row in rows:
             what = f"{row.method} on {row.task}"
             if self.seen[row.run_id] != row.status:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rlnet_bench.runs.compact import read_index
 from rlnet_bench.runs.plan import Group, Plan
-from rlnet_bench.runs.store import Store, read_json
+from rlnet_bench.runs.store import ENDED, Store, read_json
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,39 @@ def view(store: Store, group: Group) -> GroupView:
 
 
 def snapshot(store: Store, plan: Plan) -> list[GroupView]:
-    """All rows, in the plan's order."""
-    return [view(store, group) for group in plan.groups]
+    """All rows, in the plan's order; ended groups from the store's index where it is fresh."""
+    index = read_index(store)
+    return [
+        ended_view(group, index[group.run_id]) if group.run_id in index else view(store, group) for group in plan.groups
+    ]
+
+
+def ended_view(group: Group, line: dict[str, Any]) -> GroupView:
+    """The row of a group that has ended, from its line of the index."""
+    budget, done = group.config["frames"], line["status"] in ("ok", "diverged")
+    diverged = tuple(int(s) for s, v in line["seeds"].items() if v == "diverged")
+    return GroupView(
+        group.run_id, group.label, group.config["task"], tuple(group.config["seeds"]), line["status"],
+        budget if done else 0, budget, 0.0, None, diverged, line["reason"],
+    )  # fmt: skip
+
+
+class Watcher:
+    """Looks again and again at a grid; what has ended is read once only."""
+
+    def __init__(self, store: Store, plan: Plan) -> None:
+        self.store, self.plan = store, plan
+        self.ended: dict[str, GroupView] = {r.run_id: r for r in snapshot(store, plan) if r.status in ENDED}
+
+    def look(self) -> list[GroupView]:
+        """All rows, in the plan's order."""
+        rows = []
+        for group in self.plan.groups:
+            row = self.ended.get(group.run_id) or view(self.store, group)
+            if row.status in ENDED:
+                self.ended[group.run_id] = row
+            rows.append(row)
+        return rows
 
 
 def time_left(rows: list[GroupView], workers: int) -> float | None:

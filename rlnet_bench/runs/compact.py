@@ -1,0 +1,147 @@
+"""``store compact``: one index file per store, so that 100,000 records list and aggregate in seconds.
+
+``STORE/index.jsonl`` has a line per ended group with the mean return and success of every seed. It is a
+cache: it can be deleted, it is made again from the records, and a line counts only while the group's
+``status.json`` is the one from which it was made. Imports without torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlnet_bench.errors import StoreError
+from rlnet_bench.runs.records import read_lines
+from rlnet_bench.runs.store import ENDED, Store, read_json, write_atomic
+
+if TYPE_CHECKING:
+    import pandas
+
+FORMAT = 1
+INDEX = "index.jsonl"
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What :func:`compact` did."""
+
+    groups: int
+    records: int  # one per seed
+    made: int  # groups that were read anew
+    bytes: int  # of the index
+    freed: int  # bytes of abandoned files that were removed
+
+
+def stamp(folder: Path) -> list[int]:
+    """What changes whenever a group's status is written."""
+    found = (folder / "status.json").stat()
+    return [found.st_mtime_ns, found.st_size]
+
+
+def compact(store: Store) -> Compacted:
+    """Write the index and remove what killed processes left behind. Lines that are still true are kept.
+
+    Raises:
+        StoreError: when the disk refuses; the old index is untouched.
+    """
+    old = {line["run_id"]: line for line in _lines(store)}
+    texts, made, records, freed = [], 0, 0, 0
+    for entry in sorted(os.scandir(store.root / "runs"), key=lambda e: e.name):
+        folder = Path(entry.path)
+        try:
+            now = stamp(folder)
+            line = old.get(entry.name)
+            if line is None or line["stamp"] != now:
+                line = _line(folder, now)
+                made += 1
+        except (OSError, StoreError, KeyError, ValueError):
+            continue  # damaged: `store check` says how; it is read from its own files, as without an index
+        if line is None:
+            continue
+        freed += _sweep(folder)
+        records += len(line["seeds"])
+        texts.append(json.dumps(line, separators=(",", ":")))
+    body = "\n".join([json.dumps({"format": FORMAT}), *texts]) + "\n"
+    write_atomic(store.root / INDEX, body)
+    return Compacted(len(texts), records, made, len(body), freed)
+
+
+def _line(folder: Path, now: list[int]) -> dict[str, Any] | None:
+    """The line of a group; None while it goes on."""
+    status, config = read_json(folder / "status.json"), read_json(folder / "config.json")
+    if status.get("status") not in ENDED:
+        return None
+    scores: dict[str, list[float]] = {}
+    for raw in read_lines(folder / "evals.jsonl")[0]:
+        if raw["kind"] == "curve":
+            continue
+        returns, success = raw["returns"], raw["success"]
+        team = sum(map(sum, returns)) / len(returns)
+        scores[f"{raw['seed']}/{raw['kind']}/{raw['mode']}"] = [team, sum(success) / len(success)]
+    seconds = [t.get("train_seconds", 0.0) + t.get("eval_seconds", 0.0) for t in _timings(folder)]
+    return {
+        "run_id": folder.name, "stamp": now, "status": status["status"], "method": config["label"],
+        "task": config["task"], "frames": config["frames"], "seeds": status["seeds"],
+        "reason": status.get("reason", ""), "seconds": round(sum(seconds), 3), "scores": scores,
+    }  # fmt: skip
+
+
+def _timings(folder: Path) -> list[dict[str, Any]]:
+    try:
+        return read_lines(folder / "timings.jsonl")[0]
+    except StoreError:
+        return []
+
+
+def _sweep(folder: Path) -> int:
+    """Remove temporary files and checkpoints of an ended group; returns bytes."""
+    freed = 0
+    with contextlib.suppress(OSError):
+        for path in [*folder.glob(".*"), *folder.glob("checkpoints/*/*")]:
+            if path.is_file():
+                freed += path.stat().st_size
+                path.unlink()
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return freed
+
+
+def _lines(store: Store) -> Iterator[dict[str, Any]]:
+    """The lines of the index; none when there is no index, or one of another version."""
+    try:
+        lines, _ = read_lines(store.root / INDEX)
+    except StoreError:
+        return
+    if lines and lines[0].get("format") == FORMAT:
+        yield from lines[1:]
+
+
+def read_index(store: Store) -> dict[str, dict[str, Any]]:
+    """Fresh lines of the index by run id: a stale line (its group was tried again) is left out."""
+    fresh = {}
+    for line in _lines(store):
+        try:
+            if stamp(store.folder(line["run_id"])) == line["stamp"]:
+                fresh[line["run_id"]] = line
+        except OSError:
+            continue
+    return fresh
+
+
+def index_frame(store: Store) -> pandas.DataFrame:
+    """Tidy DataFrame of an index: a row per group, seed, kind and mode (diverged seeds have no scores)."""
+    import pandas as pd
+
+    rows = [
+        (x["method"], x["task"], int(seed), kind, mode, x["frames"], score[0], score[1], x["status"], x["run_id"])
+        for x in read_index(store).values()
+        for key, score in x["scores"].items()
+        for seed, kind, mode in (key.split("/"),)
+    ]
+    columns = ["method", "task", "seed", "kind", "mode", "frames", "return", "success", "status", "run_id"]
+    return pd.DataFrame(rows, columns=columns)

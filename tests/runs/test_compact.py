@@ -1,0 +1,127 @@
+"""`store check` names every kind of damage; the index says what the records say, and is never stale."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import small
+
+from rlnet_bench.runs.check_store import check_store
+from rlnet_bench.runs.compact import INDEX, compact, index_frame, read_index
+from rlnet_bench.runs.results import load_results
+from rlnet_bench.runs.watch import snapshot
+from rlnet_bench.runs.worker import work
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("finished") / "s"
+    store, plan = small.store(root, small.method("ippo"), small.method("random"))
+    work(store, plan.groups)
+    return root
+
+
+@pytest.fixture
+def damaged(finished: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(finished, tmp_path / "s"))
+
+
+def ippo(root: Path) -> Path:
+    return next(p.parent for p in root.glob("runs/*/config.json") if json.loads(p.read_text())["label"] == "ippo")
+
+
+def test_a_finished_store_has_no_problems(finished: Path) -> None:
+    report = check_store(small.Store(finished))
+    assert (report.runs, report.problems, report.notes) == (2, (), ())
+    assert (
+        report.lines == 32
+    )  # 2 methods: (3 points and final and absolute, 1 and final and absolute) x 2 modes x 2 seeds
+
+
+def change(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def harm(folder: Path) -> None:
+        file = folder / name
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new, 1))
+
+    return harm
+
+
+def flip(folder: Path) -> None:
+    file = folder / "policies" / "best.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 0xFF
+    file.write_bytes(bytes(data))
+
+
+DAMAGE = [
+    (change("evals.jsonl", '"success": [0.0', '"success": [1.0'), "chain digest"),
+    (change("evals.jsonl", '{"kind"', '{"kond'), "line 1 is not JSON"),
+    (change("config.json", '"frames": 160', '"frames": 161'), "config.json was changed: its sha256 is"),
+    (change("status.json", '"status": "ok"', '"status": "fine"'), "status 'fine', expected one of"),
+    (change("status.json", "{", ""), "damaged or unreadable"),
+    (lambda folder: os.truncate(folder / "evals.jsonl", (folder / "evals.jsonl").stat().st_size - 3), "is torn"),
+    (lambda folder: (folder / "evals.jsonl").unlink(), "lines are missing"),
+    (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
+    (lambda folder: (folder / "policies" / "final.safetensors").unlink(), "missing or damaged"),
+    (flip, "is not what was evaluated"),
+]
+
+
+@pytest.mark.parametrize(("harm", "sentence"), DAMAGE, ids=[s[:24] for _, s in DAMAGE])
+def test_damage_is_a_sentence(damaged: Path, harm: Callable[[Path], None], sentence: str) -> None:
+    folder = ippo(damaged)
+    harm(folder)
+    report = check_store(small.Store(damaged))
+    assert any(sentence in p and folder.name in p for p in report.problems), report
+
+
+def test_what_a_killed_worker_leaves_is_a_note(damaged: Path) -> None:
+    folder = ippo(damaged)
+    (folder / "lease.json").write_text(json.dumps({"owner": "gone:1", "host": "gone", "pid": 1}))
+    (folder / ".status.json.12345678").write_text("{")
+    report = check_store(small.Store(damaged), clock=lambda: 1e12)
+    assert report.problems == ()
+    assert any("lease of gone:1 is left over" in n for n in report.notes)
+    assert compact(small.Store(damaged)).freed == 1
+    assert not list(folder.glob(".status*"))
+
+
+def test_the_index_says_what_the_records_say(damaged: Path) -> None:
+    store = small.Store(damaged)
+    before = snapshot(store, store.plan())
+    done = compact(store)
+    assert (done.groups, done.records, done.made) == (2, 4, 2)
+    assert snapshot(store, store.plan()) == before
+    frame = index_frame(store).set_index(["method", "seed", "kind", "mode"]).sort_index()
+    full = load_results(store).frame().query("kind != 'curve'").set_index(["method", "seed", "kind", "mode"])
+    for column in ("return", "success"):
+        assert frame[column].to_numpy() == pytest.approx(full.sort_index()[column].to_numpy())
+    assert compact(store).made == 0  # nothing is read twice
+
+
+def test_a_stale_line_does_not_count(damaged: Path) -> None:
+    store = small.Store(damaged)
+    compact(store)
+    group = store.plan().groups[0]
+    store.set_status(group, "failed", reason="for the test")
+    assert group.run_id not in read_index(store)
+    assert next(r for r in snapshot(store, store.plan()) if r.run_id == group.run_id).status == "failed"
+    assert compact(store).made == 1
+
+
+def test_the_index_can_be_lost_or_damaged(damaged: Path) -> None:
+    store = small.Store(damaged)
+    compact(store)
+    rows = snapshot(store, store.plan())
+    (damaged / INDEX).write_text("{\n{\n{}\n")
+    assert read_index(store) == {}
+    assert snapshot(store, store.plan()) == rows
+    assert compact(store).made == 2
