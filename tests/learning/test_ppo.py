@@ -258,6 +258,23 @@ def test_poison_freezes_one_replica_whatever_it_enters_by(task: str, poison: str
     assert sick.frozen.tolist() == [False, True, False]
 
 
+def test_environments_never_see_a_nan() -> None:
+    """VMAS raises on one, which would take the healthy replicas down, too."""
+    made = learner(SPEAKER.format("continuous"))
+    step = made.env.step
+
+    def strict(actions: Tensor) -> Any:
+        assert bool(actions.isfinite().all())
+        return step(actions)
+
+    made.env.step = strict  # type: ignore[method-assign]
+    with torch.no_grad():
+        made.actor_parameters[0][1] = float("nan")
+    made.iterate()
+    assert [(d.seed, d.tensor) for d in made.divergences] == [(1, "action")]
+    made.iterate()
+
+
 def test_every_replica_can_diverge() -> None:
     made = learner()
     with torch.no_grad():
