@@ -7,6 +7,7 @@ import torch
 from torch.distributions import Categorical, Independent, Normal
 
 from rlnet_bench import rng
+from rlnet_bench.learning.actor import joint_logits
 from rlnet_bench.learning.distributions import (
     ILLEGAL,
     categorical_sample,
@@ -93,3 +94,30 @@ def test_squash_maps_the_line_into_the_box() -> None:
     assert squash(u, -2.0, 6.0).tolist() == [-2.0, 2.0, 6.0]
     low, high = torch.tensor([0.0, -1.0]), torch.tensor([1.0, 1.0])
     assert squash(torch.zeros(2), low, high).tolist() == [0.5, 0.0]
+
+
+def test_factors_are_independent_and_the_first_is_fastest() -> None:
+    out = torch.randn(7, 5, generator=GENERATOR)
+    joint = joint_logits(out, (2, 3))
+    first, second = Categorical(logits=out[:, :2]), Categorical(logits=out[:, 2:])
+    for option in range(6):
+        parts = first.log_prob(torch.tensor(option % 2)) + second.log_prob(torch.tensor(option // 2))
+        torch.testing.assert_close(torch.log_softmax(joint, dim=-1)[:, option], parts)
+    torch.testing.assert_close(categorical_stats(joint, torch.zeros(7).long())[1], first.entropy() + second.entropy())
+    assert torch.equal(joint_logits(out, (5,)), out)
+
+
+def test_factors_of_a_task_are_those_that_it_decodes() -> None:
+    """A message that only the second factor chooses leaves the move alone, and the other way round."""
+    from rlnet_bench.envs.registry import make_env, task_card
+
+    card = task_card("mpe/simple_reference-discrete-v1")
+    assert card.action_factors == (5, 10)
+    moves, words = [], []
+    for option in (1, 1 + 5, 2):  # move 1 word 0; move 1 word 1; move 2 word 0
+        env = make_env(card, 1)
+        env.reset(torch.tensor([3]))
+        step = env.step(torch.full((1, 2), option))
+        moves.append(step.observation[0, 0, :2].tolist())
+        words.append(step.observation[0, 0, -10:].argmax().item())
+    assert moves[0] == moves[1] != moves[2] and words[0] == words[2] != words[1]

@@ -24,6 +24,7 @@ def gain(method: str, task: str, frames: int, **settings: object) -> tuple[np.nd
 
 
 @pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.parametrize("method", ["ippo", "mappo"])
 @pytest.mark.parametrize(
     ("task", "least"),

@@ -29,9 +29,12 @@ def one_per_family() -> list[str]:
 
 
 def cells() -> list[Any]:
-    """Trained methods on the fast tasks are in the fast set; the rest of the grid is slow."""
+    """The fast tasks are in the fast set; the rest of the grid is slow, and VMAS takes minutes."""
+    marks = {task: [pytest.mark.slow] if task not in FAST else [] for task in one_per_family()}
+    for task in marks:
+        marks[task] += [pytest.mark.minutes] if task.startswith("vmas/") else []
     return [
-        pytest.param(method, task, marks=[] if task in FAST else [pytest.mark.slow], id=f"{method}-{task}")
+        pytest.param(method, task, marks=marks[task], id=f"{method}-{task}")
         for method, task in itertools.product(method_ids(), one_per_family())
     ]
 
@@ -49,13 +52,14 @@ def test_every_method_on_what_it_claims_and_refused_on_the_rest(method: str, tas
 
 
 @pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.parametrize("task", one_per_family())
 @pytest.mark.parametrize("method", [m for m in method_ids() if find_method(m).capabilities.trains])
 def test_twenty_interrupted_runs(method: str, task: str) -> None:
     found = find_method(method)
     if found.impossible(task_card(task), found.configure({})):
         return  # refused; see above
-    check_method(method, task, faults=20).raise_if_failed()
+    check_method(method, task, faults=20, only=["kill_and_resume"]).raise_if_failed()
 
 
 @pytest.mark.parametrize(

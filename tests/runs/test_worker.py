@@ -301,7 +301,7 @@ def test_signals_checkpoint_and_leave(tmp_path: Path, name: signal.Signals) -> N
     wait_for(lambda: bool(checkpoints(folder)), process)
     process.send_signal(name)
     out, complaint = process.communicate(timeout=120)
-    assert process.returncode == 0 and complaint == ""
+    assert process.returncode in (0, 75) and complaint == ""
     assert [json.loads(x)["event"] for x in out.splitlines()] == ["started", "interrupted"]
     assert checkpoints(folder) and not (folder / "lease.json").exists()
     assert opened.status(planned.groups[0])["attempts"] == 0
