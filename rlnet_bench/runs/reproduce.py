@@ -1,0 +1,193 @@
+"""``reproduce RUN_DIR``: run a group again and say whether the same came out.
+
+*identical*: every line's digest is equal, weights included. *within interval*: other numbers, but for the
+final and the absolute metric, in both modes, zero lies in the interval of the difference. With three seeds or
+more it is Welch's interval over the seeds' means (training is chaotic: on another machine, a seed is a new
+draw); with fewer, over the episodes of each seed. Its level is 95 % for all comparisons together
+(Bonferroni). *different*: anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from rlnet_bench.envs.registry import task_card
+from rlnet_bench.errors import StoreError, WorkFailed
+from rlnet_bench.methods import method_of
+from rlnet_bench.runs.launch import Workers
+from rlnet_bench.runs.local_launch import LocalLauncher
+from rlnet_bench.runs.plan import Group, Plan, run_id
+from rlnet_bench.runs.provenance import provenance
+from rlnet_bench.runs.records import Kind, Mode, RunRecord, read_run
+from rlnet_bench.runs.store import Store
+from rlnet_bench.runs.suite import Suite
+
+Verdict = Literal["identical", "within interval", "different"]
+LEVEL = 0.95
+FEWEST_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One difference of mean team returns, new minus stored, with its interval."""
+
+    kind: Kind
+    mode: Mode
+    seed: int | None  # None: over seeds
+    stored: float
+    found: float
+    low: float
+    high: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether zero lies in the interval."""
+        return self.low <= 0.0 <= self.high
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """The verdict, what it rests on, and what is known to have changed since."""
+
+    verdict: Verdict
+    run_id: str
+    lines: int
+    comparisons: tuple[Comparison, ...]
+    changes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "comparisons": [{**asdict(c), "holds": c.holds} for c in self.comparisons]}
+
+
+def reproduce(
+    run_dir: str | Path, folder: str | Path | None = None, on_poll: Callable[[], None] = lambda: None
+) -> Reproduction:
+    """Run the group of a run directory again, in a store of its own, and compare.
+
+    Args:
+        run_dir: ``STORE/runs/<id>`` of a group that has ended as ok or diverged.
+        folder: for the new store, which is then kept; a temporary directory by default.
+        on_poll: called while it runs.
+
+    Raises:
+        StoreError: when the directory is no ended run.
+        WorkFailed: when the new run fails.
+    """
+    old = read_run(Path(run_dir))
+    if old.status not in ("ok", "diverged"):
+        raise StoreError(f"{run_dir}: expected a run that ended as ok or diverged, found {old.status}.")
+    group = Group(run_id(old.config), old.config)
+    with ExitStack() as stack:
+        root = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="reproduce-"))
+        if folder is None:
+            stack.callback(shutil.rmtree, root, ignore_errors=True)
+        store = Store.create(root / "store" if folder is None else root)
+        plan = Plan(_suite(old.config), (group,))
+        store.add_plan(plan)
+        workers = Workers(store, plan, 1, LocalLauncher(1.0 if old.config["device"].startswith("cuda") else 0.0))
+        workers.start()
+        complaint = workers.wait(on_poll)
+        new = store.record(group)
+        if new is None or new.status not in ("ok", "diverged"):
+            raise WorkFailed(f"{group.describe()}: it could not be run again. {new.reason if new else complaint}")
+        return compare(old, new, tuple(changes(old)))
+
+
+def compare(old: RunRecord, new: RunRecord, changed: Sequence[str] = ()) -> Reproduction:
+    """The verdict on two records of one group."""
+    same = {e.key: e.chain for e in old.evals} == {e.key: e.chain for e in new.evals}
+    if same and old.seed_status == new.seed_status:
+        return Reproduction("identical", old.run_id, len(old.evals), (), tuple(changed))
+    comparisons = tuple(_comparisons(old, new))
+    diverged = [{s for s, v in r.seed_status.items() if v == "diverged"} for r in (old, new)]
+    holds = bool(comparisons) and all(c.holds for c in comparisons) and diverged[0] == diverged[1]
+    return Reproduction(
+        "within interval" if holds else "different", old.run_id, len(old.evals), comparisons, tuple(changed)
+    )
+
+
+def _comparisons(old: RunRecord, new: RunRecord) -> Iterator[Comparison]:
+    """Over seeds where there are enough of them, else per seed."""
+    pairs: list[tuple[Kind, Mode, int | None, np.ndarray, np.ndarray]] = []
+    for kind in (k for k in get_args(Kind) if k != "curve"):
+        for mode in get_args(Mode):
+            stored, found = ({e.seed: e.team for e in r.lines(kind, mode)} for r in (old, new))
+            both = sorted(stored.keys() & found.keys())
+            if len(both) >= FEWEST_SEEDS:
+                means = [np.array([side[s].mean() for s in both]) for side in (stored, found)]
+                pairs.append((kind, mode, None, means[0], means[1]))
+            else:
+                pairs += [(kind, mode, s, stored[s], found[s]) for s in both]
+    for kind, mode, seed, a, b in pairs:
+        low, high = welch_interval(a, b, 1 - (1 - LEVEL) / len(pairs))
+        yield Comparison(kind, mode, seed, float(a.mean()), float(b.mean()), low, high)
+
+
+def welch_interval(a: np.ndarray, b: np.ndarray, level: float) -> tuple[float, float]:
+    """Interval of mean(b) - mean(a) for samples of unequal variance (Welch 1947)."""
+    from scipy.stats import t
+
+    variances = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    difference, total = float(b.mean() - a.mean()), float(sum(variances))
+    if total == 0.0:
+        return difference, difference
+    freedom = total**2 / (variances[0] ** 2 / (len(a) - 1) + variances[1] ** 2 / (len(b) - 1))
+    half = float(t.ppf((1 + level) / 2, freedom)) * total**0.5
+    return difference - half, difference + half
+
+
+def changes(old: RunRecord) -> Iterator[str]:
+    """Sentences about what is not as it was when the run was made."""
+    config = old.config
+    card, method = task_card(config["task"]), method_of(config)
+    if card.hash() != config["task_hash"]:
+        yield f"the task {config['task']} has changed: card {config['task_hash']} then, {card.hash()} now"
+    if method.version != config["method_version"]:
+        yield f"the method {config['label']} has changed: version {config['method_version']} then, {method.version} now"
+    if method.source_hash != config["method_source"]:
+        yield f"the source of {config['method']} has changed: {config['method_source']} then, {method.source_hash} now"
+    then, now = old.provenance, provenance()
+    for name, version in then.get("packages", {}).items():
+        here = now["packages"].get(name, "none")
+        if here != version:
+            yield f"{name} {version} then, {here} now"
+    for key in ("processor", "python", "commit"):
+        if then.get(key) and then[key] != now[key]:
+            yield f"{key}: {then[key]} then, {now[key]} now"
+
+
+def _suite(config: dict[str, Any]) -> Suite:
+    """A suite around one group, so that a worker can be started on it."""
+    return Suite.model_validate(
+        {
+            "name": "reproduce", "tasks": [config["task"]], "methods": [{"id": config["method"]}],
+            "seeds": list(config["seeds"]), "budget": {"frames": max(1, config["frames"])},
+        }
+    )  # fmt: skip
+
+
+def to_text(result: Reproduction) -> str:
+    """The verdict as a paragraph."""
+    rows = [
+        f"  {c.kind}, {c.mode}, {'seeds' if c.seed is None else f'seed {c.seed}'}: "
+        f"{c.stored:.4g} stored, {c.found:.4g} now, "
+        f"difference in [{c.low:.4g}, {c.high:.4g}]{'' if c.holds else '  <- zero is outside'}"
+        for c in result.comparisons
+    ]
+    head = f"{result.verdict}: {result.run_id}, {result.lines} evaluation lines"
+    return "\n".join([head, *rows, *(f"  changed since: {c}" for c in result.changes)])
+
+
+def dumps(result: Reproduction) -> str:
+    """The verdict as JSON."""
+    return json.dumps(result.to_json(), indent=1)

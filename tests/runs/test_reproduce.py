@@ -1,0 +1,85 @@
+"""`reproduce` tells identical, within interval and different apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small
+from scipy import stats
+
+from rlnet_bench.errors import StoreError
+from rlnet_bench.runs.records import RunRecord, read_run
+from rlnet_bench.runs.reproduce import compare, reproduce, to_text, welch_interval
+from rlnet_bench.runs.worker import work
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store, plan = small.store(tmp_path_factory.mktemp("r") / "s", seeds=4)
+    work(store, plan.groups)
+    return store.folder(plan.groups[0])
+
+
+def shifted(record: RunRecord, by: float, noise: float = 0.0) -> RunRecord:
+    draw = np.random.default_rng(0)
+    evals = tuple(
+        replace(e, returns=e.returns + by + noise * draw.normal(size=e.returns.shape), chain="x") for e in record.evals
+    )
+    return replace(record, evals=evals)
+
+
+def test_the_same_again_is_identical(run_dir: Path) -> None:
+    result = reproduce(run_dir)
+    assert result.verdict == "identical"
+    assert [c for c in result.changes if not c.startswith("commit:")] == []
+    assert to_text(result).startswith("identical:")
+
+
+def test_noise_is_within_the_interval_and_a_shift_is_not(run_dir: Path) -> None:
+    record = read_run(run_dir)
+    near = compare(record, shifted(record, 0.0, 0.1))
+    assert near.verdict == "within interval"
+    assert {c.seed for c in near.comparisons} == {None}
+    assert len(near.comparisons) == 4  # final and absolute, deterministic and sampled
+    far = compare(record, shifted(record, 1000.0), ["torch 1 then, 2 now"])
+    assert far.verdict == "different"
+    assert "zero is outside" in to_text(far)
+    assert "changed since: torch 1 then, 2 now" in to_text(far)
+
+
+def test_few_seeds_are_compared_by_their_episodes(run_dir: Path) -> None:
+    record = read_run(run_dir)
+    two = replace(record, evals=tuple(e for e in record.evals if e.seed < 2))
+    assert {c.seed for c in compare(two, shifted(two, 0.0, 0.1)).comparisons} == {0, 1}
+
+
+def test_another_seed_that_diverges_is_different(run_dir: Path) -> None:
+    record = read_run(run_dir)
+    other = replace(shifted(record, 0.0, 0.1), seed_status={**record.seed_status, 3: "diverged"})
+    assert compare(record, other).verdict == "different"
+
+
+def test_a_changed_task_is_named(run_dir: Path) -> None:
+    from rlnet_bench.runs.reproduce import changes
+
+    record = read_run(run_dir)
+    found = list(changes(replace(record, config={**record.config, "task_hash": "0", "method_version": 99})))
+    assert "has changed: card 0 then" in found[0]
+    assert "version 99 then" in found[1]
+
+
+def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
+    store, plan = small.store(tmp_path / "s")
+    store.claim(plan.groups[0])
+    with pytest.raises(StoreError, match="expected a run that ended as ok or diverged, found running"):
+        reproduce(store.folder(plan.groups[0]))
+
+
+def test_the_interval_is_welchs() -> None:
+    draw = np.random.default_rng(1)
+    a, b = draw.normal(0, 1, 7), draw.normal(1, 3, 12)
+    expected = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.9)
+    assert welch_interval(a, b, 0.9) == pytest.approx((expected.low, expected.high))
