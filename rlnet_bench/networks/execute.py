@@ -60,6 +60,7 @@ class Executor:
         self.agents = torch.arange(self.card.num_agents, device=device)
         self.edits: dict[tuple[int, str], Edit] = {}  # of what is read, by (stack, "reads" or "message")
         self.given: dict[int, Tensor] = {}  # instructions [R, B, K * H * D] of somebody else's, per stack
+        self.looks_back = False  # edits see what would have been read one step ago
         self.shuffled = False  # evaluation: exchange instructions where a vertex asks for it
         self.slow = wiring.slow
         starts, self.held_width = {}, 0
@@ -94,7 +95,7 @@ class Executor:
         if self.wiring.past:
             shape = (num_envs, self.wiring.max_delay, len(self.past_slots))
             out["past"] = torch.zeros(shape, device=self.device)
-        if any(kind == "previous" for _, kind in self.edits):
+        if self.looks_back:
             out["bus"] = torch.zeros(num_envs, self.wiring.width, device=self.device)
         return out
 

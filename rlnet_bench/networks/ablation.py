@@ -1,0 +1,255 @@
+"""What a trained network owes to its edges and motors: cut one, delay them, send fewer bits, and score again.
+
+Nothing is trained anew. A cut edge brings what it brings on average over a random walk of the task; a message that
+also arrives by another path still does. A ``mean`` message counts as its vertex's own: cutting an edge below it
+changes what the vertex reads, not the mean that it passes on.
+
+Axes: **R** replicas, **E** episodes, **K** vertices of a stack, **F** features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlnet_bench import rng
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.registry import make_env
+from rlnet_bench.learning.fixed import UniformPolicy
+from rlnet_bench.learning.policy import PolicyState
+from rlnet_bench.networks.flow import Part, _ages
+from rlnet_bench.networks.graph import Graph, _instances, _joints
+from rlnet_bench.networks.policy import NetworkPolicy
+from rlnet_bench.networks.topology import Joint, informs
+from rlnet_bench.runs.evaluate import Mode, evaluate
+
+WALK_ENVS, WALK_STEPS = 32, 50
+BITS = (1, 2, 4, 8)
+Key = tuple[int, str]  # (stack, "reads" or "message")
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What every stack reads on a random walk: mean, least and greatest, [R, 1, K, F] by (stack, kind)."""
+
+    mean: dict[Key, Tensor]
+    low: dict[Key, Tensor]
+    high: dict[Key, Tensor]
+
+
+@torch.no_grad()
+def habits(policy: NetworkPolicy, card: TaskCard, device: str = "cpu") -> Habits:
+    """Walk at random through the task (the same walk for every replica) while the network reads along."""
+    r = policy.replicas
+    env = make_env(card, WALK_ENVS, device)
+    keys = rng.env_keys((0,), rng.Stream.USER, WALK_ENVS, device)
+    walker = UniformPolicy(card, 1, device)
+    now: Any = env.reset(keys)
+    state = walker.initial_state(WALK_ENVS, keys)
+    executor = policy.executor
+    memory = executor.initial_memory(r * WALK_ENVS)
+    seen: dict[Key, list[Tensor]] = {}
+    for t in range(WALK_STEPS):
+        draws = executor.draws(keys.repeat(r), torch.tensor([[t]], device=device))[0]
+        mask = None if now.action_mask is None else now.action_mask.repeat(r, 1, 1)
+        _, memory, taken = executor.step(now.observation.repeat(r, 1, 1), None, memory, draws, mask, record=True)
+        for number, note in enumerate(taken):
+            for kind, value in (("reads", note.features), ("message", note.reported)):
+                if value is not None:
+                    seen.setdefault((number, kind), []).append(value)
+        action, state = walker.act(now.observation, state, now.action_mask)
+        now = env.step(action)
+        if memory:
+            memory = executor.restarted(memory, (now.terminated | now.truncated).repeat(r))
+    env.close()
+    rows = {key: torch.cat(values, dim=1) for key, values in seen.items()}
+    return Habits(
+        {k: v.mean(dim=1, keepdim=True) for k, v in rows.items()},
+        {k: v.amin(dim=1, keepdim=True) for k, v in rows.items()},
+        {k: v.amax(dim=1, keepdim=True) for k, v in rows.items()},
+    )
+
+
+def crossing(graph: Graph) -> tuple[int, ...]:
+    """Links between different places: those that need a transmission."""
+    return tuple(k.index for k in graph.links if graph.nodes[k.superior].place != graph.nodes[k.subordinate].place)
+
+
+def carried(policy: NetworkPolicy, links: Collection[int], *, numbers_only: bool = False) -> dict[Key, Tensor]:
+    """Which inputs come over these links and no other way, bool [K, F] by (stack, kind).
+
+    Args:
+        policy: the network.
+        links: numbers of ``Graph.links``.
+        numbers_only: leave out options and actions that are sent as one of n.
+    """
+    graph, gone = policy.graph, set(links)
+    nodes = _instances(graph)
+    up: list[list[Joint]] = [[] for _ in nodes]
+    for number, joint in enumerate(_joints(graph)):
+        if number not in gone and informs(joint.edge, nodes[joint.subordinate].vertex):
+            up[joint.superior].append(joint)
+    left = _ages(nodes, up)
+
+    def lost(i: int, part: Part) -> bool:
+        if part.kind == "instruction":
+            sends = graph.nodes[part.source].vertex.sends.kind
+            one_of = sends == "discrete" or (sends == "action" and graph.card.action_kind == "discrete")
+            return part.link in gone and not (numbers_only and one_of)
+        return left[i].get((part.kind, part.source), 1 << 30) > part.delay
+
+    out: dict[Key, Tensor] = {}
+    for net in policy.nets:
+        for kind, gather in (("reads", net.reads), ("message", net.message_reads)):
+            if gather is None:
+                continue
+            mask = torch.zeros(gather.shape[0], gather.width, dtype=torch.bool, device=gather.index.device)
+            for k, i in enumerate(net.stack.members):
+                node, start = graph.nodes[i], 0
+                for part in (*node.below, *(node.above if kind == "reads" else ())):
+                    mask[k, start : start + part.width] = lost(i, part)
+                    start += part.width
+            if bool(mask.any()):
+                out[net.stack.number, kind] = mask
+    return out
+
+
+def cut(policy: NetworkPolicy, links: Collection[int], usual: Habits) -> None:
+    """Let these links bring their mean; ``cut(policy, (), usual)`` mends everything."""
+
+    def edit(mask: Tensor, mean: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
+        return lambda x, before: torch.where(mask, mean, x)
+
+    masks = carried(policy, links) if links else {}
+    policy.executor.looks_back = False
+    policy.executor.edits = {key: edit(mask, usual.mean[key]) for key, mask in masks.items()}
+
+
+def delay(policy: NetworkPolicy, links: Collection[int]) -> None:
+    """Let these links bring what they would have brought one step ago (zero at first)."""
+
+    def edit(mask: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
+        return lambda x, before: x if before is None else torch.where(mask, before, x)
+
+    policy.executor.looks_back = True
+    policy.executor.edits = {key: edit(mask) for key, mask in carried(policy, links).items()}
+
+
+def quantise(policy: NetworkPolicy, links: Collection[int], bits: int, usual: Habits) -> None:
+    """Send every number over these links as one of 2 ** bits values between the least and greatest of the walk."""
+    levels = 2**bits
+
+    def edit(mask: Tensor, low: Tensor, high: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
+        span = (high - low).clamp(min=1e-12)
+
+        def coarse(x: Tensor, before: Tensor | None) -> Tensor:
+            step = ((x - low) / span * levels).floor().clamp(0, levels - 1)
+            return torch.where(mask, low + (step + 0.5) * span / levels, x)
+
+        return coarse
+
+    masks = carried(policy, links, numbers_only=True)
+    policy.executor.looks_back = False
+    policy.executor.edits = {key: edit(m, usual.low[key], usual.high[key]) for key, m in masks.items()}
+
+
+class WithRandomMotor:
+    """A network in which one agent acts uniformly at random."""
+
+    def __init__(self, policy: NetworkPolicy, card: TaskCard, agent: int, device: str = "cpu") -> None:
+        self.policy, self.agent, self.replicas = policy, agent, policy.replicas
+        self.random = UniformPolicy(card, policy.replicas, device)
+
+    def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
+        """The network's."""
+        return self.policy.initial_state(num_envs, seeds)
+
+    def act(
+        self,
+        observation: Tensor,
+        state: PolicyState,
+        mask: Tensor | None = None,
+        reset: Tensor | None = None,
+        deterministic: bool = True,
+    ) -> tuple[Tensor, PolicyState]:
+        """See :class:`rlnet_bench.learning.policy.Policy`."""
+        other, _ = self.random.act(observation, state._replace(keys=rng.fold(state.keys, self.agent)), mask)
+        actions, state = self.policy.act(observation, state, mask, reset, deterministic)
+        actions = actions.clone()
+        actions[:, self.agent] = other[:, self.agent]
+        return actions, state
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The network's."""
+        return self.policy.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """The network's."""
+        self.policy.load_state_dict(state)
+
+    def spec_json(self) -> dict[str, Any]:
+        """The network's."""
+        return self.policy.spec_json()
+
+
+def ablate(
+    policy: NetworkPolicy,
+    card: TaskCard,
+    seeds: Sequence[int],
+    episodes: int = 64,
+    mode: Mode = "deterministic",
+    device: str = "cpu",
+) -> list[dict[str, Any]]:
+    """Score the network whole and changed, on the same episodes.
+
+    Returns:
+        One row per change: ``change`` (whole, edge, motor, decentralised, delay 1, messages of 1, 2, 4, 8 bits),
+        ``name``, ``return`` (team sum, mean over seeds and episodes), ``drop`` from the whole network's, and ``se``,
+        the standard error of the drop over seeds and episodes, which are the same on both sides.
+    """
+    graph, usual = policy.graph, habits(policy, card, device)
+    base: np.ndarray | None = None
+    rows: list[dict[str, Any]] = []
+
+    def score(change: str, name: str, acting: Any = policy) -> None:
+        nonlocal base
+        team = evaluate(acting, card, seeds, episodes, stream=rng.Stream.ABSOLUTE_ENV, mode=mode, device=device).team
+        base = team if base is None else base
+        drop = base - team
+        se = float(drop.std(ddof=1) / drop.size**0.5)
+        rows.append(
+            {"change": change, "name": name, "return": float(team.mean()), "drop": float(drop.mean()), "se": se}
+        )
+
+    cut(policy, (), usual)
+    score("whole", graph.spec.name)
+    for link in graph.links:
+        cut(policy, (link.index,), usual)
+        score("edge", f"{graph.nodes[link.superior].name} -> {graph.nodes[link.subordinate].name}")
+    cut(policy, (), usual)
+    for agent, i in enumerate(graph.motors):
+        score("motor", graph.nodes[i].name, WithRandomMotor(policy, card, agent, device))
+    between = crossing(graph)
+    if between:
+        cut(policy, between, usual)
+        score("decentralised", "every edge between places cut")
+        delay(policy, between)
+        score("delay 1", "every edge between places one step late")
+        for bits in BITS:
+            quantise(policy, between, bits, usual)
+            score(f"{bits} bits", f"every number between places in {bits} bits")
+    cut(policy, (), usual)
+    return rows
+
+
+def drawing(graph: Graph, rows: Sequence[dict[str, Any]]) -> str:
+    """SVG of the graph with every edge as thick as the network's loss without it."""
+    from rlnet_bench.networks.draw import draw
+
+    edges = {tuple(x["name"].split(" -> ")): max(x["drop"], 0.0) for x in rows if x["change"] == "edge"}
+    return draw(graph, {(a, b): value for (a, b), value in edges.items()})
