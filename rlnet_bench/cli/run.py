@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -58,7 +58,8 @@ def resolve(
 ) -> Plan:
     """The plan of a suite under the command line's changes."""
     from rlnet_bench.runs.plan import make_plan
-    from rlnet_bench.runs.suite import load_suite
+    from rlnet_bench.runs.suite import load_suite, parse_suite
+    from rlnet_bench.yaml_lines import Document
 
     overrides = list(set_ or [])
     if seeds is not None:
@@ -75,7 +76,7 @@ def resolve(
             *({"network": n} for n in add_networks or []),
         ]
         data["tasks"] = [*data["tasks"], *(add_tasks or [])]
-        loaded = type(loaded)(**data)
+        loaded = parse_suite(Document(data, {}, loaded.name))
     return make_plan(loaded, device=device, threads=threads)
 
 
@@ -85,19 +86,47 @@ def plan(
     seeds: SeedsOption = None,
     methods: ListOption = None,
     tasks: ListOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure a few iterations of every group.")] = False,
     json: JsonFlag = False,
 ) -> None:
     """Show the groups of a suite before anything is spent."""
-    planned = resolve(suite, set_, seeds, methods, tasks)
+    from pathlib import Path
+
+    from rlnet_bench.cli.doctor import memory_bytes
+    from rlnet_bench.runs.calibrate import calibrate as measure
+    from rlnet_bench.runs.calibrate import key, longest_first, refuse_impossible
+    from rlnet_bench.runs.watch import duration
+
+    planned = resolve(suite, set_, seeds, methods, tasks, device=device, threads=threads)
+    if calibrate:
+        for config in {key(g.config): g.config for g in planned.groups}.values():
+            print(f"measuring {config['label']} on {config['task']}", file=sys.stderr)
+            measure(config)
+    planned, guesses = longest_first(planned)
     if json:
-        print_json(planned.to_json())
-        return
-    rows = [
-        (g.run_id, g.label, g.config["task"], len(g.config["seeds"]), f"{g.config['frames']:,}") for g in planned.groups
-    ]
-    print_table(("run id", "method", "task", "seeds", "frames per seed"), rows)
-    total = sum(g.frames for g in planned.groups)
-    print(f"{len(planned.groups)} groups, {total:,} frames in all.")
+        data = planned.to_json()
+        data["groups"] = [{**g, "estimate": asdict(guesses[g["run_id"]])} for g in data["groups"]]
+        print_json(data)
+    else:
+        rows = []
+        for g in planned.groups:
+            guess = guesses[g.run_id]
+            memory = f"{guess.memory / 2**20:,.0f} MiB" if guess.memory else "?"
+            rows.append(
+                (g.run_id, g.label, g.config["task"], len(g.config["seeds"]), f"{g.config['frames']:,}",
+                 duration(guess.seconds), memory, f"{guess.disk_peak / 2**20:,.1f} MiB")
+            )  # fmt: skip
+        print_table(("run id", "method", "task", "seeds", "frames per seed", "time", "memory", "disk"), rows)
+        total, disk = sum(g.frames for g in planned.groups), sum(e.disk for e in guesses.values())
+        known = [e.seconds for e in guesses.values() if e.seconds is not None]
+        seconds = duration(sum(known)) if len(known) == len(guesses) else "unknown time (--calibrate measures it)"
+        print(
+            f"{len(planned.groups)} groups, {total:,} frames, {seconds} of one worker, {disk / 2**20:,.1f} MiB in all."
+        )
+    refuse_impossible(planned, guesses, place=Path(store), workers=1, memory=memory_bytes())
 
 
 def run(
@@ -132,12 +161,28 @@ def run(
         raise BadInput("--seeds and --until-decided exclude each other: --batch and --looks set the number of seeds.")
     planned = resolve(suite, set_, seeds, methods, tasks, method, network, task, device, threads)
     engine = Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ()))
+    planned = _affordable(planned, store, launcher, workers)
     opened = Store.create(store)
     if until_decided:
         _until_decided(opened, planned, batch, looks, workers, json, engine)
         return
     opened.add_plan(planned)
     _drive(opened, planned, workers, json, engine=engine)
+
+
+def _affordable(planned: Plan, store: str, launcher: str, workers: int | None) -> Plan:
+    """The plan, longest groups first; refused when calibrations say that it cannot fit."""
+    from pathlib import Path
+
+    from rlnet_bench.cli.doctor import memory_bytes
+    from rlnet_bench.runs.calibrate import longest_first, refuse_impossible
+
+    ordered, guesses = longest_first(planned)
+    here = launcher == "local"  # the memory of a cluster's nodes is for its scheduler to know
+    memory = memory_bytes() if here else sys.maxsize
+    count = workers or len(os.sched_getaffinity(0))
+    refuse_impossible(ordered, guesses, place=Path(store), workers=count, memory=memory)
+    return ordered
 
 
 def resume(

@@ -1,0 +1,65 @@
+"""Estimates scale what was measured; the longest group comes first; what cannot fit is refused with both numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import small
+
+from rlnet_bench.errors import BadInput, WorkFailed
+from rlnet_bench.runs.calibrate import Calibration, calibrate, estimate, key, longest_first, refuse_impossible, stored
+from rlnet_bench.runs.worker import work
+
+MEASURED = Calibration(0.001, 0.5, 2.0, 2**30, 1000, 500)
+
+
+def test_an_estimate_is_a_sum() -> None:
+    config = small.group().config  # 160 frames per seed, points at 0, 80 and 160
+    guess = estimate(config, MEASURED)
+    assert guess.seconds == pytest.approx(5.0 + 160 * 0.001 + 3 * 0.5 + 2 * 2.0)
+    assert (guess.frames, guess.memory) == (320, 2**30)
+    assert guess.disk_peak == guess.disk + 3000
+    assert estimate(config, None).seconds is None
+
+
+def test_the_estimate_of_disk_covers_what_is_written(tmp_path: Path) -> None:
+    store, plan = small.store(tmp_path / "s", evaluation={"every": 40, "episodes": 32, "absolute_episodes": 320})
+    work(store, plan.groups)
+    size = sum(f.stat().st_size for f in store.folder(plan.groups[0]).rglob("*") if f.is_file())
+    guess = estimate(plan.groups[0].config, MEASURED)
+    assert size <= guess.disk <= 4 * size
+
+
+def test_measuring_is_stored_for_any_budget(tmp_path: Path) -> None:
+    config = small.group().config
+    assert stored(config, tmp_path) is None
+    found = calibrate(config, tmp_path)
+    assert found.seconds_per_frame > 0
+    assert found.memory > 2**26
+    assert stored({**config, "frames": 10**9}, tmp_path) == found
+    assert key({**config, "threads": 2}) != key(config)
+    with pytest.raises(WorkFailed, match="calibrating ippo on nowhere-v1 failed"):
+        calibrate({**config, "task": "nowhere-v1"}, tmp_path)
+
+
+def test_the_longest_group_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = small.plan(small.method("ippo"), small.method("mappo"))
+    slow = {"ippo": MEASURED, "mappo": replace(MEASURED, seconds_per_frame=1.0)}
+    monkeypatch.setattr("rlnet_bench.runs.calibrate.stored", lambda config, folder: slow[config["label"]])
+    ordered, guesses = longest_first(plan)
+    assert [g.label for g in ordered.groups] == ["mappo", "ippo"]
+    assert set(guesses) == {g.run_id for g in plan.groups}
+
+
+def test_what_cannot_fit_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    plan = small.plan(small.method("ippo"), small.method("mappo"))
+    guesses = {g.run_id: estimate(g.config, MEASURED) for g in plan.groups}
+    refuse_impossible(plan, guesses, place=tmp_path, workers=2, memory=2**31)
+    with pytest.raises(BadInput, match=r"ippo on .* needs 1 GiB of memory, this machine has 0\.5 GiB"):
+        refuse_impossible(plan, guesses, place=tmp_path, workers=1, memory=2**29)
+    with pytest.raises(BadInput, match=r"2 workers need up to 2 GiB .* has 1\.5 GiB; use --workers 1"):
+        refuse_impossible(plan, guesses, place=tmp_path, workers=2, memory=3 * 2**29)
+    with pytest.raises(BadInput, match=r"the suite needs .* of disk, .* are free"):
+        refuse_impossible(plan, guesses, place=tmp_path / "new", workers=2, memory=2**31, free=10)
