@@ -212,7 +212,9 @@ def test_claims_on_a_full_disk(made: tuple[Store, Group, Clock], monkeypatch: py
 def test_a_read_only_store_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, planned = store(tmp_path / "store")
     group = planned.groups[0]
-    assert opened.claim(group) is not None
+    lease = opened.claim(group)
+    assert lease is not None
+    lease.release()
     real = Path.open
 
     def no_writing(self: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
