@@ -147,7 +147,6 @@ def test_a_wrong_key_says_file_and_line(say: Callable[..., Said], tmp_path: Path
     assert re.search(r"tiny\.yaml:6: ippo: unknown key 'num_env'\. Did you mean 'num_envs'\?", said.err)
 
 
-@pytest.mark.xfail(reason="cli/run.py builds the extended suite past parse_suite: a pydantic traceback")
 def test_a_method_that_is_already_there(say: Callable[..., Said], tmp_path: Path) -> None:
     said = say("run", suite_file(tmp_path), "--method", "ippo")
     assert said.code == 2 and "two entries share a label" in said.err
