@@ -54,17 +54,19 @@ class Estimator:
         self.carried: dict[int, dict[str, Tensor]] = {}
         self._next: dict[int, dict[str, Tensor]] = {}
         self._open: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
-        self.teachers = self._teachers()
 
     # -- rows --------------------------------------------------------------------------------------------
 
     def estimate(self) -> dict[int, Part]:
         """Flat rows [T * R * B, K, ...] of every stack that learns, by stack number."""
         found = {b.net.stack.number: self._stack(b) for b in self.rollout.stacks if b.net.critic is not None}
+        raw = {number: x.advantage for number, x in found.items()}
         for buffer in self.rollout.stacks:
             s = buffer.net.stack
             if s.taught_by:
-                found[s.number] = self._taught(buffer, found)
+                found[s.number].advantage = self._taught(buffer, raw)
+            if s.period == 1 and s.number in found:
+                found[s.number].advantage = self._normalised(found[s.number].advantage)
         data: dict[int, Part] = {}
         for buffer in self.rollout.stacks:
             net = buffer.net
@@ -124,21 +126,16 @@ class Estimator:
         following = next_values(value[:t], value[t], final, truncated)
         advantage = gae(self.reward(net), value[:t], following, terminated, truncated, config.gamma, config.gae_lambda)
         returns = advantage + value[:t]
-        return _Found(self._normalised(advantage.expand(t, r, b, s.size_k), s.number), self._targets(s.number, returns))
+        return _Found(advantage.expand(t, r, b, s.size_k), self._targets(s.number, returns))
 
-    def _normalised(self, advantage: Tensor, number: int) -> Tensor:
+    def _normalised(self, advantage: Tensor) -> Tensor:
         config = self.config
-        if config.normalise_advantage == "none" or number in self.teachers:
+        if config.normalise_advantage == "none":
             return advantage
         over = (0, 2) if config.normalise_advantage == "agent" else (0, 2, 3)
         mean = advantage.mean(dim=over, keepdim=True)
         std = advantage.std(dim=over, keepdim=True, correction=0)
         return (advantage - mean) / (std + 1e-8)
-
-    def _teachers(self) -> set[int]:
-        """Stacks whose advantages others learn from as they are."""
-        taught = {i for b in self.rollout.stacks for row in b.net.stack.taught_by for i in row}
-        return {b.net.stack.number for b in self.rollout.stacks if taught & set(b.net.stack.members)}
 
     def _targets(self, number: int, returns: Tensor) -> Tensor:
         norm = self.norms.get(number)
@@ -148,19 +145,15 @@ class Estimator:
         mean, std = (x[None, :, None, None] for x in norm.moments())
         return (returns - mean) / std
 
-    def _taught(self, buffer: StackBuffer, found: dict[int, _Found]) -> _Found:
-        """Advantages from superiors' critics: their mean, normalised as usual."""
-        t, r, b, _ = self.rollout.shape
+    def _taught(self, buffer: StackBuffer, raw: dict[int, Tensor]) -> Tensor:
+        """The mean of each vertex's own advantage and its superiors', [T, R, B, K]."""
         s = buffer.net.stack
         at = {i: (o.net.stack.number, k) for o in self.rollout.stacks for k, i in enumerate(o.net.stack.members)}
         rows = []
-        for superiors in s.taught_by:
-            parts = [found[n].advantage[..., k] for n, k in (at[i] for i in superiors)]
+        for member, superiors in zip(s.members, s.taught_by):
+            parts = [raw[n][..., k] for n, k in (at[i] for i in (member, *superiors))]
             rows.append(torch.stack(parts).mean(dim=0))
-        advantage = self._normalised(torch.stack(rows, dim=-1), s.number)
-        own = found.get(s.number)
-        returns = own.returns if own is not None else torch.zeros(t, r, b, s.size_k, device=advantage.device)
-        return _Found(advantage, returns)
+        return torch.stack(rows, dim=-1)
 
     # -- slow vertices -----------------------------------------------------------------------------------
 

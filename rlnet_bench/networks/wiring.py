@@ -335,7 +335,7 @@ def _stack(
         ranks=ranks,
         reads=_reading(bus, [(*n.below, *n.above) for n in nodes], zero),
         critic=_critic(graph, bus, nodes, zero, state),
-        has_critic=trains and ((learns and not taught) or teaches or reports),
+        has_critic=trains and (learns or teaches or reports),
         acts=acts,
         learns=learns,
         through=is_through(first),

@@ -236,3 +236,16 @@ def test_sparse_edges_end_at_zero_or_one() -> None:
     for _ in range(4):
         made.iterate()
     assert set(net.edge_weights().flatten().tolist()) <= {0.0, 1.0}
+
+
+def test_advantages_from_superiors_are_means_with_ones_own() -> None:
+    made = trained(1, "zoo/lead-critic", normalise_advantage="none", normalise_value=False)
+    data = made.estimator.estimate()
+    t, r, b = made.shape
+    (taught,) = [d["advantage"].view(t, r, b, 3) for n, d in data.items() if "advantage" in d]
+    own = {i: made.estimator._stack(x).advantage[..., k] for x in made.rollout.stacks
+           for k, i in enumerate(x.net.stack.members)}  # fmt: skip
+    for agent, i in enumerate(made.graph.motors):
+        parts = [own[i], *(own[j] for j in made.graph.nodes[i].superiors)]
+        assert len(parts) == 3
+        assert torch.allclose(taught[..., agent], sum(parts) / 3, atol=1e-5)
