@@ -18,10 +18,11 @@ from typing import Any
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput, MissingExtra, UnknownName
 
-# Imports with which a scenario has no way to numpy's or Python's random streams.
+# Imports with which a scenario has no way to numpy's or Python's random streams. The last two are those of a
+# heuristic policy in one of VMAS's files, which no environment calls.
 _HARMLESS = frozenset(
     ("__future__", "abc", "collections", "dataclasses", "enum", "functools", "itertools", "math", "operator",
-     "torch", "typing", "vmas", "warnings")
+     "torch", "typing", "vmas", "warnings", "cvxpy", "cvxpylayers")
 )  # fmt: skip
 
 

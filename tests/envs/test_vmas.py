@@ -13,6 +13,7 @@ from rlnet_bench.envs import vmas_state
 from rlnet_bench.envs.cards.vmas import ids
 from rlnet_bench.envs.check import check_env
 from rlnet_bench.envs.registry import make_env, task_card
+from rlnet_bench.envs.vmas_scenario import draws_from_torch_only
 from rlnet_bench.envs.vmas_stream import Stream
 from rlnet_bench.errors import BadInput, UnknownName
 
@@ -229,6 +230,10 @@ def test_scenarios_that_draw_from_numpy_and_random_have_those_streams_too(tmp_pa
     env.load_state_dict(state)
     assert all(torch.equal(a, b) for a, b in zip(then, observed(env, actions)))
     assert_untouched(before)
+
+
+def test_published_scenarios_draw_from_torch_alone():
+    assert all(draws_from_torch_only(str(task_card(task).constructor["scenario"])) for task in ids())
 
 
 def test_the_cuda_generator_is_swapped_with_the_others(monkeypatch):
