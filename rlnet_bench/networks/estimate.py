@@ -259,6 +259,8 @@ class Estimator:
         """Of what was chosen, under the policy that chose it, [T, R, B, K]."""
         t, r, b, _ = self.rollout.shape
         net = buffer.net
+        if not net.stack.is_motor:
+            return buffer.log_p.clone()
         rows = max(1, CHUNK_ROWS // (r * b * net.stack.size_k))
         parts = []
 

@@ -31,7 +31,8 @@ class Taken:
     """What one stack read and chose in one step; None where it had nothing to do.
 
     ``features`` [R, B, K, F]; ``critic`` likewise, where critics read something else; ``reported`` what messages
-    were made of; ``env`` and ``own`` raw choices; ``mask`` [R, B, K, A]; ``due`` [R, B] where a slow vertex decided.
+    were made of; ``env`` and ``own`` raw choices; ``mask`` [R, B, K, A]; ``log_p`` [R, B, K] of a vertex
+    that is no motor; ``due`` [R, B] where a slow vertex decided.
     """
 
     features: Tensor | None = None
@@ -40,6 +41,7 @@ class Taken:
     env: Tensor | None = None
     own: Tensor | None = None
     mask: Tensor | None = None
+    log_p: Tensor | None = None
     due: Tensor | None = None
 
 
@@ -200,6 +202,8 @@ class Executor:
                 actions.append((net, net.to_task(note.env)))
             if s.instructs:
                 instruction = self._instruction(net, note, own, draws)
+                if record and s.learns and not s.is_motor:
+                    note.log_p = net.stats((None, own), None, note.own, None)[0]
                 if s.vertex.evaluation == "shuffled" and self.shuffled:
                     instruction = instruction.roll(1, dims=1)
                 if due is not None:

@@ -133,6 +133,7 @@ class StackNet:
             self.edges = torch.full((copies, s.weights), start, device=device).requires_grad_()
         self.progress = torch.zeros(self.replicas, 1, device=device)  # of the budget; anneals sparse edges
         self._task_units(card, device)
+        self._laid: tuple[Tensor, Tensor] | None = None
 
     def _task_units(self, card: TaskCard, device: str | torch.device) -> None:
         agents = torch.tensor(self.stack.agents, dtype=torch.int64, device=device)
@@ -151,7 +152,9 @@ class StackNet:
         r, n, k, width = x.shape
         if self.stack.shared:
             return mlp(x.reshape(r, n * k, width)).view(r, n, k, -1)
-        out = mlp(x.transpose(1, 2).reshape(r * k, n, width))
+        if self._laid is None or self._laid[0] is not x:  # policy and critic often read the same tensor
+            self._laid = (x, x.transpose(1, 2).reshape(r * k, n, width))
+        out = mlp(self._laid[1])
         return out.view(r, k, n, -1).transpose(1, 2)
 
     def weighted(self, x: Tensor, with_gradient: bool = True) -> Tensor:

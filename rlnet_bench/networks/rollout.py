@@ -44,6 +44,7 @@ class StackBuffer:
             discrete = s.vertex.sends.kind == "discrete"
             width = s.heads if discrete else net.own_outputs
             self.own = torch.zeros(t, r, b, k, width, dtype=torch.int64 if discrete else torch.float32, device=device)
+        self.log_p = torch.zeros(t, r, b, k, device=device)
         self.due = torch.ones(t + 1, r, b, dtype=torch.bool, device=device)
 
     def write(self, t: int, taken: Taken) -> None:
@@ -54,7 +55,7 @@ class StackBuffer:
             value, buffer = getattr(taken, name), getattr(self, name)
             if value is not None and buffer is not None:
                 buffer[t] = value
-        for name in ("reported", "env", "own", "mask"):
+        for name in ("reported", "env", "own", "mask", "log_p"):
             value, buffer = getattr(taken, name), getattr(self, name)
             if value is not None and buffer is not None and t < len(buffer):
                 buffer[t] = value
