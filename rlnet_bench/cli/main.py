@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 for _info in pkgutil.iter_modules(cli.__path__):
-    if _info.name not in ("main", "output"):
+    if _info.name not in ("main", "output", "progress"):
         importlib.import_module(f"rlnet_bench.cli.{_info.name}").add_to(app)
 
 

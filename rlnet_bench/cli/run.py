@@ -9,17 +9,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, SuiteOption, print_json, print_table
+from rlnet_bench.cli.progress import Events, failures, grid
 from rlnet_bench.errors import BadInput, StoreError, WorkFailed
 
 if TYPE_CHECKING:
     from rlnet_bench.runs.plan import Plan
     from rlnet_bench.runs.store import Store
-    from rlnet_bench.runs.watch import GroupView
 
 SuiteArgument = Annotated[str, typer.Argument(help="A suite's name, or a YAML file.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override, for instance budget.frames=100000.")]
@@ -230,7 +229,7 @@ def work(store: Annotated[str, typer.Argument(help="The run store.")], suite: Su
         on_group=lambda group, event: print(f"{event}: {group.describe()} ({group.run_id})", flush=True),
     )
     if failed:
-        raise WorkFailed(_failures(opened, planned))
+        raise WorkFailed(failures(opened, planned))
 
 
 def status(
@@ -254,13 +253,13 @@ def status(
         with Live(console=Console(), refresh_per_second=2) as live:
             while True:
                 rows = snapshot(opened, planned)
-                live.update(_grid(planned, rows, 1))
+                live.update(grid(planned, rows, 1))
                 if all(row.status in ENDED for row in rows):
                     break
                 time.sleep(1)
         return
     console = Console()
-    (console if console.is_terminal else Console(width=200)).print(_grid(planned, snapshot(opened, planned), 1))
+    (console if console.is_terminal else Console(width=200)).print(grid(planned, snapshot(opened, planned), 1))
 
 
 def logs(
@@ -348,10 +347,10 @@ def _drive(
     if console.is_terminal:
         with Live(console=console, refresh_per_second=4) as live:
             watcher = Watcher(store, planned)
-            complaint = local.wait(lambda: live.update(_grid(planned, watcher.look(), count)))
-            live.update(_grid(planned, watcher.look(), count))
+            complaint = local.wait(lambda: live.update(grid(planned, watcher.look(), count)))
+            live.update(grid(planned, watcher.look(), count))
     else:
-        events = _Events(store, planned, count, console)
+        events = Events(store, planned, count, console)
         complaint = local.wait(events.poll)
         events.poll()
     launcher.close()
@@ -359,75 +358,7 @@ def _drive(
     if json:
         print_json([row.to_json() for row in rows])
     if any(row.status == "failed" for row in rows):
-        raise WorkFailed(_failures(store, planned))
+        raise WorkFailed(failures(store, planned))
     open_rows = [row for row in rows if row.status not in ("ok", "diverged")]
     if open_rows:
         raise WorkFailed(complaint or f"{len(open_rows)} groups are not done; the same command goes on with them.")
-
-
-class _Events:
-    """One line per event, for pipes and log files."""
-
-    def __init__(self, store: Store, planned: Plan, workers: int, console: Console) -> None:
-        from rlnet_bench.runs.watch import Watcher
-
-        self.watcher, self.workers, self.console = Watcher(store, planned), workers, console
-        self.seen = {row.run_id: row.status for row in self.watcher.look()}
-        self.tenths: dict[str, int] = {}
-
-    def poll(self) -> None:
-        """Print what changed since the last call."""
-        from rlnet_bench.runs.watch import duration, time_left
-
-        rows = self.watcher.look()
-        for row in rows:
-            what = f"{row.method} on {row.task}"
-            if self.seen[row.run_id] != row.status:
-                self.seen[row.run_id] = row.status
-                reason = f": {row.reason}" if row.reason else ""
-                diverged = f" (diverged seeds: {list(row.diverged_seeds)})" if row.diverged_seeds else ""
-                self.console.print(f"{row.status}: {what}{diverged}{reason}", highlight=False, soft_wrap=True)
-            tenth = 10 * row.frames // row.budget if row.budget else 0
-            if row.status == "running" and tenth > self.tenths.get(row.run_id, 0):
-                self.tenths[row.run_id] = tenth
-                left = duration(time_left(rows, self.workers))
-                self.console.print(
-                    f"progress: {what} {10 * tenth}%, {row.rate:,.0f} frames/s, about {left} left for the suite",
-                    highlight=False, soft_wrap=True,
-                )  # fmt: skip
-
-
-def _grid(planned: Plan, rows: list[GroupView], workers: int) -> RenderableType:
-    from rlnet_bench.runs.watch import duration, time_left
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("method", "task", "seeds", "state", "frames per seed", "frames/s", "left", "run id"):
-        table.add_column(column)
-    colours = {"ok": "green", "running": "cyan", "failed": "red", "diverged": "magenta", "waiting": "yellow"}
-    for row in rows:
-        state = f"{row.status} ({len(row.diverged_seeds)} diverged)" if row.diverged_seeds else row.status
-        share = f"{row.frames:,} / {row.budget:,}" if row.budget else "-"
-        rate = f"{row.rate:,.0f}" if row.rate else ""
-        table.add_row(
-            row.method, row.task, str(len(row.seeds)), f"[{colours.get(row.status, 'dim')}]{state}[/]", share, rate,
-            duration(row.seconds_left) if row.seconds_left else "", row.run_id,
-        )  # fmt: skip
-    done = sum(row.status in ("ok", "diverged") for row in rows)
-    left = duration(time_left(rows, workers))
-    summary = f"{planned.suite.name}-v{planned.suite.version}: {done} of {len(rows)} groups done"
-    if done < len(rows):
-        summary += f", about {left} left"
-    failed = [f"[red]{row.run_id} failed:[/] {row.reason}" for row in rows if row.status == "failed"]
-    return Group(table, "", summary, *failed)
-
-
-def _failures(store: Store, planned: Plan) -> str:
-    """Which groups failed, why, and where to look."""
-    lines = []
-    for group in planned.groups:
-        found = store.status(group)
-        if found["status"] == "failed":
-            lines.append(f"failed: {group.describe()}: {found.get('reason', '')}")
-            lines += [f"  | {line}" for line in store.last_lines(group)]
-            lines.append(f"  rlnet-bench logs {group.run_id} --store {store.root}")
-    return "\n".join(lines)

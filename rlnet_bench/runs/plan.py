@@ -126,7 +126,7 @@ def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threa
     if suite.evaluation.referee == "batched":
         del evaluation["referee"]  # the default is not part of a run's identity
     elif not has_original(card):
-        raise ImpossibleCell(f"{task}: `referee: reference` plays mpe and lbf tasks; {card.family} is its own original.")
+        raise ImpossibleCell(f"{task}: `referee: reference` plays mpe and lbf tasks; {card.family} is its own.")
     group_size = suite.seed_group or (5 if card.batch_invariant else 1)
     return [
         _group(

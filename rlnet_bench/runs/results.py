@@ -207,4 +207,5 @@ def _method_info(plan: Plan, label: str, policy: dict[str, Any]) -> MethodInfo:
         parameters=policy.get("actor_parameters"),
         trains=method.capabilities.trains,
         citation=method.citation,
+        columns=policy.get("columns", {}),
     )

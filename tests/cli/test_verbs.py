@@ -157,7 +157,7 @@ def test_plan(say: Callable[..., Said], tmp_path: Path) -> None:
     data = json.loads(say("plan", file, "--json").out)
     assert [g["config"]["label"] for g in data["groups"]] == ["ippo", "random"]
     said = say("plan", file)
-    assert said.code == 0 and "2 groups, 160 frames in all." in said.out
+    assert said.code == 0 and "2 groups, 160 frames," in said.out
     assert all(g["run_id"] in said.out for g in data["groups"])
     more = json.loads(say("plan", file, "--json", "--seeds", "1", "--set", "budget.frames=120").out)
     assert more["groups"][0]["config"]["frames"] == 120 and more["groups"][0]["config"]["seeds"] == [0]
