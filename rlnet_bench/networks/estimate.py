@@ -115,11 +115,10 @@ class Estimator:
     @torch.no_grad()
     def _stack(self, buffer: StackBuffer) -> _Found:
         """Advantages [T, R, B, K] and value targets of one stack."""
-        config, (t, r, b, _) = self.config, self.rollout.shape
-        net, rollout = buffer.net, self.rollout
-        s = net.stack
-        if s.period > 1:
+        if buffer.net.stack.period > 1:
             return self._slow(buffer)
+        config, (t, r, b, _) = self.config, self.rollout.shape
+        net, rollout, s = buffer.net, self.rollout, buffer.net.stack
         value = self._value(net, buffer.valued)
         final = self._final_values(buffer)
         terminated, truncated = rollout.terminated[..., None], rollout.truncated[..., None]
@@ -284,7 +283,7 @@ class Estimator:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of :meth:`state_dict`."""
+        """Continue to the bit."""
         for n, norm in self.norms.items():
             norm.load_state_dict(state["norms"][str(n)])
         device = self.rollout.env.device

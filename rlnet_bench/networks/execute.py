@@ -16,14 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlnet_bench import rng
 from rlnet_bench.learning.distributions import mask_logits
 from rlnet_bench.networks.modules import StackNet
-from rlnet_bench.networks.wiring import Mean, Stack, Wiring
+from rlnet_bench.networks.noise import Draws, network_noise
+from rlnet_bench.networks.stacks import Mean, Stack, Wiring
 
 Memory = dict[str, Tensor]  # each [R * B, ...]
 Edit = Callable[[Tensor, Tensor | None], Tensor]  # (features, features one step ago) -> features
-_OWN_DRAWS = 1 << 16  # a motor's own instruction draws beside its action
 
 
 @dataclass
@@ -45,21 +44,12 @@ class Taken:
     due: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Counter-based noise of one step; None for the most likely choice."""
-
-    env: Tensor | None  # [R, B, N] uniforms or [R, B, N, A] normals
-    own: dict[int, Tensor]  # per stack [R, B, K, H] uniforms or [R, B, K, H * D] normals
-
-
 class Executor:
     """Runs R replicas of a network for flat batches of R * B environments."""
 
     def __init__(self, wiring: Wiring, nets: Sequence[StackNet], replicas: int, device: str | torch.device) -> None:
         self.wiring, self.nets, self.replicas, self.device = wiring, tuple(nets), replicas, torch.device(device)
         self.card = wiring.graph.card
-        self.agents = torch.arange(self.card.num_agents, device=device)
         self.edits: dict[tuple[int, str], Edit] = {}  # of what is read, by (stack, "reads" or "message")
         self.given: dict[int, Tensor] = {}  # instructions [R, B, K * H * D] of somebody else's, per stack
         self.looks_back = False  # edits see what would have been read one step ago
@@ -106,36 +96,9 @@ class Executor:
         """The memory with zeros where a new episode has begun ([R * B] bool)."""
         return {k: v.masked_fill(reset.view(-1, *[1] * (v.ndim - 1)), 0) for k, v in memory.items()}
 
-    # -- noise -------------------------------------------------------------------------------------------
-
     def draws(self, keys: Tensor, steps: Tensor, sampled: bool = True) -> list[Draws]:
-        """Noise for T steps: one draw per (key, step, vertex[, dimension]).
-
-        Args:
-            keys: [R*B] int64. steps: [T, R*B] or [T, 1] int64.
-            sampled: False for the most likely choices; vertices that are noise draw nevertheless.
-        """
-        base = rng.fold(keys[None], steps)
-        env: Tensor | None = None
-        if sampled:
-            key = rng.fold(base[..., None], self.agents)  # [T, R*B, N]
-            if self.card.action_kind == "continuous":
-                env = rng.normal(rng.fold(key[..., None], torch.arange(self.card.action_size, device=self.device)))
-            else:
-                env = rng.uniform32(key)
-            env = env.unflatten(1, (self.replicas, -1))
-        own = {}
-        for s in self.wiring.stacks:
-            if s.own_instruction and not s.through and (sampled or s.noise):
-                first = 0 if s.is_motor else self.card.num_agents
-                ranks = torch.tensor([first + i for i in s.ranks], device=self.device)
-                key = rng.fold(base[..., None], ranks)[..., None]
-                discrete = s.vertex.sends.kind == "discrete"
-                count = s.heads if discrete else s.heads * s.size
-                key = rng.fold(key, _OWN_DRAWS + torch.arange(count, device=self.device))
-                noise = rng.uniform32(key) if discrete else rng.normal(key)
-                own[s.number] = noise.unflatten(1, (self.replicas, -1))
-        return [Draws(None if env is None else env[t], {n: x[t] for n, x in own.items()}) for t in range(base.shape[0])]
+        """Noise for T steps; see :func:`rlnet_bench.networks.noise.network_noise`."""
+        return network_noise(self.wiring, keys, steps, self.replicas, sampled)
 
     # -- one step ----------------------------------------------------------------------------------------
 

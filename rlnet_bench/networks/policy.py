@@ -17,7 +17,8 @@ from rlnet_bench.networks.execute import Executor
 from rlnet_bench.networks.graph import expand
 from rlnet_bench.networks.modules import StackNet
 from rlnet_bench.networks.spec import NetworkSpec
-from rlnet_bench.networks.wiring import Wiring, wire
+from rlnet_bench.networks.stacks import Wiring
+from rlnet_bench.networks.wiring import wire
 
 if TYPE_CHECKING:
     from rlnet_bench.networks.method import NetworkConfig

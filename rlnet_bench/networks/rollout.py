@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from rlnet_bench.envs.contract import VectorEnv
-from rlnet_bench.networks.execute import Draws, Executor, Memory, Taken
+from rlnet_bench.networks.execute import Executor, Memory, Taken
 from rlnet_bench.networks.modules import StackNet
+from rlnet_bench.networks.noise import Draws
 
 
 class StackBuffer:
