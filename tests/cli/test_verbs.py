@@ -261,7 +261,11 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> No
 
     suite_file(tmp_path, SUITE.replace("frames: 80", "frames: 40_000").replace("every: 40,", "every: 20_000,"))
     command = [sys.executable, "-m", "rlnet_bench.cli.main", "run", "tiny.yaml", "--workers", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    # A shell's background jobs ignore SIGINT, and so would everything that they start, this run included.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     deadline = time.monotonic() + 300
     while not list(tmp_path.glob("rlnet-store/runs/*/progress.json")):
         assert process.poll() is None and time.monotonic() < deadline
