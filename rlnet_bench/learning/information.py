@@ -28,7 +28,7 @@ def information_flow(policy: Policy, card: TaskCard, device: str = "cpu") -> Ten
     Situations come from a uniform-random walk, so a dependence that shows only elsewhere is missed.
     """
     r, n = policy.replicas, card.num_agents
-    observation, mask = _situations(card, r, device)
+    observation, mask = situations(card, r, device)
     depends = torch.eye(n, dtype=torch.bool)
     for deterministic in (True, False):
         base = _act(policy, observation, mask, deterministic)
@@ -56,7 +56,7 @@ def class_of(depends: Tensor | Sequence[Sequence[bool]], reads_actions: bool = F
     return "D1" if reads_actions else "D0"
 
 
-def _situations(card: TaskCard, replicas: int, device: str) -> tuple[Tensor, Tensor | None]:
+def situations(card: TaskCard, replicas: int, device: str) -> tuple[Tensor, Tensor | None]:
     """Observations [R*SITUATIONS, N, O] and masks, the same for every replica, from a random walk."""
     env = make_env(card, SITUATIONS, device)
     keys = rng.env_keys((0,), rng.Stream.USER, SITUATIONS, device)

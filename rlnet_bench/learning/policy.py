@@ -95,7 +95,8 @@ class ActorPolicy:
     ) -> tuple[Tensor, PolicyState]:
         """See :class:`Policy`."""
         actor = self.actor
-        output = actor(actor.features(observation))
+        features, memory = self.read(observation, state.memory, reset)
+        output = actor(features)
         if mask is not None and not actor.continuous:
             output = mask_logits(output, mask.view(output.shape))
         if deterministic:
@@ -103,7 +104,13 @@ class ActorPolicy:
         else:
             noise = action_noise(state.keys, state.step[None], actor)[0]
             raw = actor.sample(output, noise)
-        return actor.to_task(raw).flatten(0, 1), state._replace(step=state.step + 1)
+        return actor.to_task(raw).flatten(0, 1), PolicyState(state.keys, state.step + 1, memory)
+
+    def read(
+        self, observation: Tensor, memory: dict[str, Tensor], reset: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Features [R, B, N, F] of observations [R*B, N, O], and the memory after this step."""
+        return self.actor.features(observation), memory
 
     def state_dict(self) -> dict[str, Tensor]:
         """The actor's weights."""

@@ -9,8 +9,7 @@ Axes: **R** replicas, **E** episodes, **K** vertices of a stack, **F** features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor
 from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import make_env
+from rlnet_bench.learning.channel import BITS, Edit, Habit, bits_kind, cut, delayed, quantised
 from rlnet_bench.learning.fixed import UniformPolicy
 from rlnet_bench.learning.policy import PolicyState
 from rlnet_bench.networks.flow import Part, _ages
@@ -27,24 +27,18 @@ from rlnet_bench.networks.graph import Graph, _instances, _joints
 from rlnet_bench.networks.policy import NetworkPolicy
 from rlnet_bench.networks.topology import Joint, informs
 from rlnet_bench.runs.evaluate import Mode, evaluate
+from rlnet_bench.runs.records import ChannelKind
 
 WALK_ENVS, WALK_STEPS = 32, 50
-BITS = (1, 2, 4, 8)
 Key = tuple[int, str]  # (stack, "reads" or "message")
 
 
-@dataclass(frozen=True)
-class Habits:
-    """What every stack reads on a random walk: mean, least and greatest, [R, 1, K, F] by (stack, kind)."""
-
-    mean: dict[Key, Tensor]
-    low: dict[Key, Tensor]
-    high: dict[Key, Tensor]
-
-
 @torch.no_grad()
-def habits(policy: NetworkPolicy, card: TaskCard, device: str = "cpu") -> Habits:
-    """Walk at random through the task (the same walk for every replica) while the network reads along."""
+def habits(policy: NetworkPolicy, card: TaskCard, device: str = "cpu") -> dict[Key, Habit]:
+    """What every stack reads, by (stack, kind): walk at random through the task, while the network reads along.
+
+    The walk is the same for every replica; each habit is [R, 1, K, F].
+    """
     r = policy.replicas
     env = make_env(card, WALK_ENVS, device)
     keys = rng.env_keys((0,), rng.Stream.USER, WALK_ENVS, device)
@@ -67,12 +61,7 @@ def habits(policy: NetworkPolicy, card: TaskCard, device: str = "cpu") -> Habits
         if memory:
             memory = executor.restarted(memory, (now.terminated | now.truncated).repeat(r))
     env.close()
-    rows = {key: torch.cat(values, dim=1) for key, values in seen.items()}
-    return Habits(
-        {k: v.mean(dim=1, keepdim=True) for k, v in rows.items()},
-        {k: v.amin(dim=1, keepdim=True) for k, v in rows.items()},
-        {k: v.amax(dim=1, keepdim=True) for k, v in rows.items()},
-    )
+    return {key: Habit.of(torch.cat(values, dim=1), 1) for key, values in seen.items()}
 
 
 def crossing(graph: Graph) -> tuple[int, ...]:
@@ -119,43 +108,45 @@ def carried(policy: NetworkPolicy, links: Collection[int], *, numbers_only: bool
     return out
 
 
-def cut(policy: NetworkPolicy, links: Collection[int], usual: Habits) -> None:
-    """Let these links bring their mean; ``cut(policy, (), usual)`` mends everything."""
-
-    def edit(mask: Tensor, mean: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
-        return lambda x, before: torch.where(mask, mean, x)
-
+def cut_links(policy: NetworkPolicy, links: Collection[int], usual: Mapping[Key, Habit]) -> None:
+    """Let these links bring their mean; ``cut_links(policy, (), usual)`` mends everything."""
     masks = carried(policy, links) if links else {}
-    policy.executor.looks_back = False
-    policy.executor.edits = {key: edit(mask, usual.mean[key]) for key, mask in masks.items()}
+    _edit(policy, {key: cut(mask, usual[key]) for key, mask in masks.items()})
 
 
-def delay(policy: NetworkPolicy, links: Collection[int]) -> None:
+def delay_links(policy: NetworkPolicy, links: Collection[int]) -> None:
     """Let these links bring what they would have brought one step ago (zero at first)."""
-
-    def edit(mask: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
-        return lambda x, before: x if before is None else torch.where(mask, before, x)
-
-    policy.executor.looks_back = True
-    policy.executor.edits = {key: edit(mask) for key, mask in carried(policy, links).items()}
+    _edit(policy, {key: delayed(mask) for key, mask in carried(policy, links).items()}, looks_back=True)
 
 
-def quantise(policy: NetworkPolicy, links: Collection[int], bits: int, usual: Habits) -> None:
+def quantise_links(policy: NetworkPolicy, links: Collection[int], bits: int, usual: Mapping[Key, Habit]) -> None:
     """Send every number over these links as one of 2 ** bits values between the least and greatest of the walk."""
-    levels = 2**bits
-
-    def edit(mask: Tensor, low: Tensor, high: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
-        span = (high - low).clamp(min=1e-12)
-
-        def coarse(x: Tensor, before: Tensor | None) -> Tensor:
-            step = ((x - low) / span * levels).floor().clamp(0, levels - 1)
-            return torch.where(mask, low + (step + 0.5) * span / levels, x)
-
-        return coarse
-
     masks = carried(policy, links, numbers_only=True)
-    policy.executor.looks_back = False
-    policy.executor.edits = {key: edit(m, usual.low[key], usual.high[key]) for key, m in masks.items()}
+    _edit(policy, {key: quantised(mask, usual[key], bits) for key, mask in masks.items()})
+
+
+def _edit(policy: NetworkPolicy, edits: dict[Key, Edit], looks_back: bool = False) -> None:
+    policy.executor.edits, policy.executor.looks_back = edits, looks_back
+
+
+def degraded(
+    policy: NetworkPolicy, card: TaskCard, usual: Mapping[Key, Habit] | None = None, device: str = "cpu"
+) -> Iterator[tuple[ChannelKind, NetworkPolicy]]:
+    """The network with every edge between places cut, late and coarse; nothing where none goes between places."""
+    between = crossing(policy.graph)
+    if not between:
+        return
+    usual = habits(policy, card, device) if usual is None else usual
+    try:
+        cut_links(policy, between, usual)
+        yield "decentralised", policy
+        delay_links(policy, between)
+        yield "delay-1", policy
+        for bits in BITS:
+            quantise_links(policy, between, bits, usual)
+            yield bits_kind(bits), policy
+    finally:
+        cut_links(policy, (), usual)
 
 
 class WithRandomMotor:
@@ -208,7 +199,7 @@ def ablate(
     """Score the network whole and changed, on the same episodes.
 
     Returns:
-        One row per change: ``change`` (whole, edge, motor, decentralised, delay 1, messages of 1, 2, 4, 8 bits),
+        One row per change: ``change`` (whole, edge, motor, or a :data:`~rlnet_bench.runs.records.ChannelKind`),
         ``name``, ``return`` (team sum, mean over seeds and episodes), ``drop`` from the whole network's, and ``se``,
         the standard error of the drop over seeds and episodes, which are the same on both sides.
     """
@@ -226,24 +217,16 @@ def ablate(
             {"change": change, "name": name, "return": float(team.mean()), "drop": float(drop.mean()), "se": se}
         )
 
-    cut(policy, (), usual)
+    cut_links(policy, (), usual)
     score("whole", graph.spec.name)
     for link in graph.links:
-        cut(policy, (link.index,), usual)
+        cut_links(policy, (link.index,), usual)
         score("edge", f"{graph.nodes[link.superior].name} -> {graph.nodes[link.subordinate].name}")
-    cut(policy, (), usual)
+    cut_links(policy, (), usual)
     for agent, i in enumerate(graph.motors):
         score("motor", graph.nodes[i].name, WithRandomMotor(policy, card, agent, device))
-    between = crossing(graph)
-    if between:
-        cut(policy, between, usual)
-        score("decentralised", "every edge between places cut")
-        delay(policy, between)
-        score("delay 1", "every edge between places one step late")
-        for bits in BITS:
-            quantise(policy, between, bits, usual)
-            score(f"{bits} bits", f"every number between places in {bits} bits")
-    cut(policy, (), usual)
+    for kind, changed in degraded(policy, card, usual, device):
+        score(kind, "every edge between places", changed)
     return rows
 
 

@@ -5,7 +5,7 @@ Axes: **R** replicas, **B** environments per replica, **N** agents, **O** observ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +22,7 @@ from rlnet_bench.networks.wiring import wire
 
 if TYPE_CHECKING:
     from rlnet_bench.networks.method import NetworkConfig
+    from rlnet_bench.runs.records import ChannelKind
 
 ARCHITECTURE = ("hidden", "activation", "share_parameters")  # settings that a policy is rebuilt from
 
@@ -124,6 +125,12 @@ class NetworkPolicy:
                 **self.parameters(),
             },
         }
+
+    def degraded(self, card: TaskCard, device: str = "cpu") -> Iterator[tuple[ChannelKind, NetworkPolicy]]:
+        """See :func:`rlnet_bench.learning.channel.degraded`."""
+        from rlnet_bench.networks.ablation import degraded
+
+        return degraded(self, card, device=device)
 
     def parameters(self) -> dict[str, int]:
         """Trained numbers of one replica, actors and messages apart."""

@@ -22,6 +22,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.reference import evaluate_on_reference
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import Interrupted
+from rlnet_bench.learning.channel import degraded
 from rlnet_bench.learning.learner import Divergence, Learner
 from rlnet_bench.learning.policy import Policy
 from rlnet_bench.methods import method_of
@@ -184,12 +185,17 @@ def run_group(
         tell("checkpoint", frames=learner.frames)
 
     def score(
-        kind: Kind, policy: Policy, episodes: int, stream: rng.Stream, meta: Mapping[int, tuple[int, ...]]
+        kind: Kind,
+        policy: Policy,
+        episodes: int,
+        stream: rng.Stream,
+        meta: Mapping[int, tuple[int, ...]],
+        modes: tuple[Mode, ...] = MODES,
     ) -> None:
-        """Evaluate all replicas in both modes and record a line per healthy seed."""
+        """Evaluate all replicas in these modes and record a line per healthy seed."""
         weights = policy.state_dict()
         digests = [weights_digest(weights, k, len(seeds)) for k in range(len(seeds))]
-        for mode in MODES:
+        for mode in modes:
             if kind == "reference":
                 played = evaluate_on_reference(policy, card, seeds, episodes, mode=mode)
             else:
@@ -272,6 +278,8 @@ def _finish(
         score("absolute", policy, episodes, rng.Stream.ABSOLUTE_ENV, meta)
         if config["evaluation"].get("referee") == "reference":
             score("reference", policy, episodes, rng.Stream.ABSOLUTE_ENV, meta)
+        for kind, changed in degraded(policy, card, config["device"]):
+            score(kind, changed, episodes, rng.Stream.ABSOLUTE_ENV, meta, (config["evaluation"]["primary"],))
     sets = {"final": final, "best": best.weights if final else {}}
     save_policies(folder, card, policy, sets, config["device"])
 

@@ -98,7 +98,9 @@ def make_plan(suite: Suite, *, device: str = "cpu", threads: int = 1) -> Plan:
     return Plan(suite, tuple(sorted(groups, key=lambda g: -g.frames)))
 
 
-def _method(suite: Suite, entry: MethodEntry) -> tuple[type[Method], MethodConfig, dict[str, Any] | None]:
+def _method(
+    suite: Suite, entry: MethodEntry, task: str | None = None
+) -> tuple[type[Method], MethodConfig, dict[str, Any] | None]:
     """(method, its configuration, its network as plain data) of a suite's entry."""
     if entry.network is not None:
         from rlnet_bench.networks.method import network_method
@@ -106,12 +108,12 @@ def _method(suite: Suite, entry: MethodEntry) -> tuple[type[Method], MethodConfi
         method, network = network_method(entry.network)
     else:
         method, network = find_method(str(entry.id)), None
-    return method, method.configure(entry.set, f"{suite.name}: method "), network
+    return method, method.configure(entry.settings(task), f"{suite.name}: method "), network
 
 
 def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threads: int) -> list[Group]:
     card = task_card(task)
-    method, config, network = _method(suite, entry)
+    method, config, network = _method(suite, entry, task)
     check_possible(method, card, config)
     trains = method.capabilities.trains
     frames = suite.budget.of(task) if trains else 0

@@ -15,6 +15,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError
 from rlnet_bench.learning.actor import Actor, ActorSpec
+from rlnet_bench.learning.channel import needs
 from rlnet_bench.learning.information import execution_class
 from rlnet_bench.learning.policy import ActorPolicy, Policy
 
@@ -37,6 +38,8 @@ def save_policies(
         "actor_parameters": sum(w.numel() for w in policy.state_dict().values()) // policy.replicas,
         **policy.spec_json(),
     }
+    if isinstance(policy, ActorPolicy):
+        body["columns"] = needs(policy.actor.spec)
     (target / "policy.json").write_text(json.dumps(body, indent=1) + "\n")
     for name, weights in sets.items():
         if weights:

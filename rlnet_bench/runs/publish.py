@@ -129,15 +129,18 @@ def is_published(root: Path) -> bool:
     return (root / "suite.json").is_file()
 
 
-def read_published(root: Path) -> tuple[Plan, tuple[RunRecord, ...], dict[str, dict[str, Any]]]:
-    """(plan, records, policy description by method label) of a published suite.
+Policies = dict[tuple[str, str], dict[str, Any]]  # description of the policy by (method label, task)
+
+
+def read_published(root: Path) -> tuple[Plan, tuple[RunRecord, ...], Policies]:
+    """(plan, records, policies) of a published suite.
 
     Raises:
         StoreError: naming the file that is damaged or was changed after it was written.
     """
     plan = plan_from_json(read_json(root / "suite.json"))
     records: list[RunRecord] = []
-    policies: dict[str, dict[str, Any]] = {}
+    policies: Policies = {}
     for label, task, _ in _cells(plan):
         path = root / file_stem(label) / f"{file_stem(task)}.jsonl.gz"
         try:
@@ -146,7 +149,7 @@ def read_published(root: Path) -> tuple[Plan, tuple[RunRecord, ...], dict[str, d
             for start, end in zip(starts, [*starts[1:], len(lines)]):
                 record = _record(lines[start], lines[start + 1 : end], path)
                 records.append(replace(record, config={**record.config, "label": label}))
-                policies[label] = lines[start]["policy"] | policies.get(label, {})
+                policies[label, task] = lines[start]["policy"]
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise StoreError(f"{path}: damaged or missing ({error}).") from None
     return plan, tuple(records), policies

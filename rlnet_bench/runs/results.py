@@ -15,7 +15,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.methods import method_of
 from rlnet_bench.runs.plan import Plan
-from rlnet_bench.runs.publish import is_published, read_published
+from rlnet_bench.runs.publish import Policies, is_published, read_published
 from rlnet_bench.runs.records import Kind, Mode, RunRecord
 from rlnet_bench.runs.store import Store, read_json
 from rlnet_bench.stats.scores import RunScores, TaskRuns
@@ -38,7 +38,7 @@ class MethodInfo:
     parameters: int | None = None
     trains: bool = True
     citation: str = ""
-    columns: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, dict[str, Any]] = field(default_factory=dict)  # task -> bits_up, bits_down, hops, ...
 
 
 @dataclass(frozen=True)
@@ -175,19 +175,21 @@ def load_results(source: Store | str | Path, suite: str | None = None) -> Result
     plan = store.plan(suite)
     records = tuple(r for g in plan.groups if (r := store.record(g)) is not None)
     policies = {
-        g.label: found for g in plan.groups if (found := read_json(store.folder(g) / "policies" / "policy.json"))
+        (g.label, g.config["task"]): found
+        for g in plan.groups
+        if (found := read_json(store.folder(g) / "policies" / "policy.json"))
     }
     results = _results(plan, records, policies)
     declared = read_json(store.root / "seed-plans" / f"{plan.suite.name}-v{plan.suite.version}.json")
     return replace(results, suite={**results.suite, "seed_plan": declared}) if declared else results
 
 
-def _results(plan: Plan, records: tuple[RunRecord, ...], policies: dict[str, dict[str, Any]]) -> Results:
+def _results(plan: Plan, records: tuple[RunRecord, ...], policies: Policies) -> Results:
     return Results(
         name=plan.suite.name,
         version=plan.suite.version,
         tasks=tuple(plan.suite.tasks),
-        methods=tuple(_method_info(plan, entry.name, policies.get(entry.name, {})) for entry in plan.suite.methods),
+        methods=tuple(_method_info(plan, entry.name, policies) for entry in plan.suite.methods),
         seeds=tuple(plan.suite.seeds),
         primary=plan.suite.evaluation.primary,
         records=records,
@@ -195,17 +197,24 @@ def _results(plan: Plan, records: tuple[RunRecord, ...], policies: dict[str, dic
     )
 
 
-def _method_info(plan: Plan, label: str, policy: dict[str, Any]) -> MethodInfo:
-    """What the catalogue knows of a method, and what its trained policy turned out to be."""
+def _method_info(plan: Plan, label: str, policies: Policies) -> MethodInfo:
+    """What the catalogue knows of a method, and what its trained policies turned out to be."""
     method = method_of(next(g for g in plan.groups if g.label == label).config)
+    found = {task: p for task in plan.suite.tasks if (p := policies.get((label, task)))}
+    sizes = [p["actor_parameters"] for p in found.values() if p.get("actor_parameters") is not None]
     return MethodInfo(
         label=label,
         id=method.id,
         summary=method.summary,
-        execution=policy.get("execution", "D0"),
+        # One class per method, whatever the task: the strongest, so that no task's score is flattered.
+        execution=max((p.get("execution", "D0") for p in found.values()), key=EXECUTION_CLASSES.index, default="D0"),
         training=method.training,
-        parameters=policy.get("actor_parameters"),
+        parameters=max(sizes, default=None),
         trains=method.capabilities.trains,
         citation=method.citation,
-        columns=policy.get("columns", {}),
+        columns={
+            task: {"execution": p.get("execution", "D0"), "actor_parameters": p.get("actor_parameters")}
+            | p.get("columns", {})
+            for task, p in found.items()
+        },
     )

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rlnet_bench.errors import BadInput, UnknownName
-from rlnet_bench.methods import explain, find_method, method_ids
+from rlnet_bench.methods import Method, explain, find_method, method_ids
 from rlnet_bench.yaml_lines import Document, load
 
 Positive = Annotated[int, Field(gt=0)]
@@ -50,6 +50,8 @@ class MethodEntry(_Strict):
     network: str | None = None
     label: Annotated[str, Field(min_length=1, max_length=60)] | None = None
     set: dict[str, Any] = {}
+    per_task: dict[str, dict[str, Any]] = {}
+    """Settings of one task, on top of ``set``."""
 
     @model_validator(mode="after")
     def _one_of(self) -> MethodEntry:
@@ -61,6 +63,10 @@ class MethodEntry(_Strict):
     def name(self) -> str:
         """The label in tables."""
         return self.label or self.id or str(self.network)
+
+    def settings(self, task: str | None = None) -> dict[str, Any]:
+        """The overrides of the method's defaults on a task."""
+        return {**self.set, **self.per_task.get(task or "", {})}
 
 
 class Suite(_Strict):
@@ -100,6 +106,10 @@ class Suite(_Strict):
             raise ValueError(f"methods: two entries share a label in {labels}; give each its own `label`")
         if isinstance(self.budget.frames, dict) and set(self.budget.frames) != set(self.tasks):
             raise ValueError("budget.frames: expected one number per task of `tasks`")
+        for m in self.methods:
+            strange = sorted(set(m.per_task) - set(self.tasks))
+            if strange:
+                raise ValueError(f"methods: {m.name}: per_task names {strange}, which are not among `tasks`")
         return self
 
 
@@ -159,17 +169,25 @@ def _wrong_settings(entry: MethodEntry, path: tuple[Any, ...], where: Callable[[
     if entry.id is None or ".py:" in entry.id or entry.id not in method_ids():
         return []
     method = find_method(entry.id)
+    places = [((*path, "set"), entry.set), *(((*path, "per_task", t), x) for t, x in entry.per_task.items())]
+    return [sentence for place, settings in places for sentence in _wrong_in(method, settings, place, where)]
+
+
+def _wrong_in(
+    method: type[Method], settings: dict[str, Any], path: tuple[Any, ...], where: Callable[[tuple[Any, ...]], str]
+) -> list[str]:
+    """The same of one mapping of settings."""
     try:
-        method.configure(entry.set)
+        method.configure(settings)
         return []
     except BadInput as error:
-        together = f"{where((*path, 'set'))}: {error}"
+        together = f"{where(path)}: {error}"
     found = []
-    for key, value in entry.set.items():
+    for key, value in settings.items():
         try:
             method.configure({key: value})
         except BadInput as error:
-            found.append(f"{where((*path, 'set', key))}: {error}")
+            found.append(f"{where((*path, key))}: {error}")
     return found or [together]
 
 

@@ -34,9 +34,9 @@ def test_cutting_every_edge_between_places_leaves_d0() -> None:
     policy, card = loud("zoo/tag-3ppo-comm"), task_card(SMOOTH)
     usual = ablation.habits(policy, card)
     assert bool(information_flow(policy, card).all())
-    ablation.cut(policy, ablation.crossing(policy.graph), usual)
+    ablation.cut_links(policy, ablation.crossing(policy.graph), usual)
     assert torch.equal(information_flow(policy, card), torch.eye(3, dtype=torch.bool))
-    ablation.cut(policy, (), usual)
+    ablation.cut_links(policy, (), usual)
     assert bool(information_flow(policy, card).all())
 
 
@@ -64,7 +64,7 @@ def test_a_cut_edge_hides_what_comes_over_it_alone() -> None:
 def test_one_step_late_and_coarse() -> None:
     policy = loud("zoo/tag-2ppo")
     between = ablation.crossing(policy.graph)
-    ablation.delay(policy, between)
+    ablation.delay_links(policy, between)
     state = policy.initial_state(4)
     observation = torch.randn(4, 3, 18)
     memory, notes = state.memory, []
@@ -76,7 +76,7 @@ def test_one_step_late_and_coarse() -> None:
     assert torch.equal(notes[1][0].features[0, :, 0], observation.flatten(1))
     assert torch.equal(notes[1][1].features[0, :, 0, -8:], torch.tanh(notes[0][0].own)[0, :, 0])
     usual = ablation.habits(policy, task_card(SMOOTH))
-    ablation.quantise(policy, between, 1, usual)
+    ablation.quantise_links(policy, between, 1, usual)
     draws = policy.executor.draws(state.keys, state.step[None], sampled=False)[0]
     _, _, taken = policy.executor.step(torch.randn(64, 3, 18), None, {}, draws, record=True)
     coarse = taken[1].features
@@ -99,7 +99,7 @@ def test_the_verb_writes_a_table_and_a_drawing(tmp_path: Path) -> None:
     rows = json.loads(done.output)
     changes = [x["change"] for x in rows]
     assert changes.count("edge") == 2 + 3 + 3 and changes.count("motor") == 3
-    assert {"whole", "decentralised", "delay 1", "1 bits", "8 bits"} <= set(changes)
+    assert {"whole", "decentralised", "delay-1", "1-bit", "8-bit"} <= set(changes)
     assert rows[0]["drop"] == 0
     assert (tmp_path / "ablation.svg").read_text().startswith("<svg")
 

@@ -138,3 +138,23 @@ def test_every_published_suite_can_be_planned(name: str) -> None:
     for g in planned.groups:
         seeds[g.label, g.config["task"]] += g.config["seeds"]
     assert all(found == suite.seeds for found in seeds.values())
+
+
+def test_settings_of_one_task_lie_on_top_of_the_method_s(tmp_path: Path) -> None:
+    text = (
+        "name: x\ntasks: [mpe/simple_spread-discrete-v1, lbf/8x8-2p-2f-coop-v1]\nseeds: 2\nbudget: {frames: 20000}\n"
+        "methods:\n  - id: ippo\n    set: {hidden: [8], gamma: 0.5}\n"
+        "    per_task:\n      lbf/8x8-2p-2f-coop-v1: {hidden: [16]}\n"
+    )
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    found = {g.config["task"]: g.config["settings"] for g in make_plan(load_suite(path)).groups}
+    assert found["mpe/simple_spread-discrete-v1"]["hidden"] == [8]
+    assert found["lbf/8x8-2p-2f-coop-v1"]["hidden"] == [16]
+    assert {s["gamma"] for s in found.values()} == {0.5}
+    path.write_text(text.replace("hidden: [16]", "hiden: [16]"))
+    with pytest.raises(BadInput, match=r"x.yaml:9: .*unknown key 'hiden'.*'hidden'"):
+        load_suite(path)
+    path.write_text(text.replace("lbf/8x8-2p-2f-coop-v1: {", "lbf/8x8-2p-3f-coop-v1: {"))
+    with pytest.raises(BadInput, match=r"per_task names .*8x8-2p-3f.*not among `tasks`"):
+        load_suite(path)

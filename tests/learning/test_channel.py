@@ -1,0 +1,84 @@
+"""What crosses between agents, cut, late and coarse: actors that read everything, and the record of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from rlnet_bench.envs.registry import task_card
+from rlnet_bench.learning import channel
+from rlnet_bench.learning.actor import Actor, ActorSpec
+from rlnet_bench.learning.information import execution_class, information_flow
+from rlnet_bench.learning.policy import ActorPolicy
+from rlnet_bench.runs.loop import run_group
+from rlnet_bench.runs.plan import make_plan
+from rlnet_bench.runs.records import CHANNEL_KINDS, EvalLine, read_lines
+from rlnet_bench.runs.suite import Suite
+
+TASK = "mpe/simple_spread-continuous-v1"
+
+
+def policy(observe: str) -> ActorPolicy:
+    """Fresh weights of one replica, loud enough to be seen."""
+    actor = Actor(ActorSpec.for_task(task_card(TASK), (8,), "tanh", True, observe), (0,))
+    for tensor in actor.state_dict().values():
+        tensor.mul_(10)
+    return ActorPolicy(actor)
+
+
+def test_without_its_channel_an_actor_that_reads_everything_is_d0() -> None:
+    card, whole = task_card(TASK), policy("all")
+    assert execution_class(whole, card) == "C"
+    changed = dict(channel.degraded(whole, card))
+    assert tuple(changed) == CHANNEL_KINDS
+    assert torch.equal(information_flow(changed["decentralised"], card), torch.eye(3, dtype=torch.bool))
+    assert execution_class(changed["8-bit"], card) == "C"
+    assert execution_class(whole, card) == "C"
+    assert not dict(channel.degraded(policy("own"), card))
+
+
+def test_late_numbers_are_those_of_the_step_before() -> None:
+    whole = policy("all")
+    late = dict(channel.degraded(whole, task_card(TASK)))["delay-1"]
+    first, second = torch.randn(4, 3, 18), torch.randn(4, 3, 18)
+    _, state = late.act(first, late.initial_state(4))
+    action, _ = late.act(second, state)
+    for agent in range(3):  # agent i: its own observation of now, the others' of one step ago
+        mixed = first.clone()
+        mixed[:, agent] = second[:, agent]
+        assert torch.equal(action[:, agent], whole.act(mixed, whole.initial_state(4))[0][:, agent])
+    reset = torch.tensor([True, False, False, False])
+    fresh, _ = late.act(second, state, reset=reset)
+    assert torch.equal(fresh[1:], action[1:]) and not torch.equal(fresh[0], action[0])
+
+
+def test_coarse_numbers_have_few_values_and_stay_near() -> None:
+    habit = channel.Habit(torch.tensor(0.0), torch.tensor(-1.0), torch.tensor(1.0))
+    x, everything = torch.linspace(-1.5, 1.5, 4001), torch.tensor(True)
+    for bits in channel.BITS:
+        coarse = channel.quantised(everything, habit, bits)(x, None)
+        assert len(coarse.unique()) == 2**bits
+        inside = x.abs() < 1
+        assert float((coarse - x)[inside].abs().max()) <= 1 / 2**bits + 1e-6
+    assert torch.equal(channel.quantised(torch.tensor(False), habit, 1)(x, None), x)
+
+
+def test_a_run_records_them_once_in_its_primary_mode(tmp_path: Path) -> None:
+    suite = {
+        "name": "small", "tasks": ["mpe/simple_spread-discrete-v1"], "seeds": 2, "budget": {"frames": 96},
+        "methods": [{"id": "ippo", "set": {"observe": "all", "num_envs": 4, "rollout_steps": 8, "hidden": [8]}}],
+        "evaluation": {"every": 96, "episodes": 2, "absolute_episodes": 3},
+    }  # fmt: skip
+    run_group(tmp_path, make_plan(Suite.model_validate(suite)).groups[0].config)
+    lines = [EvalLine.from_json(x) for x in read_lines(tmp_path / "evals.jsonl")[0]]
+    mine = [x for x in lines if x.kind in CHANNEL_KINDS]
+    assert [(x.kind, x.seed) for x in mine] == [(k, s) for k in CHANNEL_KINDS for s in (0, 1)]
+    assert {x.mode for x in mine} == {"deterministic"}
+    best = {x.seed: x.weights for x in lines if x.kind == "absolute"}
+    assert all(x.weights == best[x.seed] and len(x.returns) == 3 for x in mine)
+
+
+def test_reading_everything_costs_every_observation_to_every_other_agent() -> None:
+    assert channel.needs(policy("all").actor.spec) == {"bits_up": 32 * 54 * 2, "bits_down": 0, "hops": 1}
+    assert channel.needs(policy("own").actor.spec) == {"bits_up": 0, "bits_down": 0, "hops": 0}
