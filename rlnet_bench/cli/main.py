@@ -6,13 +6,32 @@ import importlib
 import os
 import pkgutil
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from rlnet_bench import cli
 from rlnet_bench.errors import RlnetError
 
+
+class Verbs(TyperGroup):
+    """Click would turn Ctrl-C into a silent exit, and a reader who left into an error: both are met before it hears."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("rlnet-bench: interrupted; the store keeps what was done.", file=sys.stderr)
+            raise SystemExit(130) from None
+        except BrokenPipeError:  # the reader (head, less) has left
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(0) from None
+
+
 app = typer.Typer(
+    cls=Verbs,
     name="rlnet-bench",
     help="A referee for collaborative multi-agent reinforcement learning.",
     no_args_is_help=True,
@@ -22,23 +41,17 @@ app = typer.Typer(
 )
 
 for _info in pkgutil.iter_modules(cli.__path__):
-    if _info.name not in ("main", "output", "progress"):
+    if _info.name not in ("main", "output", "progress") and not _info.name.startswith("_"):
         importlib.import_module(f"rlnet_bench.cli.{_info.name}").add_to(app)
 
 
 def main() -> None:
     """Entry point: a user's mistake is a sentence and exit code 2, never a traceback."""
     try:
-        app()
+        app(prog_name="rlnet-bench")
     except RlnetError as error:
         print(f"rlnet-bench: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
-    except BrokenPipeError:  # the reader (head, less) has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
-    except KeyboardInterrupt:
-        print("rlnet-bench: interrupted; the store keeps what was done.", file=sys.stderr)
-        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

@@ -1,0 +1,74 @@
+"""What ``plan``, ``run`` and ``resume`` share: from the command line to a plan that fits this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rlnet_bench.runs.plan import Plan
+
+SuiteArgument = Annotated[str, typer.Argument(help="A suite's name, or a YAML file.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override, for instance budget.frames=100000.")]
+SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Number of seeds.")]
+ListOption = Annotated[str | None, typer.Option(help="Comma-separated; instead of the suite's own.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda; part of a run's identity.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Per worker; part of a run's identity.")]
+
+
+def resolve(
+    suite: str,
+    set_: list[str] | None = None,
+    seeds: int | None = None,
+    methods: str | None = None,
+    tasks: str | None = None,
+    add_methods: list[str] | None = None,
+    add_networks: list[str] | None = None,
+    add_tasks: list[str] | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+) -> Plan:
+    """The plan of a suite under the command line's changes."""
+    from rlnet_bench.runs.plan import make_plan
+    from rlnet_bench.runs.suite import load_suite, parse_suite
+    from rlnet_bench.yaml_lines import Document
+
+    overrides = list(set_ or [])
+    if seeds is not None:
+        overrides.append(f"seeds={seeds}")
+    for key, text in (("methods", methods), ("tasks", tasks)):
+        if text is not None:
+            overrides.append(f"{key}=[{', '.join(repr(x.strip()) for x in text.split(','))}]")
+    loaded = load_suite(suite, overrides)
+    if add_methods or add_networks or add_tasks:
+        data = loaded.model_dump()
+        data["methods"] = [
+            *data["methods"],
+            *({"id": m} for m in add_methods or []),
+            *({"network": n} for n in add_networks or []),
+        ]
+        data["tasks"] = [*data["tasks"], *(add_tasks or [])]
+        loaded = parse_suite(Document(data, {}, loaded.name))
+    return make_plan(loaded, device=device, threads=threads)
+
+
+def affordable(planned: Plan, store: str, launcher: str, workers: int | None) -> Plan:
+    """The plan, longest groups first; refused when calibrations say that what is left of it cannot fit."""
+    from rlnet_bench.cli.doctor import memory_bytes
+    from rlnet_bench.runs.calibrate import longest_first, refuse_impossible
+    from rlnet_bench.runs.plan import Plan
+    from rlnet_bench.runs.store import ENDED, Store
+
+    ordered, guesses = longest_first(planned)
+    opened = Store(store)
+    left = Plan(ordered.suite, tuple(g for g in ordered.groups if opened.status(g)["status"] not in ENDED))
+    here = launcher == "local"  # the memory of a cluster's nodes is for its scheduler to know
+    memory = memory_bytes() if here else sys.maxsize
+    count = workers or len(os.sched_getaffinity(0))
+    needs = {g.run_id: guesses[g.run_id] for g in left.groups}
+    refuse_impossible(left, needs, place=Path(store), workers=count, memory=memory)
+    return ordered
