@@ -33,8 +33,8 @@ def ablate(
     from rlnet_bench.networks.ablation import ablate as score
     from rlnet_bench.networks.ablation import drawing
     from rlnet_bench.networks.policy import NetworkPolicy
+    from rlnet_bench.runs.files import read_json
     from rlnet_bench.runs.policies import load_policy
-    from rlnet_bench.runs.store import read_json
 
     torch.set_num_threads(1)
     policy = load_policy(run_dir, None, which.value)

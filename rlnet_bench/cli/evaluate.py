@@ -61,8 +61,8 @@ def evaluate(
     from rlnet_bench.rng import Stream
     from rlnet_bench.runs.evaluate import evaluate as play
     from rlnet_bench.runs.evaluate import record_scenes
+    from rlnet_bench.runs.files import read_json
     from rlnet_bench.runs.policies import load_policy
-    from rlnet_bench.runs.store import read_json
 
     torch.set_num_threads(1)
     policy = load_policy(run_dir, seed, which.value)

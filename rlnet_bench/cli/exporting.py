@@ -40,8 +40,8 @@ def export(
     from rlnet_bench.foreign.csv import write_csv
     from rlnet_bench.foreign.marl_eval import write_marl_eval
     from rlnet_bench.foreign.results import from_results
+    from rlnet_bench.runs.files import write_atomic
     from rlnet_bench.runs.results import load_results
-    from rlnet_bench.runs.store import write_atomic
 
     results = load_results(source or store, suite)
     remarks: list[str] = []

@@ -77,7 +77,7 @@ def import_(
     """Read other tools' results, check them, and write a tidy CSV for stats, compare, rank, table, report and lint."""
     from rlnet_bench.foreign import write_csv
     from rlnet_bench.foreign.door import TABLE_FILE, Options, read_all
-    from rlnet_bench.runs.store import write_atomic
+    from rlnet_bench.runs.files import write_atomic
 
     target = out if out.suffix.lower() == ".csv" else out / TABLE_FILE
     if target.exists() and not force:

@@ -22,9 +22,9 @@ from typing import Any
 
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError, WorkFailed
+from rlnet_bench.runs.files import read_json, write_atomic
 from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.provenance import _processor
-from rlnet_bench.runs.store import read_json, write_atomic
 
 MEASURE_SECONDS = 2.0
 START_SECONDS = 5.0  # of a worker: imports and environments

@@ -12,7 +12,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import ContractViolation
+from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.launch import Launcher, Workers
+from rlnet_bench.runs.lease import is_near
 from rlnet_bench.runs.plan import Group, Plan, make_plan
-from rlnet_bench.runs.store import Store, read_json
+from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
 
 TINY: dict[str, Any] = {
@@ -147,7 +148,7 @@ class _Murderer:
             if group.run_id in self.killed:
                 continue
             lease = self.half_way(group)
-            if not lease or lease.get("host") != socket.gethostname():
+            if not lease or not is_near(lease.get("place")):
                 continue
             if len(self.killed) >= self.kills:
                 raise _Enough

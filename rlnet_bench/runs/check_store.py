@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import RlnetError, StoreError
+from rlnet_bench.runs.files import read_json
+from rlnet_bench.runs.lease import Clock
 from rlnet_bench.runs.plan import Group, run_id
 from rlnet_bench.runs.records import EvalLine, check_chain, read_lines
-from rlnet_bench.runs.store import ENDED, Clock, Store, read_json
+from rlnet_bench.runs.store import ENDED, Store
 
 STATUSES = ("running", *ENDED)
 MODES = ("deterministic", "sampled")

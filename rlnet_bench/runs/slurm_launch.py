@@ -23,8 +23,8 @@ import submitit
 from submitit.helpers import DelayedSubmission
 
 from rlnet_bench.errors import BadInput
+from rlnet_bench.runs.files import read_json, write_atomic
 from rlnet_bench.runs.launch import ENDINGS, EXIT_STOPPED, Ending, Job
-from rlnet_bench.runs.store import read_json, write_atomic
 
 REQUEUES = 10_000  # the store, not the number of time-outs, says when a group is over
 ABSENT = 3

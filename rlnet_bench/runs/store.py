@@ -2,7 +2,7 @@
 
 Several workers and several ``run`` processes may share one store. Claims are serialised by an advisory
 lock on ``STORE/lock`` (flock; works on local file systems and on NFS version 4) and held by lease files
-with a heartbeat, so that a dead worker's group is taken over. Imports without torch.
+with a heartbeat (:mod:`rlnet_bench.runs.lease`), so that a dead worker's group is taken over. Imports without torch.
 """
 
 from __future__ import annotations
@@ -10,68 +10,21 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
-import socket
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import StoreError, UnknownName
+from rlnet_bench.runs.files import read_json, write_atomic
+from rlnet_bench.runs.lease import Clock, Lease, holder, take
 from rlnet_bench.runs.plan import Group, Plan, plan_from_json
 from rlnet_bench.runs.records import RunRecord, Status, read_run
 
 FORMAT = 1
-LEASE_SECONDS = 120.0  # a lease without a heartbeat for this long is dead
 MAX_ATTEMPTS = 4  # the first and three retries
 ENDED = ("ok", "diverged", "failed")
-
-Clock = Callable[[], float]
-
-
-class LeaseLost(StoreError):
-    """Raised when another worker has taken a group over (this one seemed dead)."""
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Replace a file in one step, so that readers see the old or the new content, never a mixture.
-
-    Raises:
-        StoreError: when the disk is full or read-only; the old content is untouched.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("w", encoding="utf-8") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be written ({error.strerror}); nothing was damaged.") from error
-
-
-@dataclass(frozen=True)
-class Lease:
-    """Who works on a group."""
-
-    path: Path
-    owner: str
-
-    def beat(self, clock: Clock = time.time) -> None:
-        """Say that the owner is alive; raises LeaseLost when the lease was taken over."""
-        if read_json(self.path).get("owner") != self.owner:
-            raise LeaseLost(f"{self.path.parent.name}: the lease was taken over by another worker; stopping.")
-        now = clock()
-        os.utime(self.path, (now, now))
-
-    def release(self) -> None:
-        """Give the group back (if it is still ours); a disk that refuses leaves the lease to expire."""
-        with contextlib.suppress(StoreError, OSError):
-            if read_json(self.path).get("owner") == self.owner:
-                self.path.unlink(missing_ok=True)
 
 
 class Store:
@@ -204,12 +157,7 @@ class Store:
                 self.set_status(group, "failed", reason=reason)
                 (folder / "lease.json").unlink(missing_ok=True)
                 return None
-            owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-            body = {"owner": owner, "host": socket.gethostname(), "pid": os.getpid()}
-            write_atomic(folder / "lease.json", json.dumps(body))
-            now = clock()
-            os.utime(folder / "lease.json", (now, now))
-            lease = Lease(folder / "lease.json", owner)
+            lease = take(folder / "lease.json", clock)
             try:
                 self.set_status(group, "running", attempts=attempts)
             except StoreError:  # a full disk: nobody works on the group
@@ -219,14 +167,7 @@ class Store:
 
     def holder(self, group: Group, clock: Clock = time.time) -> str | None:
         """Who holds a live lease on a group, or None."""
-        path = self.folder(group) / "lease.json"
-        try:
-            body, beaten = read_json(path), path.stat().st_mtime
-        except (StoreError, OSError):
-            return None
-        if body.get("host") == socket.gethostname() and not _alive(body.get("pid", -1)):
-            return None
-        return body.get("owner") if clock() - beaten < LEASE_SECONDS else None
+        return holder(self.folder(group) / "lease.json", clock)
 
     def forgive(self, group: Group) -> None:
         """Leaving cleanly is no failed attempt: take it off the count of a group that is not over."""
@@ -275,34 +216,8 @@ class Store:
         return replace(record, config={**record.config, "label": group.label})
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    # A killed child that nobody has waited for still has a pid, but it will never beat again.
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return True
-
-
 def _read_or_empty(path: Path) -> dict[str, Any]:
     try:
         return read_json(path)
     except StoreError:
         return {}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file, empty when absent; raises StoreError when damaged."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError(f"expected a mapping, found {type(found).__name__}")
-        return found
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: damaged or unreadable ({error}).") from None

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlnet_bench.runs.compact import read_index
+from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.plan import Group, Plan
-from rlnet_bench.runs.store import ENDED, Store, read_json
+from rlnet_bench.runs.store import ENDED, Store
 
 
 @dataclass(frozen=True)

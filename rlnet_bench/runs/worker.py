@@ -18,12 +18,14 @@ from typing import Any
 
 from rlnet_bench.errors import Interrupted, RlnetError, StoreError
 from rlnet_bench.runs.callbacks import Callback, Event
+from rlnet_bench.runs.files import write_atomic
 from rlnet_bench.runs.launch import EXIT_STOPPED
+from rlnet_bench.runs.lease import Lease, LeaseLost
 from rlnet_bench.runs.loggers import Loggers
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.provenance import provenance
 from rlnet_bench.runs.records import DamagedRecord, Status
-from rlnet_bench.runs.store import Lease, LeaseLost, Store, write_atomic
+from rlnet_bench.runs.store import Store
 
 HEARTBEAT_SECONDS = 5.0
 

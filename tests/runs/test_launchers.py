@@ -12,9 +12,10 @@ import small
 
 from rlnet_bench.errors import BadInput, ContractViolation
 from rlnet_bench.runs.check_launcher import check_launcher, tiny_plan
+from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.launch import DEATHS_WITHOUT_WORK, Ending, Job, Workers, make_launcher
 from rlnet_bench.runs.local_launch import LocalLauncher
-from rlnet_bench.runs.store import MAX_ATTEMPTS, read_json
+from rlnet_bench.runs.store import MAX_ATTEMPTS
 from rlnet_bench.runs.worker import work
 
 

@@ -13,9 +13,9 @@ pytest.importorskip("submitit", reason="no slurm")
 
 from rlnet_bench.errors import BadInput
 from rlnet_bench.runs.check_launcher import check_launcher, tiny_plan
+from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.launch import Workers
 from rlnet_bench.runs.slurm_launch import SlurmLauncher
-from rlnet_bench.runs.store import read_json
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ import pytest
 from small import plan, store
 
 from rlnet_bench.errors import StoreError, UnknownName
+from rlnet_bench.runs.files import write_atomic
+from rlnet_bench.runs.lease import LEASE_SECONDS, LeaseLost, place
 from rlnet_bench.runs.plan import Group
-from rlnet_bench.runs.store import LEASE_SECONDS, MAX_ATTEMPTS, LeaseLost, Store, write_atomic
+from rlnet_bench.runs.store import MAX_ATTEMPTS, Store
 
 
 class Clock:
@@ -34,6 +35,11 @@ def pretend(store: Store, group: Group, **changes: Any) -> None:
     stat = path.stat()
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     os.utime(path, (stat.st_atime, stat.st_mtime))
+
+
+def dead() -> int:
+    """A process id that nobody has."""
+    return next(pid for pid in range(2**22 - 1, 2, -1) if not Path(f"/proc/{pid}").exists())
 
 
 @pytest.fixture
@@ -57,7 +63,7 @@ def test_a_lease_without_a_heartbeat_is_taken_over(made: tuple[Store, Group, Clo
     opened, group, clock = made
     lease = opened.claim(group, clock)
     assert lease is not None
-    pretend(opened, group, host="elsewhere")
+    pretend(opened, group, place="elsewhere")
     clock.now += LEASE_SECONDS - 1
     assert opened.claim(group, clock) is None
     lease.beat(clock)
@@ -76,16 +82,41 @@ def test_a_dead_process_of_this_host_is_taken_over_at_once(made: tuple[Store, Gr
     opened, group, clock = made
     assert opened.claim(group, clock) is not None
     assert opened.claim(group, clock) is None
-    dead = next(pid for pid in range(2**22 - 1, 2, -1) if not Path(f"/proc/{pid}").exists())
-    pretend(opened, group, pid=dead)
+    pretend(opened, group, pid=dead())
     assert opened.holder(group, clock) is None and opened.claim(group, clock) is not None
 
 
 def test_a_process_of_another_host_is_judged_by_its_heartbeat_alone(made: tuple[Store, Group, Clock]) -> None:
     opened, group, clock = made
     assert opened.claim(group, clock) is not None
-    pretend(opened, group, host=f"not-{socket.gethostname()}", pid=-1)
+    pretend(opened, group, place=f"not-{place()}", pid=dead())
     assert opened.claim(group, clock) is None
+
+
+@pytest.mark.parametrize("other", ["host boot pid:[2]", "host later-boot pid:[1]", "", None])
+def test_containers_of_one_host_name_do_not_mistake_each_others_processes(
+    made: tuple[Store, Group, Clock], monkeypatch: pytest.MonkeyPatch, other: str | None
+) -> None:
+    """The pid of a lease says nothing in another namespace of process ids; a lease of an old version has no place."""
+    opened, group, clock = made
+    monkeypatch.setattr("rlnet_bench.runs.lease.place", lambda: "host boot pid:[1]")
+    assert opened.claim(group, clock) is not None
+    pretend(opened, group, pid=dead())
+    assert opened.holder(group, clock) is None  # the same place, where there is no such process
+    pretend(opened, group, place=other)
+    assert opened.holder(group, clock) is not None and opened.claim(group, clock) is None
+    clock.now += LEASE_SECONDS + 1
+    assert opened.claim(group, clock) is not None
+
+
+def test_where_nothing_tells_containers_apart_heartbeats_decide(
+    made: tuple[Store, Group, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, group, clock = made
+    monkeypatch.setattr("rlnet_bench.runs.lease.place", lambda: "")
+    assert opened.claim(group, clock) is not None
+    pretend(opened, group, pid=dead())
+    assert opened.holder(group, clock) is not None
 
 
 def test_after_three_retries_a_group_has_failed(made: tuple[Store, Group, Clock]) -> None:

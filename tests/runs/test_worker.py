@@ -19,8 +19,9 @@ from small import SPREAD, StopAt, method, plan, products, store, whole
 from rlnet_bench.errors import Interrupted, StoreError
 from rlnet_bench.runs import loop, worker
 from rlnet_bench.runs.callbacks import Event
+from rlnet_bench.runs.lease import Lease, LeaseLost
 from rlnet_bench.runs.plan import Group
-from rlnet_bench.runs.store import MAX_ATTEMPTS, Lease, LeaseLost, Store
+from rlnet_bench.runs.store import MAX_ATTEMPTS, Store
 from rlnet_bench.runs.worker import Journal, heartbeat, main, work, work_on
 
 HERE = Path(__file__).parent
