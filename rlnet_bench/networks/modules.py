@@ -134,6 +134,11 @@ class StackNet:
         temperature = 1.0 - (1.0 - COLDEST) * (progress / HARD_FROM).clamp(max=1.0)
         return torch.where(progress >= HARD_FROM, (edges > 0).to(edges.dtype), torch.sigmoid(edges / temperature))
 
+    @property
+    def is_hard(self) -> bool:
+        """Sparse edges are 0 or 1 by now."""
+        return bool((self.progress >= HARD_FROM).all())
+
     def outputs(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """(logits or means of the environment action, those of the own instruction) of features."""
         assert self.policy is not None

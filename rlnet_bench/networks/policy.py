@@ -69,6 +69,11 @@ class NetworkPolicy:
         """Some agent reads others' sampled actions."""
         return any(x.actions for x in self.graph.information)
 
+    @property
+    def competes(self) -> bool:
+        """It may become the best checkpoint: its graph is the declared one, no sparse edge is still half open."""
+        return all(n.is_hard for n in self.nets if n.stack.sparse)
+
     def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
         """Keys, a step counter, and the network's memory."""
         device = self.executor.device

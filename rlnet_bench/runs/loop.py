@@ -213,7 +213,9 @@ def run_group(
                         played.returns[k], played.success[k], played.length[k], digests[k],
                     )
                 )  # fmt: skip
-                if kind == "curve" and mode == evaluation["primary"]:
+                last_chance = point == len(points) - 1 and best.value[k] == -float("inf")
+                eligible = getattr(policy, "competes", True) or last_chance
+                if kind == "curve" and mode == evaluation["primary"] and eligible:
                     best.offer(k, float(played.team[k].mean()), point, (frames, trained, updates), weights)
         recorder.sync()
 
