@@ -34,6 +34,7 @@ class Which(StrEnum):
     tasks = "tasks"
     aggregate = "aggregate"
     ranks = "ranks"
+    channel = "channel"
 
 
 def add_to(app: typer.Typer) -> None:

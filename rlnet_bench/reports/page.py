@@ -28,8 +28,13 @@ INTRO = {
     "improvement": "Read along a row: how likely is one new run of this method to beat one of the other?",
     "tasks": "Best and ties are judged within an execution class: a method that sees more when acting does not "
     "outrank one that sees less.",
+    "channel": "The same weights once more, with what crosses between agents cut, late or coarse: a score that falls "
+    "is a score that needs its channel.",
     "ranks": "A rank is only as certain as its interval is short.",
 }
+
+
+NO_CHANNEL = "No method here needs a channel: every trained agent acts on its own observation (class D0)."
 
 
 @dataclass(frozen=True)
@@ -196,6 +201,10 @@ def _sections(estimates: Estimates, shown: dict[str, _Shown], tables: dict[str, 
             empty="" if "tasks-absolute" in tables else "No run has finished yet.",
         ),
         Section("ranks", "Ranks", INTRO["ranks"], tables=some("ranks"), empty=unpooled),
+        Section(
+            "channel", "What acting together costs", INTRO["channel"], tables=some("channel"),
+            empty="" if "channel" in tables else NO_CHANNEL,
+        ),
         Section(
             "compute", "Compute and tuning", "", tables=some("compute", "settings"),
             empty="" if "compute" in tables else "No record yet.",

@@ -8,14 +8,15 @@ from rlnet_bench.errors import BadInput
 from rlnet_bench.reports import writers
 from rlnet_bench.reports.estimates import Estimates, estimate_all
 from rlnet_bench.reports.table import Table
+from rlnet_bench.reports.table_channel import channel_table
 from rlnet_bench.reports.table_suite import aggregate_table, compute_table, rank_table, settings_table
 from rlnet_bench.reports.table_tasks import modes_table, score_table
 from rlnet_bench.runs.results import Results
 
 Format = Literal["latex", "markdown", "csv"]
-Which = Literal["tasks", "aggregate", "ranks"]
+Which = Literal["tasks", "aggregate", "ranks", "channel"]
 FORMATS = ("latex", "markdown", "csv")
-WHICH = ("tasks", "aggregate", "ranks")
+WHICH = ("tasks", "aggregate", "ranks", "channel")
 
 
 def tables(estimates: Estimates) -> dict[str, Table]:
@@ -28,6 +29,7 @@ def tables(estimates: Estimates) -> dict[str, Table]:
         score_table(estimates, "final", metric="success"),
         modes_table(estimates),
         rank_table(estimates),
+        channel_table(estimates),
         compute_table(estimates),
         settings_table(estimates),
     ]
@@ -47,7 +49,8 @@ def render_table(results: Results, format: Format = "markdown", which: Which = "
     Args:
         results: the records.
         format: ``latex`` (booktabs, without a document around it), ``markdown`` or ``csv`` (tidy numbers).
-        which: ``tasks`` (absolute and final scores), ``aggregate`` or ``ranks``.
+        which: ``tasks`` (absolute and final scores, and what channels cost where a method needs one), ``aggregate``,
+            ``ranks``, or ``channel`` alone.
 
     Raises:
         BadInput: for an unknown format or table.
@@ -61,8 +64,13 @@ def render_table(results: Results, format: Format = "markdown", which: Which = "
         return as_text(aggregate_table(estimates), format)
     if which == "ranks":
         return as_text(rank_table(estimates), format)
+    channel = channel_table(estimates)
+    if which == "channel":
+        return as_text(channel, format)
     parts = [as_text(score_table(estimates, kind), format) for kind in ("absolute", "final")]
     if format == "csv":
         head, _, rest = parts[1].partition("\n")
         return parts[0] + rest
+    if not channel.is_empty:
+        parts.append(as_text(channel, format))
     return "\n".join(parts)

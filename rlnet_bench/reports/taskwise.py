@@ -9,7 +9,7 @@ import numpy as np
 
 from rlnet_bench.reports.identity import classes
 from rlnet_bench.reports.scoring import TaskFacts
-from rlnet_bench.runs.records import Kind, Mode
+from rlnet_bench.runs.records import CHANNEL_KINDS, Kind, Mode
 from rlnet_bench.runs.results import Results
 from rlnet_bench.stats.aggregate import mean
 from rlnet_bench.stats.bootstrap import stream
@@ -89,8 +89,12 @@ class TaskBoard:
 
 
 def boards(results: Results, facts: Sequence[TaskFacts], root: int) -> dict[tuple[Kind, Mode, str], TaskBoard]:
-    """All boards; return and success, absolute and final, deterministic and sampled."""
-    return {
+    """All boards; return and success, absolute and final, deterministic and sampled; and those of channels."""
+    channel = {
+        (kind, results.primary, "return"): _board(results, facts, kind, results.primary, "return", root)
+        for kind in CHANNEL_KINDS
+    }
+    return channel | {
         (kind, mode, metric): _board(results, facts, kind, mode, metric, root)
         for kind in KINDS
         for mode in MODES
@@ -111,7 +115,7 @@ def _board(results: Results, facts: Sequence[TaskFacts], kind: Kind, mode: Mode,
                 cells.setdefault(s.method, {})[task] = TaskCell(value, runs, scaled)
     judged = (
         {t: _verdicts(results, scores, t, stream(root, f"ties {kind} {mode} {metric} {t}")) for t in by_task}
-        if mode == results.primary
+        if mode == results.primary and kind in KINDS
         else {}
     )
     return TaskBoard(kind, mode, metric, cells, judged)

@@ -49,7 +49,7 @@ def test_sections_come_in_the_order_readers_expect(page: Path) -> None:
     heads = re.findall(r'<h2><span class="n">\d</span>(.*?)</h2>', page.read_text())
     assert heads == [
         "Aggregate scores", "Learning curves", "Performance profile", "Probability of improvement",
-        "Scores per task", "Ranks", "Compute and tuning", "Provenance",
+        "Scores per task", "Ranks", "What acting together costs", "Compute and tuning", "Provenance",
     ]  # fmt: skip
 
 

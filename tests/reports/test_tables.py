@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,10 +16,11 @@ import pytest
 from rlnet_bench.errors import BadInput
 from rlnet_bench.reports import build_report, estimate_all, render_table
 from rlnet_bench.reports.macros import slug
+from rlnet_bench.reports.tables import tables
 from rlnet_bench.reports.writers import latex_escape
 from rlnet_bench.runs.results import Results
 
-SPREAD = "mpe/simple_spread-discrete-v1"
+SPREAD, REFERENCE = "mpe/simple_spread-discrete-v1", "mpe/simple_reference-discrete-v1"
 
 
 def rows_of(markdown: str, first: str) -> list[str]:
@@ -51,6 +53,33 @@ def test_csv_is_tidy(quick: Results) -> None:
     assert len(rows) == 2 * 7 * 3 and {r["kind"] for r in rows} == {"absolute", "final"}
     weak = next(r for r in rows if r["method"] == "weak" and r["task"] == SPREAD)
     assert (weak["runs"], weak["diverged"], weak["tied"], weak["best"]) == ("5", "1", "true", "false")
+
+
+def test_what_a_channel_costs(make: SimpleNamespace) -> None:
+    plain = make.build(
+        {"ippo": 0.6, "central": 0.9}, (SPREAD, REFERENCE), special={("ippo", SPREAD): {"diverged": (3,)}}
+    )
+    assert "channel" not in tables(estimate_all(plain))
+    needs = {"execution": "C", "actor_parameters": 200, "bits_up": 3456, "bits_down": 1.5, "hops": 2}
+    infos = [replace(m, execution="C", columns={SPREAD: needs}) if m.label == "central" else m for m in plain.methods]
+    records = []
+    for r in plain.records:
+        lines = [e for e in r.evals if e.kind == "absolute" and e.mode == "deterministic"]
+        late = [replace(e, kind="delay-1", returns=e.returns - 10.0) for e in lines]
+        records.append(replace(r, evals=(*r.evals, *late)) if (r.method, r.task) == ("central", SPREAD) else r)
+    results = replace(plain, methods=tuple(infos), records=tuple(records))
+    text = render_table(results, "markdown", "channel")
+    assert [line.split(" | ")[1:6] for line in rows_of(text, "central")] == [["C", "200", "3.46k", "1.5", "2"]]
+    [own] = rows_of(text, "ippo")  # on the other task nobody needs a channel
+    assert own.count(" = |") == 6 and " 0 | 0 | 0 |" in own
+    rows = {
+        r["score"]: r
+        for r in csv.DictReader(io.StringIO(render_table(results, "csv", "channel")))
+        if r["method"] == "central"
+    }
+    assert set(rows) == {"absolute", "delay-1"}
+    assert float(rows["absolute"]["value"]) - float(rows["delay-1"]["value"]) == pytest.approx(30.0)  # three agents
+    assert text in render_table(results, "markdown", "tasks")
 
 
 def test_every_latex_file_is_well_formed(quick: Results, tmp_path: Path) -> None:
