@@ -8,7 +8,6 @@ from tiny import LBF, MIXED, SMOOTH, SPREAD, WORDS, differing, learner, random_n
 
 from rlnet_bench.learning.returns import gae, next_values
 from rlnet_bench.networks.build import Network, continuous
-from rlnet_bench.networks.build import learned as learned_message
 from rlnet_bench.networks.credit import intervals
 from rlnet_bench.networks.losses import cluster_loss
 from rlnet_bench.runs.checkpoint import flatten, unflatten
@@ -48,22 +47,6 @@ def test_an_ignored_chain_changes_no_motor() -> None:
     plain = Network("plain").vertex("a", action=continuous(3), message="none", period=2).motors("motor")
     without = trained(3, plain.edge("a", "motor").build())
     assert differing(weights(with_b), weights(without)) == []
-
-
-def test_renaming_vertices_changes_no_bit() -> None:
-    def network(a: str, b: str, m: str) -> object:
-        return (
-            Network("names")
-            .vertex(a, action=continuous(3), period=2)
-            .vertex(b, count=2, action=continuous(3), message=learned_message(4))
-            .motors(m)
-            .edge(a, b)
-            .edge(b, m, deal="balanced")
-            .build()
-        )
-
-    first, second = trained(2, network("x", "y", "z")), trained(2, network("zeta", "alpha", "mid"))
-    assert differing(weights(first), weights(second)) == []
 
 
 @pytest.mark.parametrize("name", ["zoo/tag-3ppo-comm", "zoo/bridged-3ppo", "zoo/leader-follower", "zoo/diamond"])
