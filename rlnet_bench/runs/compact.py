@@ -2,7 +2,7 @@
 
 ``STORE/index.jsonl`` has a line per ended group with the mean return and success of every seed. It is a
 cache: it can be deleted, it is made again from the records, and a line counts only while the group's
-``status.json`` is the one from which it was made. Imports without torch.
+``status.json`` and ``evals.jsonl`` are those from which it was made. Imports without torch.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlnet_bench.errors import StoreError
-from rlnet_bench.runs.records import read_lines
-from rlnet_bench.runs.store import ENDED, Store, read_json, write_atomic
+from rlnet_bench.runs.files import read_json, write_atomic
+from rlnet_bench.runs.indexed import score_key
+from rlnet_bench.runs.records import EvalLine, RunRecord, read_lines
+from rlnet_bench.runs.store import ENDED, Store
 
 if TYPE_CHECKING:
     import pandas
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "index.jsonl"
 
 
@@ -39,9 +41,13 @@ class Compacted:
 
 
 def stamp(folder: Path) -> list[int]:
-    """What changes whenever a group's status is written."""
+    """What changes whenever a group's status or its evaluations are written; raises OSError without a status."""
     found = (folder / "status.json").stat()
-    return [found.st_mtime_ns, found.st_size]
+    try:
+        evals = (folder / "evals.jsonl").stat()
+    except FileNotFoundError:  # it failed before its first evaluation
+        return [found.st_mtime_ns, found.st_size]
+    return [found.st_mtime_ns, found.st_size, evals.st_mtime_ns, evals.st_size]
 
 
 def compact(store: Store) -> Compacted:
@@ -60,7 +66,7 @@ def compact(store: Store) -> Compacted:
             if line is None or line["stamp"] != now:
                 line = _line(folder, now)
                 made += 1
-        except (OSError, StoreError, KeyError, ValueError):
+        except (OSError, StoreError, KeyError, TypeError, ValueError):
             continue  # damaged: `store check` says how; it is read from its own files, as without an index
         if line is None:
             continue
@@ -77,26 +83,16 @@ def _line(folder: Path, now: list[int]) -> dict[str, Any] | None:
     status, config = read_json(folder / "status.json"), read_json(folder / "config.json")
     if status.get("status") not in ENDED:
         return None
-    scores: dict[str, list[float]] = {}
-    for raw in read_lines(folder / "evals.jsonl")[0]:
-        if raw["kind"] == "curve":
-            continue
-        returns, success = raw["returns"], raw["success"]
-        team = sum(map(sum, returns)) / len(returns)
-        scores[f"{raw['seed']}/{raw['kind']}/{raw['mode']}"] = [team, sum(success) / len(success)]
-    seconds = [t.get("train_seconds", 0.0) + t.get("eval_seconds", 0.0) for t in _timings(folder)]
+    raw, _ = read_lines(folder / "evals.jsonl")
+    ends = tuple(EvalLine.from_json(x) for x in raw if x["kind"] != "curve")
+    record = RunRecord(folder.name, config, status["status"], {}, ends)
     return {
         "run_id": folder.name, "stamp": now, "status": status["status"], "method": config["label"],
         "task": config["task"], "frames": config["frames"], "seeds": status["seeds"],
-        "reason": status.get("reason", ""), "seconds": round(sum(seconds), 3), "scores": scores,
+        "reason": status.get("reason", ""), "divergences": status.get("divergences", []),
+        "provenance": read_json(folder / "provenance.json"),
+        "scores": {score_key(e.seed, e.kind, e.mode): record.score(e.kind, e.mode, e.seed) for e in ends},
     }  # fmt: skip
-
-
-def _timings(folder: Path) -> list[dict[str, Any]]:
-    try:
-        return read_lines(folder / "timings.jsonl")[0]
-    except StoreError:
-        return []
 
 
 def _sweep(folder: Path) -> int:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -117,8 +117,8 @@ class RunRecord:
     config: dict[str, Any]
     status: Status
     seed_status: dict[int, Status]
-    evals: tuple[EvalLine, ...] = ()
-    timings: tuple[dict[str, Any], ...] = ()
+    evals: Sequence[EvalLine] = ()
+    timings: Sequence[dict[str, Any]] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     divergences: tuple[dict[str, Any], ...] = ()
     reason: str = ""
@@ -144,6 +144,14 @@ class RunRecord:
             (e for e in self.evals if e.kind == kind and e.mode == mode and seed in (None, e.seed)),
             key=lambda e: (e.seed, e.frames),
         )
+
+    def score(self, kind: Kind, mode: Mode, seed: int) -> tuple[float, float] | None:
+        """Mean team return and success over the episodes of the last such line; None without one."""
+        known = getattr(self.evals, "means", None)  # of an ended group, from the store's index
+        if known is not None and kind != "curve":
+            return known(seed, kind, mode)
+        lines = self.lines(kind, mode, seed)
+        return (float(lines[-1].team.mean()), float(lines[-1].success.mean())) if lines else None
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:

@@ -14,6 +14,8 @@ import numpy as np
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.methods import method_of
+from rlnet_bench.runs.compact import read_index
+from rlnet_bench.runs.indexed import indexed_record
 from rlnet_bench.runs.plan import Plan
 from rlnet_bench.runs.publish import Policies, is_published, read_published
 from rlnet_bench.runs.records import Kind, Mode, RunRecord
@@ -106,11 +108,11 @@ class Results:
                     failed += 1
                     continue
                 else:
-                    lines = record.lines(kind, mode, seed)
-                    if not lines:
+                    found = record.score(kind, mode, seed)
+                    if found is None:
                         known.discard(seed)  # still running
                         continue
-                    scores.append(float((lines[-1].team if metric == "return" else lines[-1].success).mean()))
+                    scores.append(found[0] if metric == "return" else found[1])
                 seeds.append(seed)
                 statuses.append("diverged" if status == "diverged" else "ok")
         missing = len(set(self.seeds) - known)
@@ -173,12 +175,17 @@ def load_results(source: Store | str | Path, suite: str | None = None) -> Result
         return _results(plan, records, policies)
     store = (source if isinstance(source, Store) else Store(source)).checked()
     plan = store.plan(suite)
-    records = tuple(r for g in plan.groups if (r := store.record(g)) is not None)
-    policies = {
-        (g.label, g.config["task"]): found
+    index = read_index(store)  # of what has ended; the rest is read from its own files
+    records = tuple(
+        r
         for g in plan.groups
-        if (found := read_json(store.folder(g) / "policies" / "policy.json"))
-    }
+        if (r := indexed_record(store.folder(g), g, index[g.run_id]) if g.run_id in index else store.record(g))
+    )
+    policies = {}
+    for g in reversed(plan.groups):  # one policy speaks for its cell: that of the last group with any
+        cell = g.label, g.config["task"]
+        if cell not in policies and (found := read_json(store.folder(g) / "policies" / "policy.json")):
+            policies[cell] = found
     results = _results(plan, records, policies)
     declared = read_json(store.root / "seed-plans" / f"{plan.suite.name}-v{plan.suite.version}.json")
     return replace(results, suite={**results.suite, "seed_plan": declared}) if declared else results

@@ -12,7 +12,8 @@ import small
 
 from rlnet_bench.runs.check_store import check_store
 from rlnet_bench.runs.compact import INDEX, compact, index_frame, read_index
-from rlnet_bench.runs.results import load_results
+from rlnet_bench.runs.records import Kind
+from rlnet_bench.runs.results import Results, load_results
 from rlnet_bench.runs.watch import snapshot
 from rlnet_bench.runs.worker import work
 
@@ -103,8 +104,62 @@ def test_the_index_says_what_the_records_say(damaged: Path) -> None:
     frame = index_frame(store).set_index(["method", "seed", "kind", "mode"]).sort_index()
     full = load_results(store).frame().query("kind != 'curve'").set_index(["method", "seed", "kind", "mode"])
     for column in ("return", "success"):
-        assert frame[column].to_numpy() == pytest.approx(full.sort_index()[column].to_numpy())
+        assert frame[column].tolist() == full.sort_index()[column].tolist()
     assert compact(store).made == 0  # nothing is read twice
+
+
+def everything(results: Results) -> list[object]:
+    """All that is said of a suite's results, as plain values: equality is equality to the bit."""
+    kinds: tuple[Kind, ...] = ("final", "absolute", "curve")
+    scores = [
+        (s.method, task, runs.scores.tolist(), runs.seeds, runs.statuses, runs.n_failed, runs.n_missing)
+        for kind in kinds for mode in ("deterministic", "sampled") for metric in ("return", "success")
+        for s in results.scores(kind, mode, metric) for task, runs in s.runs.items()
+    ]  # fmt: skip
+    curves = [[x.tolist() for x in results.curve(m.label, t)[:2]] for m in results.methods for t in results.tasks]
+    records = [
+        (r.run_id, r.config, r.status, r.seed_status, list(r.timings), r.provenance, r.divergences, r.reason)
+        for r in results.records
+    ]
+    lines = [e.to_json() | {"chain": e.chain} for r in results.records for e in r.evals]
+    return [scores, curves, records, lines, results.methods, results.complete, results.frame().to_dict("list")]
+
+
+def test_results_from_the_index_are_those_of_the_files(damaged: Path) -> None:
+    store = small.Store(damaged)
+    group = store.plan().groups[0]
+    store.set_status(group, "ok", {0: "ok", 1: "diverged"}, divergences=[{"seed": 1, "tensor": "x", "frames": 80}])
+    before = everything(load_results(store))
+    compact(store)
+    assert everything(load_results(store)) == before
+
+
+def test_scores_from_the_index_read_no_record(damaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = small.Store(damaged)
+    compact(store)
+
+    def no(path: Path) -> None:
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr("rlnet_bench.runs.indexed.read_lines", no)
+    monkeypatch.setattr("rlnet_bench.runs.records.read_lines", no)
+    results = load_results(store)
+    assert results.scores() and results.complete
+    with pytest.raises(AssertionError, match=r"evals\.jsonl was read"):
+        results.frame()
+
+
+def test_a_record_that_was_written_since_is_read_from_its_file(damaged: Path) -> None:
+    store = small.Store(damaged)
+    compact(store)
+    before = load_results(store).scores()[0].runs[small.SPREAD].scores
+    file = ippo(damaged) / "evals.jsonl"
+    lines = [json.loads(x) for x in file.read_text().splitlines()]
+    for line in lines:
+        line["returns"] = [[x + 1 for x in row] for row in line["returns"]]
+    file.write_text("".join(json.dumps(x) + "\n" for x in lines))
+    after = load_results(store).scores()[0].runs[small.SPREAD].scores
+    assert (after > before).all()
 
 
 def test_a_stale_line_does_not_count(damaged: Path) -> None:
