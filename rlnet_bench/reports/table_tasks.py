@@ -55,7 +55,7 @@ def score_table(estimates: Estimates, kind: Kind, mode: Mode | None = None, metr
         (*HEAD, *task_columns(estimates)),
         grouped(estimates, row),
         caption,
-        _unresolved(estimates, board),
+        _notes(estimates, board),
         board_sheet([board], estimates),
         len(HEAD),
         TINT[metric],
@@ -77,9 +77,9 @@ def _n_text(board: TaskBoard) -> str:
     return "no" if not counts else str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def _unresolved(estimates: Estimates, board: TaskBoard) -> tuple[str, ...]:
-    """Sentences about tasks on which nothing may be bold."""
-    notes = []
+def _notes(estimates: Estimates, board: TaskBoard) -> tuple[str, ...]:
+    """Sentences about channels that are bypassed, tasks on which nothing may be bold, and what success means."""
+    notes = _bypasses(estimates)
     for name, members in estimates.classes.items():
         if len(members) < 2:
             continue
@@ -149,6 +149,21 @@ def rank_changes(estimates: Estimates, kind: Kind = "absolute") -> dict[tuple[st
             a, b = first.order(fact.id, there), second.order(fact.id, there)
             out |= {(m, fact.id): (a.index(m) + 1, b.index(m) + 1) for m in there if a.index(m) != b.index(m)}
     return out
+
+
+def _bypasses(estimates: Estimates) -> list[str]:
+    """On a channel task the task is to learn to signal; who knows without being told has another task."""
+    by_task: dict[str, list[str]] = {}
+    for members in estimates.classes.values():
+        for info in members:
+            for f in estimates.facts:
+                if f.card.channel and info.columns.get(f.id, {}).get("execution", "D0") != "D0":
+                    by_task.setdefault(f.id, []).append(info.label)
+    return [
+        f"{task} is a channel task: {', '.join(labels)} pass{'es' * (len(labels) == 1)} information around the channel "
+        "and cannot be compared with methods that must signal."
+        for task, labels in by_task.items()
+    ]
 
 
 def board_sheet(boards: list[TaskBoard], estimates: Estimates) -> Sheet:

@@ -80,6 +80,10 @@ def test_what_a_channel_costs(make: SimpleNamespace) -> None:
     assert set(rows) == {"absolute", "delay-1"}
     assert float(rows["absolute"]["value"]) - float(rows["delay-1"]["value"]) == pytest.approx(30.0)  # three agents
     assert text in render_table(results, "markdown", "tasks")
+    assert "around the channel" not in render_table(results, "markdown", "tasks")
+    signals = [replace(m, columns={REFERENCE: needs}) if m.label == "central" else m for m in infos]
+    bypass = render_table(replace(results, methods=tuple(signals)), "markdown", "tasks")
+    assert r"simple\_reference-discrete-v1 is a channel task: central passes information around the channel" in bypass
 
 
 def test_every_latex_file_is_well_formed(quick: Results, tmp_path: Path) -> None:
