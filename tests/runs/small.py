@@ -19,8 +19,9 @@ TINY: dict[str, Any] = {
 
 
 def method(name: str = "ippo", **settings: Any) -> dict[str, Any]:
-    """An entry of a suite; trained methods are tiny."""
-    return {"id": name, "set": {**(TINY if name in ("ippo", "mappo") else {}), **settings}}
+    """An entry of a suite; trained methods are tiny, and so are networks (``zoo/NAME``)."""
+    kind = "network" if name.startswith("zoo/") else "id"
+    return {kind: name, "set": {**(TINY if kind == "network" or name in ("ippo", "mappo") else {}), **settings}}
 
 
 def suite(*methods: Any, **changes: Any) -> Suite:

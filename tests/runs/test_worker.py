@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -257,8 +258,9 @@ def test_stop_flags() -> None:
 # -- real processes ------------------------------------------------------------------------------------------
 
 
-def start(opened: Store, pause: float) -> subprocess.Popen[str]:
+def start(opened: Store, pause: float, *killed_at: int) -> subprocess.Popen[str]:
     command = [sys.executable, str(HERE / "worker_process.py"), str(opened.root), "small-v1", str(pause)]
+    command += map(str, killed_at)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -274,23 +276,38 @@ def checkpoints(folder: Path) -> list[str]:
     return [p.name for p in folder.glob("checkpoints/0*")]
 
 
+VMAS = pytest.mark.skipif(find_spec("vmas") is None, reason="no vmas")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ippo", "mappo"])
-def test_killed_twice_and_resumed_to_the_bit(tmp_path: Path, name: str) -> None:
-    opened, planned = store(tmp_path / "s", method(name))
-    folder = opened.folder(planned.groups[0])
-    for frames in ("40", "120"):
-        process = start(opened, 0.3)
-        wait_for(lambda f=frames: any(c.endswith(f) for c in checkpoints(folder)), process)  # type: ignore[misc]
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert opened.status(planned.groups[0])["status"] == "running" and opened.holder(planned.groups[0]) is None
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("ippo", SPREAD),
+        ("mappo", SPREAD),
+        ("zoo/tag-2ppo", SPREAD),
+        ("ippo", "lbf/8x8-2p-2f-coop-v1"),
+        pytest.param("ippo", "vmas/balance-continuous-v1", marks=VMAS),
+    ],
+)
+def test_killed_twice_and_resumed_to_the_bit(tmp_path: Path, name: str, task: str) -> None:
+    """Two real kill -9, the first and the third iteration being the last that reached a checkpoint."""
+    changes: dict[str, Any] = {"tasks": [task], "seeds": 1 if task.startswith("vmas/") else 2}
+    opened, planned = store(tmp_path / "s", method(name), **changes)
+    (group,) = planned.groups
+    folder = opened.folder(group)
+    for frames in (40, 120):
+        process = start(opened, 0.0, frames)
+        process.communicate(timeout=600)
+        assert process.returncode == -signal.SIGKILL and max(checkpoints(folder)).endswith(str(frames))
+        assert opened.status(group)["status"] == "running" and opened.holder(group) is None
     process = start(opened, 0.0)
-    out, complaint = process.communicate(timeout=300)
+    out, complaint = process.communicate(timeout=600)
     assert process.returncode == 0, complaint
     assert [json.loads(x)["event"] for x in out.splitlines()] == ["started", "ok"]
-    assert opened.status(planned.groups[0])["attempts"] == 3
-    assert products(folder) == products(whole(tmp_path / "whole", method(name)))
+    assert opened.status(group)["attempts"] == 3
+    assert (folder / "log.txt").read_text().count("resumed: frames") == 2
+    assert products(folder) == products(whole(tmp_path / "whole", method(name), **changes))
 
 
 @pytest.mark.slow

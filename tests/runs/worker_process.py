@@ -1,7 +1,9 @@
-"""A worker for tests in a process of its own: slowed down, checkpointing often, fast to kill."""
+"""A worker for tests in a process of its own: checkpointing often, slowed down, or killed at a chosen frame."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 
@@ -9,8 +11,8 @@ from rlnet_bench.runs import loop, worker
 
 
 def main() -> int:
-    """``python worker_process.py STORE SUITE SECONDS_PER_ITERATION``."""
-    root, suite, pause = sys.argv[1:]
+    """``python worker_process.py STORE SUITE SECONDS_PER_ITERATION [KILLED_AT_FRAME]``."""
+    root, suite, pause, *killed = sys.argv[1:]
     build = loop.build_learner
 
     def slowly(config):  # type: ignore[no-untyped-def]
@@ -18,6 +20,8 @@ def main() -> int:
         iterate = learner.iterate
 
         def slow():  # type: ignore[no-untyped-def]
+            if str(learner.frames) in killed:
+                os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(float(pause))
             return iterate()
 
