@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +21,7 @@ ALLOWED_SKIPS = ROOT / "tests" / "allowed_skips.txt"
 # Before torch and numpy are imported by any test: two workers on two cores must not use four threads.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
+os.environ["RLNET_BENCH_CACHE"] = tempfile.mkdtemp(prefix="rlnet-bench-tests-")  # not the user's calibrations
 os.environ.setdefault("PYGLET_HEADLESS", "true")
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 

@@ -27,7 +27,7 @@ def status(
 ) -> None:
     """Show the grid: states, rates, time left, failures and their reasons."""
     from rlnet_bench.runs.store import ENDED, Store
-    from rlnet_bench.runs.watch import snapshot
+    from rlnet_bench.runs.watch import Watcher, live_workers, snapshot
 
     opened = Store(store).checked()
     planned = opened.plan(suite)
@@ -37,16 +37,18 @@ def status(
     if watch and Console().is_terminal:
         import time
 
+        watcher = Watcher(opened, planned)
         with Live(console=Console(), refresh_per_second=2) as live:
             while True:
-                rows = snapshot(opened, planned)
-                live.update(grid(planned, rows, 1))
+                rows = watcher.look()
+                live.update(grid(planned, rows, live_workers(rows)))
                 if all(row.status in ENDED for row in rows):
                     break
                 time.sleep(1)
         return
     console = Console()
-    (console if console.is_terminal else Console(width=200)).print(grid(planned, snapshot(opened, planned), 1))
+    rows = snapshot(opened, planned)
+    (console if console.is_terminal else Console(width=200)).print(grid(planned, rows, live_workers(rows)))
 
 
 def logs(

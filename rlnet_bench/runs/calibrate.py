@@ -1,7 +1,8 @@
 """What a group will cost: measured on this machine for a few iterations, stored, scaled to the whole group.
 
 A calibration belongs to method, version, settings, task, number of seeds, device, threads and processor; it
-lies in the user's cache directory (``$XDG_CACHE_HOME/rlnet_bench``). Without one, only disk is known.
+lies in the user's cache directory (``$XDG_CACHE_HOME/rlnet_bench``, or ``$RLNET_BENCH_CACHE``). Groups that end
+store theirs (:mod:`rlnet_bench.runs.meter`). Without one, only disk is known.
 Imports without torch; measuring happens in a process of its own (``python -m rlnet_bench.runs.calibrate``).
 """
 
@@ -69,7 +70,8 @@ def key(config: Mapping[str, Any]) -> str:
 
 def cache_folder() -> Path:
     """Where calibrations are."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlnet_bench" / "calibrations"
+    own, shared = os.environ.get("RLNET_BENCH_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    return Path(own or Path(shared or Path.home() / ".cache") / "rlnet_bench") / "calibrations"
 
 
 def stored(config: Mapping[str, Any], folder: Path | None = None) -> Calibration | None:
@@ -79,6 +81,13 @@ def stored(config: Mapping[str, Any], folder: Path | None = None) -> Calibration
         return Calibration(**found) if found else None
     except (StoreError, TypeError):
         return None
+
+
+def store(config: Mapping[str, Any], found: Calibration, folder: Path | None = None) -> None:
+    """Keep a calibration; raises StoreError or OSError when the disk refuses."""
+    target = folder or cache_folder()
+    target.mkdir(parents=True, exist_ok=True)
+    write_atomic(target / f"{key(config)}.json", json.dumps(asdict(found)) + "\n")
 
 
 def calibrate(config: Mapping[str, Any], folder: Path | None = None) -> Calibration:
@@ -96,9 +105,7 @@ def calibrate(config: Mapping[str, Any], folder: Path | None = None) -> Calibrat
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise WorkFailed(f"calibrating {config['label']} on {config['task']} failed: {last}")
     found = Calibration(**json.loads(done.stdout.splitlines()[-1]))
-    target = folder or cache_folder()
-    target.mkdir(parents=True, exist_ok=True)
-    write_atomic(target / f"{key(config)}.json", json.dumps(asdict(found)) + "\n")
+    store(config, found, folder)
     return found
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from rlnet_bench.runs.calibrate import Calibration, estimate, key, stored
 from rlnet_bench.runs.compact import read_index
 from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.plan import Group, Plan
@@ -23,7 +25,7 @@ class GroupView:
     frames: int  # trained so far, per seed
     budget: int
     rate: float  # frames per second, all seeds together
-    seconds_left: float | None
+    seconds_left: float | None  # from the present rate, or from the calibration of its cell
     diverged_seeds: tuple[int, ...]
     reason: str
 
@@ -57,9 +59,32 @@ def view(store: Store, group: Group) -> GroupView:
 def snapshot(store: Store, plan: Plan) -> list[GroupView]:
     """All rows, in the plan's order; ended groups from the store's index where it is fresh."""
     index = read_index(store)
-    return [
+    rows = [
         ended_view(group, index[group.run_id]) if group.run_id in index else view(store, group) for group in plan.groups
     ]
+    costs = predicted(g for g, row in zip(plan.groups, rows) if row.status not in ENDED)
+    return [with_cost(row, costs.get(row.run_id)) for row in rows]
+
+
+def predicted(groups: Iterable[Group]) -> dict[str, float]:
+    """Seconds of whole groups by run id, where this machine has a calibration of the cell."""
+    known: dict[str, Calibration | None] = {}
+    costs = {}
+    for group in groups:
+        cell = key(group.config)
+        if cell not in known:
+            known[cell] = stored(group.config)
+        seconds = estimate(group.config, known[cell]).seconds
+        if seconds is not None:
+            costs[group.run_id] = seconds
+    return costs
+
+
+def with_cost(row: GroupView, seconds: float | None) -> GroupView:
+    """A row that waits for a worker, with the predicted time of what is left of it."""
+    if seconds is None or row.status not in ("missing", "waiting"):
+        return row
+    return replace(row, seconds_left=seconds * (1 - row.frames / row.budget if row.budget else 1.0))
 
 
 def ended_view(group: Group, line: dict[str, Any]) -> GroupView:
@@ -78,6 +103,7 @@ class Watcher:
     def __init__(self, store: Store, plan: Plan) -> None:
         self.store, self.plan = store, plan
         self.ended: dict[str, GroupView] = {r.run_id: r for r in snapshot(store, plan) if r.status in ENDED}
+        self.costs = predicted(g for g in plan.groups if g.run_id not in self.ended)
 
     def look(self) -> list[GroupView]:
         """All rows, in the plan's order."""
@@ -86,17 +112,31 @@ class Watcher:
             row = self.ended.get(group.run_id) or view(self.store, group)
             if row.status in ENDED:
                 self.ended[group.run_id] = row
-            rows.append(row)
+            rows.append(with_cost(row, self.costs.get(row.run_id)))
         return rows
 
 
 def time_left(rows: list[GroupView], workers: int) -> float | None:
-    """Seconds until the grid is done, from the present rates; None while nothing is known."""
-    rates = [r.rate for r in rows if r.rate > 0]
-    if not rates:
+    """Seconds until the grid is done; None while nothing is known.
+
+    Groups of which neither a rate nor a calibration is known cost, per frame, what those that are known cost.
+    """
+    left = [row for row in rows if row.status not in ENDED]
+    known = [row for row in left if row.seconds_left is not None]
+    seconds, frames = sum(row.seconds_left or 0.0 for row in known), sum(map(_frames_left, known))
+    unknown = sum(_frames_left(row) for row in left if row.seconds_left is None)
+    if not known or (unknown and not frames):
         return None
-    left = sum((r.budget - r.frames) * len(r.seeds) for r in rows if r.status not in ("ok", "diverged", "failed"))
-    return left / (sum(rates) / len(rates)) / max(1, workers)
+    return (seconds + (unknown * seconds / frames if unknown else 0.0)) / max(1, workers)
+
+
+def _frames_left(row: GroupView) -> int:
+    return (row.budget - row.frames) * len(row.seeds)
+
+
+def live_workers(rows: list[GroupView]) -> int:
+    """How many groups are being worked on, by whomever; at least one, so that time can be told."""
+    return max(1, sum(row.status == "running" for row in rows))
 
 
 def duration(seconds: float | None) -> str:

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import Interrupted, RlnetError, StoreError
+from rlnet_bench.runs.calibrate import cache_folder
 from rlnet_bench.runs.callbacks import Callback, Event
 from rlnet_bench.runs.files import write_atomic
 from rlnet_bench.runs.launch import EXIT_STOPPED
 from rlnet_bench.runs.lease import Lease, LeaseLost
 from rlnet_bench.runs.loggers import Loggers
+from rlnet_bench.runs.meter import Meter, learn
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.provenance import provenance
 from rlnet_bench.runs.records import DamagedRecord, Status
@@ -129,8 +131,9 @@ def work_on(
     lease: Lease,
     should_stop: Callable[[], bool] = lambda: False,
     callbacks: tuple[Callback, ...] = (),
+    calibrations: Path | None = None,
 ) -> str:
-    """Run one claimed group to its end; returns its status.
+    """Run one claimed group to its end; returns its status. What it cost is kept in ``calibrations``.
 
     An error of the work (not of the machine) makes the group ``failed`` with the reason, keeps its
     traceback in ``log.txt`` and does not stop the worker.
@@ -143,14 +146,17 @@ def work_on(
     from rlnet_bench.runs.loop import run_group
 
     folder = store.folder(group)
-    journal = Journal(folder, lease)
+    journal, meter = Journal(folder, lease), Meter()
     try:
         if not (folder / "provenance.json").exists():
             write_atomic(folder / "provenance.json", json.dumps(provenance(), indent=1) + "\n")
         with heartbeat(lease), _crashes_into(folder / "log.txt"):
-            outcome = run_group(folder, group.config, callbacks=(journal, *callbacks), should_stop=should_stop)
+            outcome = run_group(folder, group.config, callbacks=(journal, meter, *callbacks), should_stop=should_stop)
+        measured = meter.calibration(folder)
         lease.beat()
         status: Status = "diverged" if all(s == "diverged" for s in outcome.seeds.values()) else "ok"
+        if calibrations is not None and status == "ok":
+            learn(group.config, measured, calibrations)
         store.set_status(group, status, outcome.seeds, divergences=[d.to_json() for d in outcome.divergences])
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # nothing is left to go on with
         return status
@@ -179,6 +185,7 @@ def work(
     should_stop: Callable[[], bool] = lambda: False,
     on_group: Callable[[Group, str], None] = lambda group, status: None,
     callbacks: Callable[[Group], tuple[Callback, ...]] = lambda group: (),
+    calibrations: Path | None = None,
 ) -> list[Group]:
     """Claim and run groups until none is left to claim; returns those that failed here.
 
@@ -188,6 +195,7 @@ def work(
         should_stop: asked between iterations.
         on_group: told what becomes of every group that was claimed.
         callbacks: makes what listens to a group's events.
+        calibrations: where the costs of what was run are kept for later plans; nowhere by default.
     """
     failed: list[Group] = []
     left, claimed = list(groups), True
@@ -202,7 +210,7 @@ def work(
             claimed = True
             on_group(group, "started")
             try:
-                status = work_on(store, group, lease, should_stop, callbacks(group))
+                status = work_on(store, group, lease, should_stop, callbacks(group), calibrations)
             except Interrupted:
                 on_group(group, "interrupted")
                 return failed
@@ -234,7 +242,9 @@ def main(arguments: list[str], stop: StopFlag | None = None) -> int:
         plan = store.plan(suite)
         names = [option.removeprefix("--log=") for option in options]
         with Loggers(names, store, plan.suite.name) as loggers:
-            failed = work(store, plan.groups, should_stop=stop, on_group=say, callbacks=loggers.of)
+            failed = work(
+                store, plan.groups, should_stop=stop, on_group=say, callbacks=loggers.of, calibrations=cache_folder()
+            )
     except RlnetError as error:
         print(str(error), file=sys.stderr)
         return 2
