@@ -41,6 +41,16 @@ class Engine:
     device: str = "cpu"
     loggers: tuple[str, ...] = ()
 
+    def checked(self) -> Engine:
+        """This, if what it needs is installed: asked before anything is begun."""
+        from rlnet_bench.runs.launch import require_engine
+        from rlnet_bench.runs.loggers import require
+
+        require_engine(self.launcher)
+        for name in self.loggers:
+            require(name)
+        return self
+
 
 def drive(
     store: Store,
@@ -52,13 +62,10 @@ def drive(
 ) -> None:
     """Start workers, show progress, end with a verdict. Whatever interrupts this stops the workers cleanly."""
     from rlnet_bench.runs.launch import Workers, make_launcher
-    from rlnet_bench.runs.loggers import require
     from rlnet_bench.runs.watch import snapshot
 
     count = workers or len(os.sched_getaffinity(0))
     chosen = engine or Engine()
-    for name in chosen.loggers:
-        require(name)
     launcher = make_launcher(
         chosen.launcher, store, device=chosen.device, gpus=chosen.gpus, address=chosen.address, options=chosen.options
     )

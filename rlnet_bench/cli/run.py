@@ -76,7 +76,7 @@ def run(
     if until_decided and seeds is not None:
         raise BadInput("--seeds and --until-decided exclude each other: --batch and --looks set the number of seeds.")
     planned = resolve(suite, set_, seeds, methods, tasks, method, network, task, device, threads)
-    engine = Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ()))
+    engine = Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ())).checked()
     planned = affordable(planned, store, launcher, workers)
     opened = Store.create(store)
     if until_decided:
@@ -103,22 +103,18 @@ def resume(
 
     opened = Store(store).checked()
     planned = opened.plan(suite)
+    device = planned.groups[0].config["device"]
+    engine = Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ())).checked()
     if retry_failed:
         again = [group for group in planned.groups if opened.retry(group)]
         print(f"{len(again)} failed groups are tried again.", file=sys.stderr)
     planned = affordable(planned, store, launcher, workers)
-    device = planned.groups[0].config["device"]
-    drive(
-        opened,
-        planned,
-        workers,
-        json,
-        engine=Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ())),
-    )
+    drive(opened, planned, workers, json, engine=engine)
 
 
 def work(store: Annotated[str, typer.Argument(help="The run store.")], suite: SuiteOption = None) -> None:
     """Claim groups of a store and run them in this process until nothing is left."""
+    from rlnet_bench.runs.calibrate import cache_folder
     from rlnet_bench.runs.store import Store
     from rlnet_bench.runs.worker import StopFlag
     from rlnet_bench.runs.worker import work as work_through
@@ -130,6 +126,7 @@ def work(store: Annotated[str, typer.Argument(help="The run store.")], suite: Su
         planned.groups,
         should_stop=StopFlag().install(),
         on_group=lambda group, event: print(f"{event}: {group.describe()} ({group.run_id})", flush=True),
+        calibrations=cache_folder(),
     )
     if failed:
         raise WorkFailed(failures(opened, planned))

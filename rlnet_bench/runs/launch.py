@@ -7,6 +7,7 @@ work for, replace those that died, wait for what others hold, stop cleanly. Impo
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -178,6 +179,18 @@ class Workers:
             time.sleep(0.05 if self.handles else 0)
 
 
+EXTRAS = {"local": None, "ray": "ray", "slurm": "submitit"}  # the package that an engine needs
+
+
+def require_engine(engine: str) -> None:
+    """Raise BadInput for an unknown engine, and MissingExtra when its package is not installed."""
+    if engine not in EXTRAS:
+        raise BadInput(f"--launcher {engine!r}: expected local, ray or slurm.")
+    package = EXTRAS[engine]
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise MissingExtra(package, engine, f"--launcher {engine}")
+
+
 def make_launcher(engine: str, store: Store, *, device: str = "cpu", gpus: float | None = None,
                   address: str | None = None, options: Sequence[str] = ()) -> Launcher:  # fmt: skip
     """A launcher by name.
@@ -196,6 +209,7 @@ def make_launcher(engine: str, store: Store, *, device: str = "cpu", gpus: float
     """
     from rlnet_bench.runs.local_launch import LocalLauncher
 
+    require_engine(engine)
     share = gpus if gpus is not None else (1.0 if device.startswith("cuda") else 0.0)
     if share < 0 or (share > 1 and share != int(share)):
         raise BadInput(f"--gpus {share}: expected a fraction of a GPU between 0 and 1, or a whole number of them.")
@@ -207,18 +221,12 @@ def make_launcher(engine: str, store: Store, *, device: str = "cpu", gpus: float
             raise BadInput(f"--option {options[0]}: the local launcher takes no options.")
         return LocalLauncher(share)
     if engine == "ray":
-        try:
-            from rlnet_bench.runs.ray_launch import RayLauncher
-        except ImportError:
-            raise MissingExtra("ray", "ray", "--launcher ray") from None
-        return RayLauncher(share, address, {k: float(v) for k, v in _numbers(parsed).items()})
-    if engine == "slurm":
-        try:
-            from rlnet_bench.runs.slurm_launch import SlurmLauncher
-        except ImportError:
-            raise MissingExtra("submitit", "slurm", "--launcher slurm") from None
-        return SlurmLauncher(store.root / "slurm", share, parsed)
-    raise BadInput(f"--launcher {engine!r}: expected local, ray or slurm.")
+        from rlnet_bench.runs.ray_launch import RayLauncher
+
+        return RayLauncher(share, address, _numbers(parsed))
+    from rlnet_bench.runs.slurm_launch import SlurmLauncher
+
+    return SlurmLauncher(store.root / "slurm", share, parsed)
 
 
 def _option(text: str) -> tuple[str, str]:

@@ -168,9 +168,11 @@ def changes(old: RunRecord) -> Iterator[str]:
 
 def _suite(config: dict[str, Any]) -> Suite:
     """A suite around one group, so that a worker can be started on it."""
+    kind = "id" if config["network"] is None else "network"
     return Suite.model_validate(
         {
-            "name": "reproduce", "tasks": [config["task"]], "methods": [{"id": config["method"]}],
+            "name": "reproduce", "tasks": [config["task"]],
+            "methods": [{kind: config["method"], "label": config["label"]}],
             "seeds": list(config["seeds"]), "budget": {"frames": max(1, config["frames"])},
         }
     )  # fmt: skip

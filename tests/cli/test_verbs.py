@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rlnet_bench.cli.main import app
 from rlnet_bench.cli.main import main as entry
 from rlnet_bench.methods import method_ids
+
+if TYPE_CHECKING:
+    from rlnet_bench.runs.store import Store
 
 SPREAD = "mpe/simple_spread-discrete-v1"
 SUITE = """\
@@ -44,6 +49,7 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     """Run a command in this process, in an empty directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process keeps its own
 
     def run(*arguments: object) -> Said:
         monkeypatch.setattr(sys, "argv", ["rlnet-bench", *map(str, arguments)])
@@ -171,9 +177,11 @@ def test_work_status_logs(say: Callable[..., Said], tmp_path: Path, monkeypatch:
     from rlnet_bench.runs.suite import load_suite
 
     monkeypatch.setattr(worker.StopFlag, "install", lambda self: self)
+    monkeypatch.setenv("RLNET_BENCH_CACHE", str(tmp_path / "cache"))
     store = Store.create(tmp_path / "s")
     planned = make_plan(load_suite(suite_file(tmp_path)))
     store.add_plan(planned)
+    assert "unknown time (--calibrate measures it)" in say("plan", tmp_path / "tiny.yaml").out
     before = json.loads(say("status", "--store", store.root, "--json").out)
     assert [row["status"] for row in before] == ["missing", "missing"]
     worked = say("work", store.root)
@@ -182,6 +190,7 @@ def test_work_status_logs(say: Callable[..., Said], tmp_path: Path, monkeypatch:
     assert [line.split(":")[0] for line in lines] == ["started", "ok", "started", "ok"]
     assert worked.out.count("ippo on mpe/simple_spread-discrete-v1, seeds 0-1") == 2
     assert say("work", store.root).out == ""  # only what is left
+    assert " s of one worker" in say("plan", tmp_path / "tiny.yaml").out  # what has run tells what it costs
     after = say("status", "--store", store.root)
     assert after.code == 0 and "2 of 2 groups done" in after.out
     run_id = planned.groups[0].run_id
@@ -210,6 +219,90 @@ def test_failed_work_is_exit_code_1(say: Callable[..., Said], tmp_path: Path, mo
     assert "failed: ippo on mpe/simple_spread-discrete-v1, seeds 0-1: ZeroDivisionError: 1 / 0" in said.err
     assert f"rlnet-bench logs {planned.groups[0].run_id} --store {store.root}" in said.err
     assert "ZeroDivisionError" in say("status", "--store", store.root).out
+
+
+@pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("slurm", "submitit")])
+@pytest.mark.parametrize("verb", ["run", "resume"])
+def test_a_launcher_without_its_package_is_refused_by_name(
+    say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, package: str, verb: str
+) -> None:
+    monkeypatch.setattr("rlnet_bench.runs.launch.importlib.util.find_spec", lambda name: None)
+    file, store = suite_file(tmp_path), planned_store(tmp_path)
+    arguments = [file, "--store", "new"] if verb == "run" else ["--store", store.root, "--retry-failed"]
+    said = say(verb, *arguments, "--launcher", engine)
+    assert said.code == 2 and not (tmp_path / "new").exists()
+    assert said.err == (
+        f"rlnet-bench: --launcher {engine} needs the package {package!r}: "
+        f'install it with `pip install "rlnet-bench[{engine}]"`.\n'
+    )
+
+
+def test_an_unknown_launcher_begins_nothing(say: Callable[..., Said], tmp_path: Path) -> None:
+    said = say("run", suite_file(tmp_path), "--launcher", "kubernetes")
+    assert said.code == 2 and "--launcher 'kubernetes': expected local, ray or slurm" in said.err
+    assert not (tmp_path / "rlnet-store").exists()
+
+
+def planned_store(folder: Path, text: str = SUITE) -> Store:
+    """A store with the plan of a suite, of which nothing has run."""
+    from rlnet_bench.runs.plan import make_plan
+    from rlnet_bench.runs.store import Store
+    from rlnet_bench.runs.suite import load_suite
+
+    store = Store.create(folder / "s")
+    store.add_plan(make_plan(load_suite(suite_file(folder, text))))
+    return store
+
+
+def test_resume_refuses_what_no_longer_fits(
+    say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    store = planned_store(tmp_path)
+    monkeypatch.setattr("rlnet_bench.runs.calibrate.shutil.disk_usage", lambda place: SimpleNamespace(free=1000))
+    said = say("resume", "--store", store.root)
+    assert said.code == 2 and re.search(r"the suite needs .* of disk, .* are free", said.err)
+    for group in store.plan().groups:  # what has ended needs nothing
+        store.folder(group).mkdir()
+        store.set_status(group, "ok")
+    assert say("resume", "--store", store.root).code == 0
+
+
+@pytest.mark.slow
+def test_failed_groups_are_tried_again_when_asked(say: Callable[..., Said], tmp_path: Path) -> None:
+    store = planned_store(tmp_path, re.sub(r"  - id: ippo\n.*\n", "", SUITE))
+    (group,) = store.plan().groups
+    store.folder(group).mkdir()
+    store.set_status(group, "failed", reason="the node lost its mind")
+    plain = say("resume", "--store", store.root)
+    assert plain.code == 1 and "the node lost its mind" in plain.err
+    again = say("resume", "--store", store.root, "--retry-failed", "--workers", "1")
+    assert again.code == 0, again
+    assert "1 failed groups are tried again." in again.err and f"ok: random on {SPREAD}" in again.out
+    assert store.status(group)["status"] == "ok"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ["id: ippo", "network: zoo/tag-2ppo"])
+def test_reproduce(say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
+    from rlnet_bench.runs.results import load_results
+    from rlnet_bench.runs.worker import work
+
+    store = planned_store(tmp_path, SUITE.replace("  - random\n", "").replace("id: ippo", f"label: ours\n    {entry}"))
+    (group,) = store.plan().groups
+    work(store, [group])
+    said = say("reproduce", store.folder(group), "--keep", tmp_path / "kept")
+    assert said.code == 0 and said.out.startswith(f"identical: {group.run_id}, "), said
+    assert [m.label for m in load_results(tmp_path / "kept").methods] == ["ours"]
+    lines = (store.folder(group) / "evals.jsonl").read_text().splitlines()
+    other = [json.loads(x) for x in lines]
+    for line in other:
+        line["returns"] = [[x - 1000 for x in row] for row in line["returns"]]
+    (store.folder(group) / "evals.jsonl").write_text("".join(json.dumps(x) + "\n" for x in other))
+    changed = say("reproduce", store.folder(group), "--json")
+    assert changed.code == 1 and json.loads(changed.out)["verdict"] == "different"
+    assert f"{group.run_id} did not come out again" in changed.err
 
 
 @pytest.mark.parametrize(
@@ -287,8 +380,6 @@ class Patient(Ippo):
 
 @pytest.mark.slow
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    import signal
-
     (tmp_path / "patient.py").write_text(PATIENT)
     suite_file(tmp_path, SUITE.replace("  - random\n", "").replace("id: ippo", "id: patient.py:Patient"))
     command = [sys.executable, "-m", "rlnet_bench.cli.main", "run", "tiny.yaml", "--workers", "1"]
