@@ -9,8 +9,7 @@ bus (see :mod:`rlnet_bench.networks.wiring`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -20,28 +19,9 @@ from rlnet_bench.learning.distributions import mask_logits
 from rlnet_bench.networks.modules import StackNet
 from rlnet_bench.networks.noise import Draws, network_noise
 from rlnet_bench.networks.stacks import Mean, Stack, Wiring
+from rlnet_bench.networks.step import Memory, Step, Taken
 
-Memory = dict[str, Tensor]  # each [R * B, ...]
 Edit = Callable[[Tensor, Tensor | None], Tensor]  # (features, features one step ago) -> features
-
-
-@dataclass
-class Taken:
-    """What one stack read and chose in one step; None where it had nothing to do.
-
-    ``features`` [R, B, K, F]; ``critic`` likewise, where critics read something else; ``reported`` what messages
-    were made of; ``env`` and ``own`` raw choices; ``mask`` [R, B, K, A]; ``log_p`` [R, B, K] of a vertex
-    that is no motor; ``due`` [R, B] where a slow vertex decided.
-    """
-
-    features: Tensor | None = None
-    critic: Tensor | None = None
-    reported: Tensor | None = None
-    env: Tensor | None = None
-    own: Tensor | None = None
-    mask: Tensor | None = None
-    log_p: Tensor | None = None
-    due: Tensor | None = None
 
 
 class Executor:
@@ -127,60 +107,91 @@ class Executor:
         Returns:
             (actions in the task's units or None, memory after the step, one :class:`Taken` per stack).
         """
+        return self.finish(self.begin(observation, state, memory, draws, mask, look=look, record=record))
+
+    def begin(
+        self,
+        observation: Tensor,
+        state: Tensor | None,
+        memory: Memory,
+        draws: Draws,
+        mask: Tensor | None = None,
+        *,
+        look: bool = False,
+        record: bool = False,
+        first: Collection[int] = (),
+    ) -> Step:
+        """Messages up, and the decisions of the stacks ``first``; :meth:`finish` makes the others."""
         bus = self._fill(observation, state, memory)
         taken = [Taken() for _ in self.wiring.stacks]
         self._messages(bus, memory, taken, record)
-        actions: list[tuple[StackNet, Tensor]] = []
-        held = dict(memory)
+        step = Step(bus, memory, dict(memory), draws, mask, look, record, taken)
         for net in self.nets:
-            s, note = net.stack, taken[net.stack.number]
-            due: Tensor | None = None
-            if s.period > 1:
-                due = (memory["age"] % s.period == 0).view(self.replicas, -1) if "age" in memory else None
-                if due is not None and not bool(due.any()):
-                    note.due = due
-                    if look:  # an interval that a time limit closes is valued where nothing is due
-                        self._observe(net, note, bus, memory)
-                    if s.instructs:
-                        self._write(bus, s, self._held(s, memory))
-                    continue
-            note.due = due
-            wanted = s.instructs or not look
-            if not (record or look or s.acts or s.noise or s.number in self.given):
-                continue  # a critic alone has nothing to do when nobody learns
-            features = self._observe(net, note, bus, memory)
-            if not wanted or not (s.acts or s.noise or s.number in self.given):
-                continue
-            env, own = net.outputs(features) if s.acts else (None, None)
-            if env is not None:
-                if mask is not None and net.discrete:
-                    note.mask = mask.view(self.replicas, -1, *mask.shape[1:])
-                    if len(s.agents) != self.card.num_agents:
-                        note.mask = note.mask[:, :, net.agents]
-                    env = mask_logits(env, note.mask)
-                noise = draws.env
-                if noise is not None and len(s.agents) != self.card.num_agents:
-                    noise = noise[:, :, net.agents]
-                note.env = net.sample_env(env, noise)
-                actions.append((net, net.to_task(note.env)))
-            if s.instructs:
-                instruction = self._instruction(net, note, own, draws)
-                if record and s.learns and not s.is_motor:
-                    note.log_p = net.stats((None, own), None, note.own, None)[0]
-                if s.vertex.evaluation == "shuffled" and self.shuffled:
-                    instruction = instruction.roll(1, dims=1)
-                if due is not None:
-                    instruction = torch.where(due[..., None], instruction, self._held(s, memory))
-                    held = self._hold(s, held, instruction)
-                self._write(bus, s, instruction)
-        memory = self._remember(bus, held)
-        return (None if look else self._actions(actions)), memory, taken
+            if net.stack.number in first:
+                self._decide(net, step)
+        return step
 
-    def reading(self, number: int, observation: Tensor, memory: Memory) -> Tensor:
-        """What one stack reads before anybody has decided, [R, B, K, F] (instructions from above are zero)."""
-        bus = self._fill(observation, None, memory)
-        self._messages(bus, memory, [], False)
-        return self._read(self.nets[number], bus, memory, "reads")
+    def finish(self, step: Step) -> tuple[Tensor | None, Memory, list[Taken]]:
+        """What is left of a step; returns what :meth:`step` does."""
+        for net in self.nets:
+            if net.stack.number not in step.decided:
+                self._decide(net, step)
+        memory = self._remember(step.bus, step.held)
+        return (None if step.look else self._actions(step.actions)), memory, step.taken
+
+    def _decide(self, net: StackNet, step: Step) -> None:
+        """What one stack reads and chooses."""
+        s, note = net.stack, step.taken[net.stack.number]
+        bus, memory, look, record = step.bus, step.memory, step.look, step.record
+        step.decided.add(s.number)
+        due: Tensor | None = None
+        if s.period > 1:
+            due = (memory["age"] % s.period == 0).view(self.replicas, -1) if "age" in memory else None
+            if due is not None and not bool(due.any()):
+                note.due = due
+                if look:  # an interval that a time limit closes is valued where nothing is due
+                    self._observe(net, note, bus, memory)
+                if s.instructs:
+                    self._write(bus, s, self._held(s, memory))
+                return
+        note.due = due
+        wanted = s.instructs or not look
+        if not (record or look or s.acts or s.noise or s.number in self.given):
+            return  # a critic alone has nothing to do when nobody learns
+        features = self._observe(net, note, bus, memory)
+        if not wanted or not (s.acts or s.noise or s.number in self.given):
+            return
+        env, own = net.outputs(features) if s.acts else (None, None)
+        if env is not None:
+            self._act(net, step, env)
+        if s.instructs:
+            instruction = self._instruction(net, note, own, step.draws)
+            if record and s.learns and not s.is_motor:
+                note.log_p = net.stats((None, own), None, note.own, None)[0]
+            if s.vertex.evaluation == "shuffled" and self.shuffled:
+                instruction = instruction.roll(1, dims=1)
+            if due is not None:
+                instruction = torch.where(due[..., None], instruction, self._held(s, memory))
+                step.held = self._hold(s, step.held, instruction)
+            self._write(bus, s, instruction)
+
+    def _act(self, net: StackNet, step: Step, env: Tensor) -> None:
+        """Motors choose from logits or means [R, B, K, A]."""
+        s, note, noise = net.stack, step.taken[net.stack.number], step.draws.env
+        some = len(s.agents) != self.card.num_agents
+        if step.mask is not None and net.discrete:
+            note.mask = step.mask.view(self.replicas, -1, *step.mask.shape[1:])
+            if some:
+                note.mask = note.mask[:, :, net.agents]
+            env = mask_logits(env, note.mask)
+        if noise is not None and some:
+            noise = noise[:, :, net.agents]
+        note.env = net.sample_env(env, noise)
+        step.actions.append((net, net.to_task(note.env)))
+
+    def look_at(self, number: int, step: Step) -> Tensor:
+        """What one stack reads of a step in the making, [R, B, K, F]."""
+        return self._read(self.nets[number], step.bus, step.memory, "reads")
 
     def _observe(self, net: StackNet, note: Taken, bus: Tensor, memory: Memory) -> Tensor:
         note.features = features = self._read(net, bus, memory, "reads")

@@ -78,7 +78,7 @@ class StackNet:
         if self.message_reads is not None:
             m = s.vertex.message.width
             self.message = mlp((self.message_reads.width, *hidden, m), MOTOR_MESSAGE, MESSAGE)
-            if with_critic and s.vertex.gradient == "stop":
+            if with_critic and s.has_critic and s.vertex.gradient == "stop":
                 self.readout = mlp((m, 1), MOTOR_READOUT, READOUT)
         copies = self.replicas * len(s.copies)
         self.log_std = self.own_log_std = self.edges = None

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from rlnet_bench.networks.flow import Part
 from rlnet_bench.networks.graph import Graph, Node
 
 
-def unsupported(graph: Graph, outside: str | None = None) -> str | None:
+def unsupported(graph: Graph, outside: Collection[int] = ()) -> str | None:
     """The first thing in a graph that cannot be trained, as a sentence that names the vertex; else None.
 
-    ``outside``: a declaration whose vertices somebody else decides for, through LevelEnv.
+    ``outside``: vertices that somebody else decides for, through LevelEnv.
     """
     return next(_reasons(graph, outside), None)
 
 
-def _reasons(graph: Graph, outside: str | None) -> Iterator[str]:
+def _reasons(graph: Graph, outside: Collection[int]) -> Iterator[str]:
     where = graph.spec.where
     stack_of = {i: number for number, members in enumerate(graph.stacks(padded=True)) for i in members}
     group_of: dict[str, Node] = {}
@@ -25,7 +25,7 @@ def _reasons(graph: Graph, outside: str | None) -> Iterator[str]:
         head = f"{where(v.line)}vertex {node.name!r}: "
         if v.memory == "gru":
             yield f"{head}`memory: gru` cannot be trained yet; use `memory: none`."
-        if v.learner.startswith("method:") and v.name != outside:
+        if v.learner.startswith("method:") and node.index not in outside:
             yield (f"{head}`learner: {v.learner}` does not run in suites yet; use ppo, noise or frozen, or place a "
                    "learner of yours there through LevelEnv in Python.")  # fmt: skip
         if v.reward == "difference":

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from rlnet_bench.envs.contract import VectorEnv
-from rlnet_bench.networks.execute import Executor, Memory, Taken
+from rlnet_bench.networks.execute import Executor
 from rlnet_bench.networks.modules import StackNet
 from rlnet_bench.networks.noise import Draws
+from rlnet_bench.networks.step import Memory, Step, Taken
 
 
 class StackBuffer:
@@ -84,6 +85,7 @@ class Rollout:
         self.terminated = torch.empty(t, r, b, dtype=torch.bool, device=device)
         self.truncated = torch.empty(t, r, b, dtype=torch.bool, device=device)
         self.alive: Tensor | None = None  # [T, R, B, N], allocated when the environment first sends a mask
+        self.ended: Memory = {}  # what was remembered after the last step, before any reset
         self.instructs = any(net.stack.instructs for net in executor.nets)
 
     @torch.no_grad()
@@ -114,16 +116,22 @@ class Rollout:
         return [*draws, last]
 
     @torch.no_grad()
-    def step(self, t: int, now: Any, memory: Memory, draws: Sequence[Draws]) -> tuple[Any, Memory]:
-        """Step t of the rollout: (what the environments show next, memory)."""
+    def step(
+        self, t: int, now: Any, memory: Memory, draws: Sequence[Draws], begun: Step | None = None
+    ) -> tuple[Any, Memory]:
+        """Step t of the rollout: (what the environments show next, memory).
+
+        ``begun``: the same step, if part of it is already decided.
+        """
         t_max, r, b, n = self.shape
         if now.alive_mask is not None:
             if self.alive is None:
                 self.alive = torch.ones(t_max, r, b, n, device=self.env.device)
             self.alive[t] = now.alive_mask.view(r, b, n)
-        actions, memory, taken = self.executor.step(
-            now.observation, now.state, memory, draws[t], now.action_mask, record=True
-        )
+        if begun is None:
+            begun = self.executor.begin(now.observation, now.state, memory, draws[t], now.action_mask, record=True)
+        actions, memory, taken = self.executor.finish(begun)
+        self.ended = memory
         assert actions is not None
         for buffer, note in zip(self.stacks, taken):
             buffer.write(t, note)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from tiny import LBF, SMOOTH, SPREAD, TINY
+from tiny import LBF, SMOOTH, SPREAD, TINY, differing, learner, weights
 
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput
 from rlnet_bench.learning.config import PpoConfig
 from rlnet_bench.learning.ppo import PpoLearner
 from rlnet_bench.networks.build import Network, continuous, discrete
+from rlnet_bench.networks.build import learned as learned_message
 from rlnet_bench.networks.level_env import LevelEnv
 from rlnet_bench.networks.method import NetworkConfig
 from rlnet_bench.networks.spec import NetworkSpec
+from rlnet_bench.runs.checkpoint import flatten, unflatten
 
 CONFIG = NetworkConfig(**TINY)
 
@@ -60,10 +64,11 @@ def test_our_own_ppo_sits_at_a_vertex() -> None:
     env = LevelEnv(two_levels(), "boss", task_card(SMOOTH), 8, (0, 1), config=CONFIG)
     config = PpoConfig(**TINY, share_parameters=False)
     above = PpoLearner(env, (0, 1), config, critic="observation", training_reward="team_mean", total_frames=10_000)
-    before = {k: v.clone() for k, v in above.policy().state_dict().items()}
+    sides: tuple[Any, ...] = (above, env.below)
+    before = [weights(side) for side in sides]
     for _ in range(3):
         above.iterate()
-    assert all(not torch.equal(before[k], v) for k, v in above.policy().state_dict().items())
+    assert all(differing(weights(side), old) == sorted(old) for side, old in zip(sides, before))
     assert env.below.updates == 2  # the third rollout below is learned from when the next instruction comes
 
 
@@ -84,6 +89,126 @@ def test_actions_go_down_messages_and_rewards_come_up() -> None:
     assert all(torch.equal(before[k], v) for k, v in env.below.policy().state_dict().items())
 
 
+def three_levels(mid: str = "method:mine", **fields: object) -> NetworkSpec:
+    return (
+        Network("three", hidden=[8])
+        .vertex("top", action=continuous(3), period=10)
+        .vertex("mid", **{"action": continuous(2), "learner": mid, **fields})
+        .vertex("side", action=continuous(2))
+        .motors("motor")
+        .edge("top", "mid")
+        .edge("top", "side")
+        .edge("mid", "motor")
+        .edge("side", "motor", delay=1)
+        .build()
+    )
+
+
+def as_untrained(env: LevelEnv, made: Any, observation: torch.Tensor) -> torch.Tensor:
+    """What the untrained policy at the same place of a learner would instruct."""
+    net = next(n for n in made.nets if n.stack.name == "mid")
+    seen = observation.unflatten(0, (made.shape[1], -1))
+    raw = net.sample_own(net.outputs(seen)[1], env.draws[env.t].own[net.stack.number])
+    return net.instruction(raw).flatten(0, 1).detach()
+
+
+@pytest.mark.parametrize("task", [SPREAD, LBF])
+def test_in_the_middle_the_others_learn_as_if_the_level_were_one_of_ours(task: str) -> None:
+    """A caller who plays the untrained policy gives the numbers of `learner: frozen` to the bit."""
+    env = LevelEnv(three_levels(), "mid", task_card(task), 8, (0, 1), config=CONFIG, total_frames=100_000)
+    made = learner(three_levels("frozen"), task)
+    seen = env.reset(env.keys((0, 1), 4)).observation
+    for _ in range(12):
+        seen = env.step(as_untrained(env, made, seen)).observation
+    assert env.below.updates == 0
+    rewards = env.below.rollout.rewards.clone()
+    env.step(as_untrained(env, made, seen))  # values what follows the rollout, which is learned from
+    made.iterate()
+    assert torch.equal(rewards, made.rollout.rewards)
+    theirs, ours = env.below.parameters, [p for n in made.nets if n.stack.name != "mid" for p in _trained(made, n)]
+    assert len(theirs) == len(ours) and all(torch.equal(a, b) for a, b in zip(theirs, ours))
+    assert differing(weights(made), weights(learner(three_levels("frozen"), task))) != []
+
+
+def _trained(made: Any, net: Any) -> list[torch.Tensor]:
+    return made.actors[net.stack.number] + made.critics[net.stack.number]
+
+
+def test_the_level_sees_reports_and_instructions_and_gets_its_reward() -> None:
+    spec = three_levels(reward="sum")
+    env = LevelEnv(spec, "mid", task_card(LBF), 4, config=CONFIG, training_reward="individual")
+    assert env.card.observation_sizes == (2 * 12 + 3,)
+    seen = env.reset(env.keys((0,), 4)).observation
+    top = next(b for b in env.below.rollout.stacks if b.net.stack.name == "top")
+    held = None
+    for t in range(24):
+        note = env.begun.taken[top.net.stack.number]
+        if t % 10 == 0:
+            held = torch.tanh(note.own[0, :, 0])
+        assert torch.equal(seen[:, 0], torch.cat((env.below.now.observation.flatten(1), held), dim=1))
+        step = env.step(torch.full((4, 1, 2), t / 24))
+        assert torch.allclose(step.reward[:, 0], env.below.now.reward.sum(dim=1))
+        motor = env.below.rollout.stacks[-1].features[env.t - 1, 0]
+        assert torch.equal(motor[:, 0, 12:14], torch.full((4, 2), t / 24))
+        seen = step.observation
+    assert env.below.updates == 1
+
+
+def test_a_last_observation_is_that_of_its_own_episode() -> None:
+    """After 25 steps of spread: the reports of the end, under the instruction that held then."""
+    env = LevelEnv(three_levels(), "mid", task_card(SPREAD), 4, config=CONFIG)
+    seen = env.reset(env.keys((0,), 4)).observation
+    for _ in range(25):
+        before, step = seen, env.step(torch.zeros(4, 1, 2))
+        seen = step.observation
+    assert step.truncated.all()
+    final = env.below.now.final_observation
+    assert torch.equal(step.final_observation[:, 0, :54], final.flatten(1))
+    assert torch.equal(step.final_observation[:, 0, 54:], before[:, 0, 54:])
+    assert not torch.equal(seen[:, 0, 54:], before[:, 0, 54:])  # a new episode: the top decides again
+
+
+def test_one_vertex_of_several_while_the_others_learn() -> None:
+    spec = (
+        Network("crew", hidden=[8])
+        .vertex("manager", count=3, action=continuous(2), message=learned_message(2), group="all")
+        .motors("motor")
+        .edge("manager", "motor")
+        .build()
+    )
+    env = LevelEnv(spec, "manager[1]", task_card(SMOOTH), 8, (0, 1), config=CONFIG)
+    assert env.card.agents == ("manager[1]",)
+    assert [len(n.stack.members) for n in env.below.nets] == [2, 1, 3]
+    above = PpoLearner(
+        env, (0, 1), PpoConfig(**TINY), critic="observation", training_reward="team_mean", total_frames=10_000
+    )
+    before = {k: v.clone() for k, v in env.below.policy().state_dict().items()}
+    for _ in range(3):
+        above.iterate()
+    after, mine = env.below.policy().state_dict(), f"{env.stack.number}."
+    moved = {k for k in before if not torch.equal(before[k], after[k])}
+    assert moved == {k for k in before if not k.startswith(mine)}
+    heard = env.below.rollout.stacks[-1].features[env.t - 1, ..., 20:22]
+    assert torch.equal(heard, env.below.executor.given[1][..., None, :].expand(-1, -1, 3, -1))
+
+
+def test_the_rest_continues_to_the_bit() -> None:
+    def make() -> LevelEnv:
+        return LevelEnv(three_levels(), "mid", task_card(LBF), 8, (0, 1), config=CONFIG)
+
+    one, two = make(), make()
+    seen = one.reset(one.keys((0, 1), 4)).observation
+    for _ in range(24):
+        seen = one.step(seen[..., -2:]).observation
+    two.load_state_dict(unflatten(*flatten(one.state_dict())))
+    assert torch.equal(two.current().observation, seen)
+    for env in (one, two):
+        there = seen
+        for _ in range(13):
+            there = env.step(there[..., -2:]).observation
+    assert differing(weights(one.below), weights(two.below)) == []
+
+
 @pytest.mark.parametrize(
     ("spec", "level", "words"),
     [
@@ -91,10 +216,21 @@ def test_actions_go_down_messages_and_rewards_come_up() -> None:
         (two_levels(learner="ppo"), "boss", "expected `learner: method:NAME`"),
         (two_levels(period=2), "boss", "period 1"),
         (
-            Network("three").vertex("top", action=continuous(2)).vertex("boss", learner="method:x")
+            Network("three").vertex("top", action=continuous(2), gradient="through").vertex("boss", learner="method:x")
             .motors("motor").edge("top", "boss").edge("boss", "motor").build(),
-            "boss", "no superiors, found 'top'",
+            "boss", "'top' above it is trained by its subordinates' losses",
         ),
+        (
+            Network("three").vertex("top", action=continuous(2)).vertex("boss", learner="method:x")
+            .motors("motor").edge("top", "boss", weight="learned").edge("boss", "motor").build(),
+            "boss", "fixed weights of the edges from above, found `weight: learned`",
+        ),
+        (
+            Network("three").vertex("boss", learner="method:x").motors("a", [0]).motors("b", "rest", message="none")
+            .edge("a", "boss", carry="instructions").edge("boss", "b").build(),
+            "boss", r"'a\[0\]' above it is a motor",
+        ),
+        (two_levels(count=2), "boss[0]", "`learner: method:mine` does not run"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(spec: NetworkSpec, level: str, words: str) -> None:
