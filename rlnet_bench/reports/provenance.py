@@ -62,7 +62,7 @@ def commands(estimates: Estimates) -> tuple[Command, ...]:
     ]
     first = next((r.run_id for r in estimates.results.records), None)
     if first:
-        out.append(Command(f"rlnet-bench evaluate rlnet-store/runs/{first}", "score the policies of one group again"))
+        out.append(Command(f"rlnet-bench reproduce rlnet-store/runs/{first}", "run one group again and compare"))
     return tuple(out)
 
 

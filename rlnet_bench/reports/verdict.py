@@ -26,7 +26,11 @@ def sentences(estimates: Estimates) -> tuple[Sentence, ...]:
     leads, alone = _leaders(estimates)
     out = [Sentence(t, "lead") for t in leads or alone]
     out += [Sentence(t) for t in (alone if leads else [])]
-    out += [Sentence(t) for t in (_across_classes(estimates), *_references(estimates), _scale(estimates)) if t]
+    out += [
+        Sentence(t)
+        for t in (_across_classes(estimates), *_references(estimates), _scale(estimates), _seed_plan(estimates))
+        if t
+    ]
     out += [Sentence(t, "warning") for t in _warnings(estimates)]
     return tuple(Sentence(typographic(s.text), s.weight) for s in out)
 
@@ -85,6 +89,20 @@ def _scale(estimates: Estimates) -> str:
     return (
         "IQM: the mean of the middle half of the runs, on a scale where 0 is the random policy and 1 the documented "
         f"best; brackets are {estimates.level:.0%} intervals."
+    )
+
+
+def _seed_plan(estimates: Estimates) -> str:
+    """That seeds were added until the methods were told apart, by a plan of before the first run, and what it saved."""
+    declared = estimates.results.suite.get("seed_plan")
+    if not isinstance(declared, dict):
+        return ""
+    plan, outcome = declared.get("plan", {}), declared.get("outcome", {})
+    return (
+        f"Seeds came in batches of {plan.get('batch', '?')}, at most {plan.get('max_looks', '?')} looks, as declared "
+        f"before the first run (plan {str(declared.get('digest', '?'))[:8]}): {outcome.get('runs_used', '?')} of "
+        f"{outcome.get('runs_planned', '?')} planned runs were needed, {outcome.get('saved', 0.0):.0%} of the compute "
+        "was saved."
     )
 
 
@@ -184,4 +202,4 @@ def _warnings(estimates: Estimates) -> list[str]:
         out.append(f"Reference points are provisional on {listed(provisional)}.")
     if estimates.scores:
         out += list(estimates.pool.notes)
-    return out
+    return out + list(getattr(estimates.results, "notes", ()))

@@ -126,3 +126,20 @@ def test_timings_can_stay_out(quick: Results) -> None:
     assert known.costs[0].frames_per_second == pytest.approx(15_625)
     assert known.costs[0].eval_seconds == pytest.approx(11 * 0.5)
     assert known.by_seconds[SPREAD]["ippo"].band.x_T[-1] == pytest.approx(32.0)
+
+
+def test_a_seed_plan_and_an_importer_s_notes_are_on_the_first_screen(make: SimpleNamespace) -> None:
+    results = make.build({"a": 0.6, "b": 0.5}, (SPREAD,))
+    assert not any("planned runs" in s.text for s in sentences(estimate_all(results)))
+    declared = {
+        "plan": {"batch": 5, "max_looks": 4},
+        "digest": "0123456789abcdef",
+        "outcome": {"runs_used": 30, "runs_planned": 40, "saved": 0.25},
+    }
+    planned = replace(results, suite={**results.suite, "seed_plan": declared})
+    [text] = [s.text for s in sentences(estimate_all(planned)) if "planned runs" in s.text]
+    assert "batches of 5, at most 4 looks" in text and "30 of 40" in text and "25% of the compute" in text
+    object.__setattr__(planned, "notes", ("Returns are means over agents.",))
+    assert any(
+        s.text == "Returns are means over agents." and s.weight == "warning" for s in sentences(estimate_all(planned))
+    )
