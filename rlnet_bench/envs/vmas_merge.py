@@ -45,7 +45,8 @@ class Before:
 
 class _Merge:
     def __init__(self, before: Before, after: Graph, fresh: Tensor) -> None:
-        self.before, self.after, self.fresh = before, after, fresh
+        self.before, self.after, self.fresh, self.batch = before, after, fresh, len(fresh)
+        self.masks: dict[tuple[int, int], Tensor] = {}  # (axis, dimensions) -> fresh in that shape
         self.done: dict[tuple[int, int], Tensor] = {}
         self.owners: dict[int, int] = {}  # storage after the reset -> storage before, of the first merge
 
@@ -54,8 +55,11 @@ class _Merge:
         if old.keys != new.keys:
             self._common(old, new)
             return
+        versions = self.before.versions
         for position, (was, now) in enumerate(zip(old.values, new.values)):
-            self._value(new, position, was, now)
+            # An untouched tensor stays, and what the same object holds is merged in its own node.
+            if was is not now or (isinstance(now, Tensor) and now._version != versions[id(now)]):
+                self._value(new, position, was, now)
 
     def _common(self, old: Node, new: Node) -> None:
         """Entries came or went with the reset."""
@@ -95,25 +99,30 @@ class _Merge:
     def _merged(self, was: Tensor, now: Tensor, old: Tensor) -> Tensor:
         if now.shape != old.shape or now.dtype != old.dtype:
             return now
-        axis = self._batch_axis(now)
-        if axis is None:
-            value = old
-        else:
-            view = [1] * now.dim()
-            view[axis] = -1
-            value = torch.where(self.fresh.view(view), now, old)
         # In place, so that views and other names of this tensor follow. Not where elements share memory, and
         # not where tensors that were separate before have become one: those get memory of their own.
-        place, origin = now.untyped_storage().data_ptr(), was.untyped_storage().data_ptr()
-        overlaps = any(step == 0 and size > 1 for step, size in zip(now.stride(), now.shape))
-        if overlaps:
+        mask = self._mask(now)
+        if not now.is_contiguous() and any(step == 0 and size > 1 for step, size in zip(now.stride(), now.shape)):
+            value = old if mask is None else torch.where(mask, now, old)
             return now if torch.equal(now, value) else value
+        place, origin = now.untyped_storage().data_ptr(), was.untyped_storage().data_ptr()
         if self.owners.setdefault(place, origin) != origin:
-            return value
-        now.copy_(value)
+            return old if mask is None else torch.where(mask, now, old)
+        if mask is None:
+            now.copy_(old)
+        else:
+            torch.where(mask, now, old, out=now)
         return now
 
-    def _batch_axis(self, tensor: Tensor) -> int | None:
-        """VMAS batches along the first axis; another one is taken only when the first has another size."""
-        batch = len(self.fresh)
-        return next((axis for axis, size in enumerate(tensor.shape) if size == batch), None)
+    def _mask(self, tensor: Tensor) -> Tensor | None:
+        """``fresh`` along the batch axis of a tensor, None where there is none.
+
+        VMAS batches along the first axis; another one is taken only when the first has another size.
+        """
+        axis = next((axis for axis, size in enumerate(tensor.shape) if size == self.batch), None)
+        if axis is None:
+            return None
+        dims = tensor.dim()
+        if (axis, dims) not in self.masks:
+            self.masks[axis, dims] = self.fresh.view([-1 if k == axis else 1 for k in range(dims)])
+        return self.masks[axis, dims]

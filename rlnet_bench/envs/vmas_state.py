@@ -79,20 +79,22 @@ class Graph:
 
     def _walk(self, thing: Any, name: str) -> None:
         """Note a node and everything below it that has no name yet."""
-        waiting = [(thing, name)]
+        waiting, names = [(thing, name)], self.names
         while waiting:
             thing, name = waiting.pop()
-            node = self.nodes[name] = Node(name, thing)
-            for key, value in _items(thing):
-                if thing is self.env and key in _SKIPPED:
+            items = list(_items(thing))
+            if thing is self.env:
+                items = [(key, value) for key, value in items if key not in _SKIPPED]
+            keys, values = [key for key, _ in items], [value for _, value in items]
+            self.nodes[name] = Node(name, thing, keys, values)
+            for position, value in enumerate(values):
+                kind = type(value)
+                if kind in _SCALARS or kind is Tensor or id(value) in names or isinstance(value, Tensor):
                     continue
-                node.keys.append(key)
-                node.values.append(value)
-                if type(value) in _SCALARS or isinstance(value, Tensor):
-                    continue
-                if id(value) not in self.names and _is_node(value, name):
-                    path = f"{name}.{key}" if type(key) in (str, int) else f"{name}.#{len(node.keys)}"
-                    self.names[id(value)] = path
+                if _is_node(value, name):
+                    key = keys[position]
+                    path = f"{name}.{key}" if type(key) in (str, int) else f"{name}.#{position + 1}"
+                    names[id(value)] = path
                     waiting.append((value, path))
 
 
