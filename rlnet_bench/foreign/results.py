@@ -178,7 +178,14 @@ def _card(table: ForeignTable, task: str) -> TaskCard:
     scales = {f.scale for f in facts}
     # Only published ids: a name such as `package:factory` in somebody's file must not import anything.
     if task not in task_ids():
-        scale = "/".join(sorted(scales))
+        if len(scales) > 1:
+            found = ", ".join(f"{m} {f.scale}" for (m, t), f in table.facts.items() if t == task)
+            raise BadInput(
+                f"{table.name}: on {task!r} some returns are added over agents and others averaged, or it is not said "
+                f"({found}); nothing known of the task brings them to one scale. Import each with its --scale, convert "
+                "one side, or leave one out."
+            )
+        [scale] = scales
         return TaskCard(
             id=task,
             family=task.partition("/")[0],

@@ -291,9 +291,8 @@ class PpoLearner:
             scale = 1.0 / (rows.shape[1] * n)
             policy_loss = -surrogate.sum(dim=(1, 2)) * scale
             mean_entropy = entropy.sum(dim=(1, 2)) * scale
+            # Dead agents' values are learned too: the last steps of the living bootstrap from them.
             error = (value - part["returns"]).square()
-            if "alive" in part and error.shape[2] == n:
-                error = error * part["alive"]  # nobody asks what a dead agent expects
             value_loss = 0.5 * error.sum(dim=(1, 2)) / (rows.shape[1] * error.shape[2])
             # Replicas are independent, so the gradient of the sum is each replica's own gradient.
             loss = policy_loss + config.value_weight * value_loss - config.entropy_weight * mean_entropy

@@ -85,7 +85,15 @@ def _number(line: Mapping[str, Any], key: str) -> float | None:
     return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
 
 
-def settings_of(results: Results, method: str) -> dict[str, Any]:
-    """The resolved settings that a method ran with (of its first record)."""
-    records = [r for r in results.records if r.method == method]
-    return dict(records[0].config.get("settings") or {}) if records else {}
+def settings_of(results: Results, method: str) -> dict[str, list[tuple[Any, tuple[str, ...]]]]:
+    """The resolved settings that a method ran with: name -> its values, each with the tasks that had it."""
+    found: dict[str, list[tuple[Any, tuple[str, ...]]]] = {}
+    for record in (r for r in results.records if r.method == method):
+        for name, value in (record.config.get("settings") or {}).items():
+            values = found.setdefault(name, [])
+            known = next((i for i, (v, _) in enumerate(values) if v == value), None)
+            if known is None:
+                values.append((value, (record.task,)))
+            elif record.task not in values[known][1]:
+                values[known] = (value, (*values[known][1], record.task))
+    return found

@@ -35,6 +35,7 @@ INTRO = {
 
 
 NO_CHANNEL = "No method here needs a channel: every trained agent acts on its own observation (class D0)."
+UNKNOWN_CHANNEL = "The records do not say what crosses between agents when they act."
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ def _sections(estimates: Estimates, shown: dict[str, _Shown], tables: dict[str, 
         Section("ranks", "Ranks", INTRO["ranks"], tables=some("ranks"), empty=unpooled),
         Section(
             "channel", "What acting together costs", INTRO["channel"], tables=some("channel"),
-            empty="" if "channel" in tables else NO_CHANNEL,
+            empty="" if "channel" in tables else NO_CHANNEL if set(estimates.classes) <= {"D0"} else UNKNOWN_CHANNEL,
         ),
         Section(
             "compute", "Compute and tuning", "", tables=some("compute", "settings"),

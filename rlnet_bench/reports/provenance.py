@@ -54,7 +54,12 @@ class Command:
 
 def commands(estimates: Estimates) -> tuple[Command, ...]:
     """How to make these numbers again."""
-    name = estimates.results.name
+    name, source = estimates.results.name, estimates.results.suite.get("source")
+    if source is not None:  # imported: nothing here can run it again
+        return (
+            Command(f"rlnet-bench report {source}", "build this report from the imported file"),
+            Command(f"rlnet-bench table {source} --format latex", "print a paper table"),
+        )
     out = [
         Command(f"rlnet-bench run {name}", "run what the suite lacks"),
         Command(f"rlnet-bench report --suite {name}", "build this report from the store"),
@@ -157,7 +162,10 @@ def run_table(estimates: Estimates) -> Table:
     titles = ("Run", "Method", "Task", "Seeds", "State", "Device")
     return Table(
         "runs", "Run groups", tuple(Column(t, is_text=True) for t in titles), (Group("", tuple(rows)),),
-        "Run ids are digests of the resolved configuration.", (),
+        "Runs were imported; their ids are digests of what the file says."
+        if "source" in estimates.results.suite
+        else "Run ids are digests of the resolved configuration.",
+        (),
         Sheet(tuple(t.lower() for t in titles), tuple(tuple(c.text for c in row) for row in rows)),
     )  # fmt: skip
 

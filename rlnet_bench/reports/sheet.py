@@ -33,4 +33,4 @@ def _plain(x: object) -> str:
     if isinstance(x, float):
         return f"{x:.9g}"
     text = str(x)
-    return f"'{text}" if isinstance(x, str) and text[:1] in ("=", "+", "@", "\t", "\r") else text
+    return f"'{text}" if isinstance(x, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -33,7 +33,7 @@ def channel_table(estimates: Estimates) -> Table:
     groups, numbers = [], []
     for fact in estimates.facts:
         rows = []
-        for info in methods if any(_needs(m, fact.id) for m in methods) else ():
+        for info in methods if any(fact.id in m.columns and _needs(m, fact.id) for m in methods) else ():
             cells = _row(estimates, info, fact.id)
             if cells:
                 rows.append(cells)
@@ -54,7 +54,9 @@ def channel_table(estimates: Estimates) -> Table:
 
 
 def _needs(info: MethodInfo, task: str) -> bool:
-    return info.columns.get(task, {}).get("execution", "D0") != "D0"
+    """Whether anything crosses between places: a control of class D0 may send noise over its edges."""
+    known = info.columns.get(task, {})
+    return known.get("execution", info.execution) != "D0" or bool(known.get("bits_up") or known.get("bits_down"))
 
 
 def _row(estimates: Estimates, info: MethodInfo, task: str) -> tuple[Cell, ...] | None:

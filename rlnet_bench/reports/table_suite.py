@@ -11,6 +11,7 @@ from rlnet_bench.reports.rounding import count, duration, p_text, short_count
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import HEAD, NOTHING, grouped, head
+from rlnet_bench.reports.titles import task_title
 from rlnet_bench.runs.records import Kind
 from rlnet_bench.runs.results import MethodInfo
 
@@ -168,7 +169,7 @@ def compute_table(estimates: Estimates) -> Table:
         return tuple(out)
 
     columns = [
-        *HEAD, Column("Parameters", "acting policy"), Column("Frames", "per run"),
+        *HEAD, Column("Parameters", "acting policy, at most"), Column("Frames", "per run"),
         Column("Updates", "per run"), Column("Runs"),
     ]  # fmt: skip
     if has_seconds:
@@ -209,7 +210,7 @@ def settings_table(estimates: Estimates) -> Table:
     names = list(dict.fromkeys(k for m in methods for k in known[m]))
     rows, numbers = [], []
     for name in names:
-        texts = {m: _value(known[m][name]) for m in methods if name in known[m]}
+        texts = {m: _values(known[m][name]) for m in methods if name in known[m]}
         differs = len(set(texts.values())) > 1
         cells = [Cell(texts.get(m, "–"), code=m in texts, bold=differs and m in texts) for m in methods]
         rows.append((Cell(name, sort=name), *cells))
@@ -220,6 +221,13 @@ def settings_table(estimates: Estimates) -> Table:
         "The resolved settings of every method. Bold: methods that have the setting differ in it.", (),
         Sheet(("setting", "method", "value"), tuple(numbers)),
     )  # fmt: skip
+
+
+def _values(found: list[tuple[Any, tuple[str, ...]]]) -> str:
+    """The value, or one per task where a suite sets them apart."""
+    if len(found) == 1:
+        return _value(found[0][0])
+    return "; ".join(f"{_value(v)} ({', '.join(task_title(t)[0] for t in tasks)})" for v, tasks in found)
 
 
 def _value(x: Any) -> str:

@@ -108,7 +108,7 @@ def _seed_plan(estimates: Estimates) -> str:
 
 def _across_classes(estimates: Estimates) -> str:
     """Whether more information when acting paid off, with the strongest same-or-weaker rival named."""
-    order = sorted(estimates.rankings, key=lambda c: _ORDER.index(c) if c in _ORDER else len(_ORDER))
+    order = sorted((c for c in estimates.rankings if c in _ORDER), key=_ORDER.index)  # `unknown` is no stronger
     parts = []
     for i, name in enumerate(order[1:], 1):
         best = estimates.ties[name].best

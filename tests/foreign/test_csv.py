@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rlnet_bench.errors import BadInput
 from rlnet_bench.foreign import CellFacts, Evaluation, ForeignTable, merged, parse_csv, write_csv
+from rlnet_bench.foreign.results import to_results
 
 HEAD = "method,task,seed,frames,episode,return"
 
@@ -80,6 +81,13 @@ def test_merging_refuses_the_same_run_twice_and_different_scales() -> None:
     three = parse_csv(f"{HEAD}\na,t,1,0,0,2\n", "three.csv").with_scale("mean")
     with pytest.raises(BadInput, match="scale 'mean' and 'unknown'"):
         merged([one, three], "both")
+
+
+def test_sums_and_means_of_an_unknown_task_are_not_compared() -> None:
+    rows = "".join(f"a,t,{s},0,0,{30 + s},sum\nb,t,{s},0,0,{10 + s},mean\n" for s in range(5))
+    with pytest.raises(BadInput, match=r"'t' some returns are added over agents and others averaged.*a sum, b mean"):
+        to_results(parse_csv(f"{HEAD},scale\n{rows}"))
+    assert to_results(parse_csv(f"{HEAD},scale\n{rows.replace('mean', 'sum')}")).tasks == ("t",)
 
 
 names = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=12).filter(

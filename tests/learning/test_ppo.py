@@ -41,22 +41,6 @@ def plain_forward(parameters: list[Tensor], copy: int, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("critic", ["observation", "state"])
-def test_what_a_dead_agent_is_paid_teaches_nobody(critic: str) -> None:
-    options: dict[str, Any] = {"normalise_value": False, "normalise_advantage": "agent", "share_parameters": False}
-    ours, other = (learner(critic=critic, reward="individual", **options) for _ in range(2))
-    for one, bonus in ((ours, 0.0), (other, 5.0)):
-        one.collect()
-        one.alive = torch.ones(one.shape)
-        one.alive[..., 2] = 0
-        one.rewards[..., 2] += bonus * torch.arange(one.shape[0])[:, None, None]
-        before = [p.clone() for p in one.critic_parameters]
-        one.update()
-        assert any(not torch.equal(a, b) for a, b in zip(before, one.critic_parameters))
-    assert all(torch.equal(a, b) for a, b in zip(ours.actor_parameters, other.actor_parameters))
-    assert all(torch.equal(a, b) for a, b in zip(ours.critic_parameters, other.critic_parameters))
-
-
-@pytest.mark.parametrize("critic", ["observation", "state"])
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("task", [SPREAD, SPEAKER.format("discrete"), SPEAKER.format("continuous")])
 def test_one_update_equals_plain_torch(task: str, critic: str, share: bool) -> None:

@@ -16,6 +16,7 @@ import pytest
 from rlnet_bench.errors import BadInput
 from rlnet_bench.reports import build_report, estimate_all, render_table
 from rlnet_bench.reports.macros import slug
+from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.tables import tables
 from rlnet_bench.reports.writers import latex_escape
 from rlnet_bench.runs.results import Results
@@ -147,3 +148,36 @@ def test_preview_compiles(quick: Results, tmp_path: Path) -> None:
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "preview.tex"]
     run = subprocess.run(command, cwd=tmp_path / "tables", capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-2000:]
+
+
+def test_settings_that_differ_by_task_are_all_shown(make: SimpleNamespace) -> None:
+    results = make.build({"a": 0.6}, (SPREAD, REFERENCE))
+    wide = [
+        replace(r, config={**r.config, "settings": {"learning_rate": 5e-4, "hidden": [99, 99]}})
+        if (r.method, r.task) == ("a", REFERENCE)
+        else r
+        for r in results.records
+    ]
+    table = tables(estimate_all(replace(results, records=tuple(wide))))["settings"]
+    shown = {row[0].text: row[1].text for group in table.groups for row in group.rows}
+    assert shown["learning_rate"] == "0.0005"
+    assert shown["hidden"] == "[64, 64] (simple_spread); [99, 99] (simple_reference)"
+
+
+def test_no_cell_of_a_sheet_is_a_formula() -> None:
+    cells = ("=1+1", "+1", "-2+3+cmd|' /C calc'!A0", "@x", "plain")
+    text = Sheet(("a", "b", "c", "d", "e", "f"), ((*cells, -1.5),)).csv()
+    row = next(csv.reader(io.StringIO(text.splitlines()[1])))
+    assert row == [*("'" + c for c in cells[:4]), "plain", "-1.5"]
+
+
+def test_a_control_that_sends_noise_shows_its_scores(make: SimpleNamespace) -> None:
+    results = make.build({"noise": 0.6}, (SPREAD,))
+    sends = {"execution": "D0", "actor_parameters": 9, "bits_up": 0, "bits_down": 1024, "hops": 1}
+    records = []
+    for r in results.records:
+        late = [replace(e, kind="delay-1") for e in r.evals if (e.kind, e.mode) == ("absolute", "deterministic")]
+        records.append(replace(r, evals=(*r.evals, *late)))
+    noisy = replace(results, methods=(replace(results.methods[0], columns={SPREAD: sends}),), records=tuple(records))
+    [row] = rows_of(render_table(noisy, "markdown", "channel"), "noise")
+    assert "=" not in row and row.count("–") == 5  # without a channel, and four numbers of bits, were not scored
