@@ -242,6 +242,23 @@ TASKS: dict[str, Task] = {
     ),
 }
 
+# The script of each scenario in vmas_policies.py: what an agent can do for itself.
+UNCOORDINATED = {
+    "balance": "lift",
+    "transport": "push",
+    "reverse_transport": "push_from_inside",
+    "wheel": "turn",
+    "dispersion": "nearest_food",
+    "discovery": "wander",
+    "give_way": "straight",
+    "navigation": "go_home",
+    "sampling": "climb",
+    "dropout": "approach",
+    "ball_passage": "dribble",
+    "joint_passage": "thread",
+}
+# And where there is one, the script in which they work together.
+COORDINATED = {"dispersion": "share_out", "dropout": "nearest_goes"}
 # Scenarios that are wrong in vmas 1.5.2, and why.
 KNOWN_WRONG = {
     "passage": "its collision penalties pile up in one tensor, so that agent k also pays for agents 0 to k-1, "

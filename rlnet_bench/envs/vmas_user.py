@@ -15,7 +15,7 @@ import yaml
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.cards.vmas import CLAMPED, KINDS, refuse_known_wrong
-from rlnet_bench.envs.vmas_measure import random_returns
+from rlnet_bench.envs.vmas_measure import measured
 from rlnet_bench.envs.vmas_scenario import build, package, scenario_file
 from rlnet_bench.envs.vmas_state import UncapturedState, capture
 from rlnet_bench.envs.vmas_stream import Stream
@@ -127,7 +127,7 @@ def _can_be_captured(env: Any) -> bool:
 
 def _with_floor(card: TaskCard) -> TaskCard:
     """The floor: the lowest of a few random episodes, rounded down to two digits."""
-    lowest = float(random_returns(card, _FLOOR_EPISODES, seed=0)[0].min())
+    lowest = float(measured(card, None, _FLOOR_EPISODES, seed=0)[0].min())
     if not math.isfinite(lowest):
         raise BadInput(f"{card.id}: random actions give a return of {lowest}; expected finite rewards.")
     unit = 10.0 ** (math.floor(math.log10(abs(lowest))) - 1) if lowest else 1.0
