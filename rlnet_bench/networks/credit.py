@@ -14,6 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rlnet_bench.learning.config import PpoConfig
+from rlnet_bench.learning.value_norm import DECAY, ValueNorm
+
 
 class Intervals(NamedTuple):
     """Per step; meaningful where a decision was made.
@@ -80,3 +83,23 @@ def intervals(
         later_reward, later_value, later_advantage = total[t], value, ahead
         later_closed, later_discount = closed[t], discount[t]
     return Intervals(advantage, closed, total, discount)
+
+
+def normalised(advantage: Tensor, config: PpoConfig) -> Tensor:
+    """Advantages [T, R, B, K] with mean 0 and deviation 1 per replica, per vertex, or as they are."""
+    if config.normalise_advantage == "none":
+        return advantage
+    over = (0, 2) if config.normalise_advantage == "agent" else (0, 2, 3)
+    mean = advantage.mean(dim=over, keepdim=True)
+    std = advantage.std(dim=over, keepdim=True, correction=0)
+    return (advantage - mean) / (std + 1e-8)
+
+
+def update_where(norm: ValueNorm, returns: Tensor, weight: Tensor) -> None:
+    """Fold in returns [T, R, B, K] where ``weight`` [T, R, B, 1] is 1; replicas with none keep what they have."""
+    count = weight.sum(dim=(0, 2, 3)) * returns.shape[3]
+    some = (count > 0).float()
+    mean = (returns * weight).sum(dim=(0, 2, 3)) / count.clamp(min=1.0)
+    square = (returns.square() * weight).sum(dim=(0, 2, 3)) / count.clamp(min=1.0)
+    for running, new in ((norm.mean, mean), (norm.square, square), (norm.weight, torch.ones_like(mean))):
+        running.add_((1 - DECAY) * some * (new - running))

@@ -18,10 +18,11 @@ from torch import Tensor
 from rlnet_bench.learning.config import PpoConfig
 from rlnet_bench.learning.ppo import CHUNK_ROWS
 from rlnet_bench.learning.returns import gae, next_values
-from rlnet_bench.learning.value_norm import DECAY, ValueNorm
-from rlnet_bench.networks.credit import intervals
+from rlnet_bench.learning.value_norm import ValueNorm
+from rlnet_bench.networks.credit import intervals, normalised, update_where
 from rlnet_bench.networks.losses import Part, is_coupled
 from rlnet_bench.networks.modules import StackNet
+from rlnet_bench.networks.recall import Recall
 from rlnet_bench.networks.rollout import Rollout, StackBuffer
 
 _CARRIED = ("features", "critic", "reported", "own")
@@ -54,6 +55,12 @@ class Estimator:
         self.carried: dict[int, dict[str, Tensor]] = {}
         self._next: dict[int, dict[str, Tensor]] = {}
         self._open: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self.recall = Recall(rollout)
+
+    def restart(self) -> None:
+        """All episodes begin anew: no interval is open, nothing is remembered."""
+        self.carried = {}
+        self.recall.restart()
 
     # -- rows --------------------------------------------------------------------------------------------
 
@@ -66,7 +73,7 @@ class Estimator:
             if s.taught_by:
                 found[s.number].advantage = self._taught(buffer, raw)
             if s.period == 1 and s.number in found:
-                found[s.number].advantage = self._normalised(found[s.number].advantage)
+                found[s.number].advantage = normalised(found[s.number].advantage, self.config)
         data: dict[int, Part] = {}
         for buffer in self.rollout.stacks:
             net = buffer.net
@@ -119,22 +126,14 @@ class Estimator:
             return self._slow(buffer)
         config, (t, r, b, _) = self.config, self.rollout.shape
         net, rollout, s = buffer.net, self.rollout, buffer.net.stack
-        value = self._value(net, buffer.valued)
-        final = self._final_values(buffer)
+        value, final = self._recalled(buffer) if net.is_recurrent else (
+            self._value(net, buffer.valued), self._final_values(buffer)
+        )  # fmt: skip
         terminated, truncated = rollout.terminated[..., None], rollout.truncated[..., None]
         following = next_values(value[:t], value[t], final, truncated)
         advantage = gae(self.reward(net), value[:t], following, terminated, truncated, config.gamma, config.gae_lambda)
         returns = advantage + value[:t]
         return _Found(advantage.expand(t, r, b, s.size_k), self._targets(s.number, returns))
-
-    def _normalised(self, advantage: Tensor) -> Tensor:
-        config = self.config
-        if config.normalise_advantage == "none":
-            return advantage
-        over = (0, 2) if config.normalise_advantage == "agent" else (0, 2, 3)
-        mean = advantage.mean(dim=over, keepdim=True)
-        std = advantage.std(dim=over, keepdim=True, correction=0)
-        return (advantage - mean) / (std + 1e-8)
 
     def _targets(self, number: int, returns: Tensor) -> Tensor:
         norm = self.norms.get(number)
@@ -189,7 +188,7 @@ class Estimator:
             advantage = (advantage - mean) / (std + 1e-8)
         norm = self.norms.get(s.number)
         if norm is not None:
-            _update_where(norm, returns, w)
+            update_where(norm, returns, w)
             mean, std = (x[None, :, None, None] for x in norm.moments())
             returns = (returns - mean) / std
         return _Found(advantage, torch.where(w > 0, returns, 0.0), weight)
@@ -227,11 +226,20 @@ class Estimator:
         rows = max(1, CHUNK_ROWS // (r * b * net.stack.size_k))
         value = torch.cat([net.values(chunk.transpose(0, 1).flatten(1, 2)).unflatten(1, (len(chunk), -1))
                            for chunk in inputs.split(rows)], dim=1).transpose(0, 1)  # fmt: skip
+        return self._in_units(net, value)
+
+    def _in_units(self, net: StackNet, value: Tensor) -> Tensor:
+        """Values [T', R, B, K] in the units of the reward."""
         norm = self.norms.get(net.stack.number)
         if norm is not None:
             mean, std = (x[None, :, None, None] for x in norm.moments())
             value = value * std + mean
         return value
+
+    def _recalled(self, buffer: StackBuffer) -> tuple[Tensor, Tensor]:
+        """Values and final values of a recurrent critic."""
+        value, final = self.recall.values(buffer)
+        return self._in_units(buffer.net, value), self._in_units(buffer.net, final)
 
     def _values_where(self, net: StackNet, inputs: Tensor, decided: Tensor, last: Tensor) -> Tensor:
         """Values [T + 1, R, B, K] at the steps with a decision; zero at the others in lockstep."""
@@ -258,7 +266,7 @@ class Estimator:
         """Of what was chosen, under the policy that chose it, [T, R, B, K]."""
         t, r, b, _ = self.rollout.shape
         net = buffer.net
-        if not net.stack.is_motor:
+        if not net.stack.is_motor or net.is_recurrent:
             return buffer.log_p.clone()
         rows = max(1, CHUNK_ROWS // (r * b * net.stack.size_k))
         parts = []
@@ -276,10 +284,11 @@ class Estimator:
     # -- checkpoint --------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Value normalisation and open intervals."""
+        """Value normalisation, open intervals, what critics remember."""
         return {
             "norms": {str(n): norm.state_dict() for n, norm in self.norms.items()},
             "carried": {str(n): dict(c) for n, c in self.carried.items()},
+            "recalled": self.recall.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -288,13 +297,4 @@ class Estimator:
             norm.load_state_dict(state["norms"][str(n)])
         device = self.rollout.env.device
         self.carried = {int(n): {k: v.to(device) for k, v in c.items()} for n, c in state["carried"].items()}
-
-
-def _update_where(norm: ValueNorm, returns: Tensor, weight: Tensor) -> None:
-    """Fold in returns [T, R, B, K] where ``weight`` [T, R, B, 1] is 1; replicas with none keep what they have."""
-    count = weight.sum(dim=(0, 2, 3)) * returns.shape[3]
-    some = (count > 0).float()
-    mean = (returns * weight).sum(dim=(0, 2, 3)) / count.clamp(min=1.0)
-    square = (returns.square() * weight).sum(dim=(0, 2, 3)) / count.clamp(min=1.0)
-    for running, new in ((norm.mean, mean), (norm.square, square), (norm.weight, torch.ones_like(mean))):
-        running.add_((1 - DECAY) * some * (new - running))
+        self.recall.load_state_dict(state.get("recalled", {}))

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from rlnet_bench.learning.distributions import mask_logits
-from rlnet_bench.networks.modules import StackNet
+from rlnet_bench.networks.modules import Outputs, StackNet
 from rlnet_bench.networks.noise import Draws, network_noise
+from rlnet_bench.networks.recurrent import Recurrent
 from rlnet_bench.networks.stacks import Mean, Stack, Wiring
-from rlnet_bench.networks.step import Memory, Step, Taken
+from rlnet_bench.networks.step import Memory, Step, Taken, hidden_key
 
 Edit = Callable[[Tensor, Tensor | None], Tensor]  # (features, features one step ago) -> features
 
@@ -44,17 +45,8 @@ class Executor:
         self.past_slots = torch.tensor(slots, dtype=torch.int64, device=device)
         order = [(d - 1) * len(slots) + slots.index(p) for d, p in wiring.past]
         self.past_index = torch.tensor(order, dtype=torch.int64, device=device)
-        self.upward = self._upward()
+        self.mean_index = {m: torch.tensor(m.slots, device=self.device) for m in wiring.means}
         self.one_stack = len([s for s in wiring.stacks if s.is_motor]) == 1
-
-    def _upward(self) -> list[Stack | Mean]:
-        steps: list[tuple[int, int, Stack | Mean]] = [
-            (-s.generation, 0, s) for s in self.wiring.stacks if s.message is not None
-        ]
-        steps += [(-m.generation, 1, m) for m in self.wiring.means]
-        steps.sort(key=lambda x: x[:2])
-        self.mean_index = {m: torch.tensor(m.slots, device=self.device) for m in self.wiring.means}
-        return [x for *_, x in steps]
 
     # -- memory ------------------------------------------------------------------------------------------
 
@@ -64,6 +56,10 @@ class Executor:
         if self.slow:
             out["age"] = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
             out["held"] = torch.zeros(num_envs, self.held_width, device=self.device)
+        for net in self.nets:
+            if isinstance(net.policy, Recurrent):
+                shape = (num_envs, net.stack.size_k, net.policy.width)
+                out[hidden_key(net.stack.number)] = torch.zeros(shape, device=self.device)
         if self.wiring.past:
             shape = (num_envs, self.wiring.max_delay, len(self.past_slots))
             out["past"] = torch.zeros(shape, device=self.device)
@@ -161,7 +157,7 @@ class Executor:
         features = self._observe(net, note, bus, memory)
         if not wanted or not (s.acts or s.noise or s.number in self.given):
             return
-        env, own = net.outputs(features) if s.acts else (None, None)
+        env, own = self._outputs(net, features, step) if s.acts else (None, None)
         if env is not None:
             self._act(net, step, env)
         if s.instructs:
@@ -174,6 +170,17 @@ class Executor:
                 instruction = torch.where(due[..., None], instruction, self._held(s, memory))
                 step.held = self._hold(s, step.held, instruction)
             self._write(bus, s, instruction)
+        if record and s.is_motor and net.is_recurrent:
+            note.log_p = net.stats((env, own), note.env, note.own, note.mask)[0]
+
+    def _outputs(self, net: StackNet, features: Tensor, step: Step) -> Outputs:
+        """What a policy says, with what it remembers."""
+        if not net.is_recurrent:
+            return net.outputs(features)
+        key = hidden_key(net.stack.number)
+        outputs, after = net.outputs_along(features[:, None], step.memory[key].unflatten(0, (self.replicas, -1)))
+        step.held = {**step.held, key: after[:, 0].flatten(0, 1)}
+        return outputs
 
     def _act(self, net: StackNet, step: Step, env: Tensor) -> None:
         """Motors choose from logits or means [R, B, K, A]."""
@@ -225,7 +232,7 @@ class Executor:
         return bus
 
     def _messages(self, bus: Tensor, memory: Memory, taken: list[Taken], record: bool) -> None:
-        for step in self.upward:
+        for step in self.wiring.upward:
             if isinstance(step, Mean):
                 k = len(step.slots)
                 x = bus.index_select(-1, self.mean_index[step].flatten()).unflatten(-1, (k, step.items, -1))

@@ -124,8 +124,8 @@ class NetworkLearner:
             group["lr"] = config.learning_rate * left
         totals = {n.stack.number: torch.zeros(5, r, device=self.env.device) for n in self.nets}
         for epoch in range(config.epochs):
-            for rows in self._minibatches(epoch):
-                self._step(data, rows, totals)
+            for rows, envs in zip(self._minibatches(epoch), self._environments(epoch)):
+                self._step(data, rows, envs, totals)
         metrics: dict[str, Tensor] = {}
         for net in self.nets:
             mean = totals[net.stack.number] / (config.epochs * config.minibatches)
@@ -143,7 +143,12 @@ class NetworkLearner:
         rows = (order // b) * (r * b) + replica * b + order % b
         yield from rows.tensor_split(self.config.minibatches, dim=1)  # sizes differ by one at most
 
-    def _step(self, data: dict[int, Part], rows: Tensor, totals: dict[int, Tensor]) -> None:
+    def _environments(self, epoch: int) -> Iterator[Tensor]:
+        """Environments [R, e] whose whole rollouts are a minibatch of recurrent vertices."""
+        order = rng.fold(self.batch_keys[:, : self.shape[2]], self.updates, epoch).argsort(dim=1)
+        yield from order.tensor_split(self.config.minibatches, dim=1)
+
+    def _step(self, data: dict[int, Part], rows: Tensor, envs: Tensor, totals: dict[int, Tensor]) -> None:
         """One optimiser step on a minibatch, in cache-sized chunks; adds to ``totals`` [5, R]."""
         config, r = self.config, self.shape[1]
         self.optimiser.zero_grad(set_to_none=True)
@@ -152,8 +157,10 @@ class NetworkLearner:
             first = cluster[0].stack
             if len(cluster) == 1 and first.period > 1 and self.estimator.lockstep:
                 mine = self._decisions(data[first.number]["weight"], rows)
-                if mine.shape[1] == 0:
-                    continue
+            if cluster[0].is_recurrent:
+                mine = self.estimator.recall.sequences(cluster[0], envs)[0]
+            if mine.shape[1] == 0:
+                continue
             for net in cluster:
                 s = net.stack
                 if s.number in data and "weight" in data[s.number]:
@@ -162,7 +169,12 @@ class NetworkLearner:
                 else:
                     counts[s.number] = mine.shape[1] * s.size_k
             widest = max(net.stack.size_k for net in cluster)
-            for index in mine.split(max(1, CHUNK_ROWS // (r * widest)), dim=1):
+            most = max(1, CHUNK_ROWS // (r * widest))
+            chunks: list[tuple[Tensor, Part]] = [(index, {}) for index in mine.split(most, dim=1)]
+            if cluster[0].is_recurrent:
+                some = envs.split(max(1, most // self.shape[0]), dim=1)
+                chunks = [self.estimator.recall.sequences(cluster[0], e) for e in some]
+            for index, memory in chunks:
                 parts = {
                     net.stack.number: {
                         k: v.index_select(0, index.flatten()).unflatten(0, index.shape)
@@ -171,6 +183,8 @@ class NetworkLearner:
                     for net in cluster
                     if net.stack.number in data
                 }
+                if memory:
+                    parts[first.number] |= memory
                 loss, found = cluster_loss(cluster, parts, counts, config)
                 # Replicas are independent, so the gradient of the sum is each replica's own gradient.
                 if loss.requires_grad:
@@ -217,7 +231,13 @@ class NetworkLearner:
                 self.divergences = [*self.divergences, found]
                 self.frozen[k] = True
         slots = [s for state in self.optimiser.state.values() for s in state.values() if s.ndim > 0]
-        zero_replicas([*weights, *slots], self.frozen.to(self.env.device))
+        frozen = self.frozen.to(self.env.device)
+        zero_replicas([*weights, *slots], frozen)
+        for key in [k for k in self.memory if k.startswith("hidden")]:
+            self.memory[key] = (
+                self.memory[key].unflatten(0, (r, -1)).masked_fill(frozen.view(r, 1, 1, 1), 0).flatten(0, 1)
+            )
+        self.estimator.recall.forget(frozen)
 
     # -- checkpoint --------------------------------------------------------------------------------------
 

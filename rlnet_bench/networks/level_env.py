@@ -152,7 +152,7 @@ class LevelEnv(VectorEnv):
         """Start episode 0 of every environment; what was learned below stays."""
         self.below.now = self.base.reset(seeds)
         self.below.memory = self.below.executor.initial_memory(self.num_envs)
-        self.below.estimator.carried = {}
+        self.below.estimator.restart()
         self.t = 0
         return self._begin()
 
@@ -227,6 +227,7 @@ class LevelEnv(VectorEnv):
         if self.t not in (0, self.below.config.rollout_steps):
             raise RuntimeError(f"{self.t} steps into a rollout of {self.below.config.rollout_steps} below.")
         rollout = {"t": self.t, **{name: getattr(self.below.rollout, name) for name in _ROLLOUT}}
+        rollout["start"] = dict(self.below.rollout.start)
         stacks = {
             str(i): {k: v for k, v in vars(b).items() if isinstance(v, Tensor)}
             for i, b in enumerate(self.below.rollout.stacks)
@@ -239,6 +240,7 @@ class LevelEnv(VectorEnv):
         self.t = int(state["rollout"]["t"])
         for name in _ROLLOUT:
             getattr(self.below.rollout, name).copy_(state["rollout"][name])
+        self.below.rollout.start = dict(state["rollout"]["start"])
         for i, buffer in enumerate(self.below.rollout.stacks):
             for name, value in state["stacks"][str(i)].items():
                 getattr(buffer, name).copy_(value)
@@ -273,10 +275,10 @@ def _members(graph: Graph, level: str) -> tuple[int, ...]:
 
 
 def _handed_over(graph: Graph, members: tuple[int, ...]) -> Graph:
-    """The graph with these vertices in other hands: one of several leaves its declaration's learner and group."""
+    """The graph with these vertices in other hands: they leave their learner, their group and their memory."""
     vertex = graph.nodes[members[0]].vertex
     is_whole = len(members) == sum(n.vertex.name == vertex.name for n in graph.nodes)
-    handed = replace(vertex, learner=vertex.learner if is_whole else "method:outside", group=None)
+    handed = replace(vertex, learner=vertex.learner if is_whole else "method:outside", group=None, memory="none")
     return replace(graph, nodes=tuple(replace(n, vertex=handed) if n.index in members else n for n in graph.nodes))
 
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from rlnet_bench.learning.config import PpoConfig
-from rlnet_bench.networks.modules import StackNet
+from rlnet_bench.networks.modules import Outputs, StackNet
 
-Part = dict[str, Tensor]  # rows of one stack's buffers, each [R, c, ...]
+Part = dict[str, Tensor]  # rows of one stack's buffers, each [R, c, ...]; recurrent: c = T * e, step by step
 METRICS = ("policy_loss", "value_loss", "entropy", "clip_fraction", "gradient_norm")
 SPARSITY = 0.01  # pull on the gates of sparse edges
 
@@ -63,7 +63,9 @@ def cluster_loss(
         part, count = parts[s.number], counts[s.number]
         outputs = None
         if s.through or s.learns:
-            outputs = net.outputs(net.reads.renew(part["features"], again))
+            outputs = (
+                net.outputs(net.reads.renew(part["features"], again)) if not net.is_recurrent else _along(net, part)
+            )
             if s.through:
                 assert outputs[1] is not None
                 again.append(net.instruction(outputs[1]).flatten(-2))
@@ -74,10 +76,16 @@ def cluster_loss(
     return total, metrics
 
 
+def _along(net: StackNet, part: Part) -> Outputs:
+    """A recurrent policy over whole rollouts, from what it remembered before; the gradient goes back to there."""
+    x = part["features"].unflatten(1, (part["begins"].shape[1], -1))
+    return net.outputs_along(x, part["hidden"], part["begins"])[0]
+
+
 def _stack_loss(
     net: StackNet,
     part: Part,
-    outputs: tuple[Tensor | None, Tensor | None] | None,
+    outputs: Outputs | None,
     count: Tensor | int,
     config: PpoConfig,
 ) -> tuple[Tensor, Tensor]:
@@ -104,7 +112,13 @@ def _stack_loss(
             far = ((ratio - 1).abs() > config.clip).to(ratio.dtype)
             moved = (far if weight is None else far * weight).sum(dim=(1, 2)) * scale
     if net.critic is not None:
-        error = (net.values(part["features" if net.critic_reads is None else "critic"]) - part["returns"]).square()
+        x = part["features" if net.critic_reads is None else "critic"]
+        if net.is_recurrent:
+            steps = part["begins"].shape[1]
+            value = net.values_along(x.unflatten(1, (steps, -1)), part["recalled"], part["begins"])[0].flatten(1, 2)
+        else:
+            value = net.values(x)
+        error = (value - part["returns"]).square()
         value_loss = _half_mean(error, weight, count)
         loss = loss + config.value_weight * value_loss
     if net.readout is not None and net.message is not None:

@@ -48,10 +48,22 @@ class NetworkMethod(Method):
         reason = super().impossible(card, config)
         if reason is None:
             try:
-                reason = unsupported(expand(cls.spec, card))
+                reason = unsupported(expand(cls.spec, card)) or cls._too_small(config)
             except BadInput as error:
                 reason = str(error)
         return reason
+
+    @classmethod
+    def _too_small(cls, config: NetworkConfig) -> str | None:
+        """Settings that leave a recurrent vertex nothing to learn from or remember with."""
+        for v in cls.spec.vertices:
+            head = f"{cls.spec.where(v.line)}vertex {v.name!r}: `memory: gru` "
+            if v.memory == "gru" and config.minibatches > config.num_envs:
+                return (f"{head}learns from whole rollouts of environments, so that num_envs must be at least "
+                        f"minibatches = {config.minibatches}, found {config.num_envs}.")  # fmt: skip
+            if v.memory == "gru" and () in (config.hidden, config.critic_hidden):
+                return f"{head}needs at least one hidden layer; the settings say hidden or critic_hidden = ()."
+        return None
 
     @classmethod
     def learner(
@@ -69,7 +81,7 @@ class NetworkMethod(Method):
         from rlnet_bench.networks.learner import NetworkLearner
 
         graph = expand(cls.spec, card)
-        reason = unsupported(graph)
+        reason = unsupported(graph) or cls._too_small(config)
         if reason:
             raise BadInput(reason)
         env = make_env(card, len(seeds) * config.num_envs, device)
@@ -103,6 +115,7 @@ def _made(text: str) -> type[Method]:
         "id": zoo if known else f"network/{spec.name}",
         "summary": spec.description or f"a Reinforcement Network of {len(spec.vertices)} declarations",
         "training": _training(spec),
+        "capabilities": Capabilities(recurrent=any(v.memory == "gru" for v in spec.vertices)),
         "spec": spec,
         "__doc__": f"The Reinforcement Network {spec.name}.",
     }

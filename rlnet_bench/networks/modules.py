@@ -23,7 +23,10 @@ from rlnet_bench.learning.distributions import (
 )
 from rlnet_bench.learning.stacked import StackedMLP
 from rlnet_bench.networks.gather import Gather
+from rlnet_bench.networks.recurrent import Recurrent, along, named
 from rlnet_bench.networks.stacks import Stack
+
+Outputs = tuple[Tensor | None, Tensor | None]  # of the environment action, of the own instruction
 
 # Network numbers for initialisation keys. Motors use those of baselines, so that `flat` equals IPPO.
 POLICY, VALUE, MOTOR_MESSAGE, MESSAGE, MOTOR_READOUT, READOUT = 16, 17, 18, 19, 20, 21
@@ -59,20 +62,28 @@ class StackNet:
         self.own_outputs = s.heads * s.size if s.own_instruction and s.acts else 0
         options = {"activation": activation, "device": device}
 
-        def mlp(sizes: Sequence[int], motor: int, other: int, gain: float = 1.0) -> StackedMLP:
+        def keys(motor: int, other: int) -> list[int]:
             network = motor if s.is_motor else other
-            keys = [rng.fold_int(seed, int(rng.Stream.WEIGHTS), network, c) for seed in seeds for c in s.copies]
-            return StackedMLP(sizes, keys, output_gain=gain, **options)  # type: ignore[arg-type]
+            return [rng.fold_int(seed, int(rng.Stream.WEIGHTS), network, c) for seed in seeds for c in s.copies]
+
+        def mlp(sizes: Sequence[int], motor: int, other: int, gain: float = 1.0) -> StackedMLP:
+            return StackedMLP(sizes, keys(motor, other), output_gain=gain, **options)  # type: ignore[arg-type]
+
+        def gru(sizes: Sequence[int], motor: int, other: int, gain: float = 1.0) -> Recurrent:
+            return Recurrent(sizes, keys(motor, other), output_gain=gain, **options)  # type: ignore[arg-type]
+
+        self.is_recurrent = s.vertex.memory == "gru" and s.learns
+        made = gru if self.is_recurrent else mlp
 
         outputs = self.env_outputs + self.own_outputs
-        self.policy: StackedMLP | None = None
+        self.policy: StackedMLP | Recurrent | None = None
         if s.acts:
             sizes = (self.reads.width, *hidden, outputs)
-            self.policy = mlp(sizes, ACTOR, POLICY, 1.0 if s.through and not s.is_motor else 0.01)
-        self.critic: StackedMLP | None = None
+            self.policy = made(sizes, ACTOR, POLICY, 1.0 if s.through and not s.is_motor else 0.01)
+        self.critic: StackedMLP | Recurrent | None = None
         if s.has_critic and with_critic:
             width = (self.critic_reads or self.reads).width
-            self.critic = mlp((width, *critic_hidden, 1), CRITIC, VALUE)
+            self.critic = made((width, *critic_hidden, 1), CRITIC, VALUE)
         self.message: StackedMLP | None = None
         self.readout: StackedMLP | None = None
         if self.message_reads is not None:
@@ -139,10 +150,19 @@ class StackNet:
         """Sparse edges are 0 or 1 by now."""
         return bool((self.progress >= HARD_FROM).all())
 
-    def outputs(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def outputs(self, x: Tensor) -> Outputs:
         """(logits or means of the environment action, those of the own instruction) of features."""
-        assert self.policy is not None
-        out = self.apply(self.policy, self.weighted(x))
+        assert isinstance(self.policy, StackedMLP)
+        return self._parted(self.apply(self.policy, self.weighted(x)))
+
+    def outputs_along(self, x: Tensor, h: Tensor, begins: Tensor | None = None) -> tuple[Outputs, Tensor]:
+        """The same of a recurrent policy, rows [R, T * n, K, ...] step by step, and what it then remembers."""
+        assert isinstance(self.policy, Recurrent)
+        weighted = self.weighted(x.flatten(1, 2)).view(x.shape)
+        out, after = along(self.policy, weighted, h, begins, self.stack.shared)
+        return self._parted(out.flatten(1, 2)), after
+
+    def _parted(self, out: Tensor) -> Outputs:
         own = out[..., self.env_outputs :] if self.own_outputs else None
         if not self.env_outputs:
             return None, own
@@ -153,10 +173,18 @@ class StackNet:
 
     def values(self, x: Tensor) -> Tensor:
         """[R, n, K, F] -> normalised values [R, n, K]."""
-        assert self.critic is not None
+        assert isinstance(self.critic, StackedMLP)
         if self.critic_reads is None:
             x = self.weighted(x, with_gradient=False)
         return self.apply(self.critic, x).squeeze(-1)
+
+    def values_along(self, x: Tensor, h: Tensor, begins: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(normalised values [R, T, n, K], what is remembered after every step) of a recurrent critic."""
+        assert isinstance(self.critic, Recurrent)
+        if self.critic_reads is None:
+            x = self.weighted(x.flatten(1, 2), with_gradient=False).view(x.shape)
+        out, after = along(self.critic, x, h, begins, self.stack.shared)
+        return out.squeeze(-1), after
 
     def messages(self, x: Tensor) -> Tensor:
         """[R, n, K, F] -> messages [R, n, K, m] in (-1, 1)."""
@@ -201,7 +229,7 @@ class StackNet:
         return action if self.legal is None else action * self.legal
 
     def stats(
-        self, outputs: tuple[Tensor | None, Tensor | None], env: Tensor | None, own: Tensor | None, mask: Tensor | None
+        self, outputs: Outputs, env: Tensor | None, own: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """(log probability, entropy) of what was chosen, [R, n, K] each."""
         parts = []
@@ -228,9 +256,9 @@ class StackNet:
 
     def _acting(self) -> Iterator[tuple[str, Tensor]]:
         if self.policy is not None:
-            yield from _named(self.policy)
+            yield from named(self.policy)
         if self.message is not None:
-            for name, p in _named(self.message):
+            for name, p in named(self.message):
                 yield f"message.{name}", p
         for name in ("log_std", "own_log_std", "edges"):
             tensor = getattr(self, name)
@@ -265,9 +293,3 @@ class StackNet:
                     f"{self.stack.name}, {name}: expected shape {tuple(tensor.shape)}, found {tuple(state[name].shape)}"
                 )
             tensor.copy_(state[name])
-
-
-def _named(mlp: StackedMLP) -> Iterator[tuple[str, Tensor]]:
-    for i, (weight, bias) in enumerate(zip(mlp.weights, mlp.biases)):
-        yield f"weight.{i}", weight
-        yield f"bias.{i}", bias

@@ -24,7 +24,7 @@ def _reasons(graph: Graph, outside: Collection[int]) -> Iterator[str]:
         v = node.vertex
         head = f"{where(v.line)}vertex {node.name!r}: "
         if v.memory == "gru":
-            yield f"{head}`memory: gru` cannot be trained yet; use `memory: none`."
+            yield from _memory(graph, node, head)
         if v.learner.startswith("method:") and node.index not in outside:
             yield (f"{head}`learner: {v.learner}` does not run in suites yet; use ppo, noise or frozen, or place a "
                    "learner of yours there through LevelEnv in Python.")  # fmt: skip
@@ -39,6 +39,26 @@ def _reasons(graph: Graph, outside: Collection[int]) -> Iterator[str]:
         if v.advantage == "superiors":
             yield from _taught(graph, node, head)
         yield from _through(graph, node, head)
+
+
+def _memory(graph: Graph, node: Node, head: str) -> Iterator[str]:
+    """Recurrent vertices learn from whole rollouts, each for itself."""
+    v = node.vertex
+    if v.learner != "ppo":
+        yield f"{head}`memory: gru` needs a vertex that learns by ppo, found learner {v.learner!r}."
+    if not node.is_motor and node.heads == 0:
+        yield f"{head}`memory: gru`, and it chooses nothing that it could remember for; use `memory: none`."
+    if v.period > 1:
+        yield f"{head}`memory: gru` needs period 1 so far, found {v.period}."
+    if v.gradient == "through":
+        yield f"{head}`memory: gru` needs `gradient: stop` so far, found through."
+    fresh = [p for p in (*node.below, *node.above) if _is_fresh(graph, p)]
+    if fresh:
+        source = graph.nodes[fresh[0].source].name
+        yield (f"{head}`memory: gru`, and no gradient can pass it to {source!r} (`gradient: through`) yet; "
+               "use `memory: none`.")  # fmt: skip
+    if not v.hidden:
+        yield f"{head}`memory: gru` needs at least one hidden layer, whose width is what it remembers."
 
 
 def _taught(graph: Graph, node: Node, head: str) -> Iterator[str]:

@@ -85,6 +85,7 @@ class Rollout:
         self.terminated = torch.empty(t, r, b, dtype=torch.bool, device=device)
         self.truncated = torch.empty(t, r, b, dtype=torch.bool, device=device)
         self.alive: Tensor | None = None  # [T, R, B, N], allocated when the environment first sends a mask
+        self.start: Memory = {}  # what was remembered before the first step
         self.ended: Memory = {}  # what was remembered after the last step, before any reset
         self.instructs = any(net.stack.instructs for net in executor.nets)
 
@@ -130,6 +131,8 @@ class Rollout:
             self.alive[t] = now.alive_mask.view(r, b, n)
         if begun is None:
             begun = self.executor.begin(now.observation, now.state, memory, draws[t], now.action_mask, record=True)
+        if t == 0:
+            self.start = begun.memory
         actions, memory, taken = self.executor.finish(begun)
         self.ended = memory
         assert actions is not None
@@ -156,6 +159,11 @@ class Rollout:
             self.stacks, self._look(now.observation, now.state, memory, draws[-1], now.action_mask)
         ):
             buffer.write(self.shape[0], note)
+
+    def begins(self) -> Tensor:
+        """[T + 1, R, B] bool: an episode begins with this step, within the rollout."""
+        ended = self.terminated | self.truncated
+        return torch.cat((torch.zeros_like(ended[:1]), ended))
 
     def _look(
         self, observation: Tensor, state: Tensor, memory: Memory, draws: Draws, mask: Tensor | None

@@ -7,6 +7,7 @@ the bus, **N** agents.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from rlnet_bench.networks.graph import Graph
 from rlnet_bench.networks.spec import Vertex
@@ -136,3 +137,12 @@ class Wiring:
     def slow(self) -> tuple[Stack, ...]:
         """Stacks whose instructions are held."""
         return tuple(s for s in self.stacks if s.period > 1 and s.instructs)
+
+    @cached_property
+    def upward(self) -> tuple[Stack | Mean, ...]:
+        """Learned messages and means, in the order in which they go up."""
+        steps: list[tuple[int, int, Stack | Mean]] = [
+            (-s.generation, 0, s) for s in self.stacks if s.message is not None
+        ]
+        steps += [(-m.generation, 1, m) for m in self.means]
+        return tuple(x for *_, x in sorted(steps, key=lambda x: x[:2]))

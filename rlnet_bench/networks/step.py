@@ -48,3 +48,8 @@ class Step:
     taken: list[Taken]
     actions: list[tuple[StackNet, Tensor]] = field(default_factory=list)
     decided: set[int] = field(default_factory=set)
+
+
+def hidden_key(stack: int) -> str:
+    """Under which name the memory holds what a recurrent stack remembers, [R * B, K, H]."""
+    return f"hidden.{stack}"

@@ -89,13 +89,13 @@ def test_actions_go_down_messages_and_rewards_come_up() -> None:
     assert all(torch.equal(before[k], v) for k, v in env.below.policy().state_dict().items())
 
 
-def three_levels(mid: str = "method:mine", **fields: object) -> NetworkSpec:
+def three_levels(mid: str = "method:mine", memory: str = "none", **fields: object) -> NetworkSpec:
     return (
         Network("three", hidden=[8])
         .vertex("top", action=continuous(3), period=10)
         .vertex("mid", **{"action": continuous(2), "learner": mid, **fields})
-        .vertex("side", action=continuous(2))
-        .motors("motor")
+        .vertex("side", action=continuous(2), memory=memory)
+        .motors("motor", memory=memory)
         .edge("top", "mid")
         .edge("top", "side")
         .edge("mid", "motor")
@@ -192,9 +192,10 @@ def test_one_vertex_of_several_while_the_others_learn() -> None:
     assert torch.equal(heard, env.below.executor.given[1][..., None, :].expand(-1, -1, 3, -1))
 
 
-def test_the_rest_continues_to_the_bit() -> None:
+@pytest.mark.parametrize("memory", ["none", "gru"])
+def test_the_rest_continues_to_the_bit(memory: str) -> None:
     def make() -> LevelEnv:
-        return LevelEnv(three_levels(), "mid", task_card(LBF), 8, (0, 1), config=CONFIG)
+        return LevelEnv(three_levels(memory=memory), "mid", task_card(LBF), 8, (0, 1), config=CONFIG)
 
     one, two = make(), make()
     seen = one.reset(one.keys((0, 1), 4)).observation

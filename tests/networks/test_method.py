@@ -51,7 +51,6 @@ def _boss(**fields: object) -> Network:
 
 
 REFUSED = {
-    "gru": _boss(memory="gru").motors("motor").edge("boss", "motor"),
     "method:ippo": _boss(learner="method:ippo").motors("motor").edge("boss", "motor"),
     "difference": _boss(reward="difference").motors("motor").edge("boss", "motor"),
     "period 1": _boss(gradient="through", period=2).motors("motor").edge("boss", "motor"),
