@@ -1,7 +1,8 @@
 """IPPO: independent proximal policy optimisation (de Witt et al. 2020, arXiv:2011.09533).
 
 Every agent learns from its own observation, actor and critic alike, as if it were alone. With shared
-parameters one network serves all agents, told apart by a one-hot id.
+parameters one network serves all agents, told apart by a one-hot id. With ``observe: all`` actor and
+critic read everybody's observation, which is no longer independent learning.
 
 Try it: ``rlnet-bench run quick --methods ippo``
 """
@@ -24,6 +25,11 @@ from rlnet_bench.methods import Method, register
 )
 class Ippo(Method):
     """Independent PPO."""
+
+    @classmethod
+    def training_class(cls, config: PpoConfig) -> str:
+        """A critic that reads everybody's observation is a centralised one."""
+        return "independent" if config.observe == "own" else "centralised critic"
 
     @classmethod
     def learner(

@@ -67,6 +67,11 @@ class Method:
         return None
 
     @classmethod
+    def training_class(cls, config: Any) -> str:
+        """Whose knowledge flows where while learning, with these settings."""
+        return cls.training
+
+    @classmethod
     def learner(
         cls,
         card: TaskCard,

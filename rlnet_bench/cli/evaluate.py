@@ -64,6 +64,9 @@ def evaluate(
     from rlnet_bench.runs.files import read_json
     from rlnet_bench.runs.policies import load_policy
 
+    for path, suffix in ((gif, ".gif"), (png, ".png")):
+        if path is not None and (path.suffix != suffix or not path.absolute().parent.is_dir()):
+            raise BadInput(f"{path}: expected a file name ending in {suffix}, in a directory that exists.")
     torch.set_num_threads(1)
     policy = load_policy(run_dir, seed, which.value)
     config = read_json(run_dir / "config.json")
@@ -105,9 +108,6 @@ def evaluate(
 def _draw(scenes: list[Scene], gif: Path | None, png: Path | None) -> None:
     from rlnet_bench.envs.drawing import save_gif, save_png
 
-    for path, suffix in ((gif, ".gif"), (png, ".png")):
-        if path is not None and path.suffix != suffix:
-            raise BadInput(f"{path}: expected a file name ending in {suffix}.")
     if gif:
         save_gif(scenes, gif)
     if png:

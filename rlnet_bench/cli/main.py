@@ -52,6 +52,11 @@ def main() -> None:
     except RlnetError as error:
         print(f"rlnet-bench: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"rlnet-bench: {error.filename}: cannot be read or written ({error.strerror}).", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

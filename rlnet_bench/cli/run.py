@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -136,9 +137,12 @@ def _until_decided(
     store: Store, planned: Plan, batch: int, looks: int, workers: int | None, json: bool, engine: Engine
 ) -> None:
     """Declare the seed plan, then run batch after batch; see :mod:`rlnet_bench.runs.until_decided`."""
+    from rlnet_bench.runs.plan import make_plan
     from rlnet_bench.runs.until_decided import declare, plan_file, run_until_decided
 
-    plan = declare(store, planned.suite, batch=batch, looks=looks)
+    first = planned.groups[0].config
+    planner = partial(make_plan, device=first["device"], threads=first["threads"])
+    plan = declare(store, planned.suite, batch=batch, looks=looks, planner=planner)
     console = Console(stderr=json)
     console.print(f"seed plan {plan.digest()[:12]} in {plan_file(store, planned.suite)}", soft_wrap=True)
     outcome = run_until_decided(
@@ -147,6 +151,7 @@ def _until_decided(
         plan,
         lambda opened, grid: drive(opened, grid, workers, False, console, engine),
         lambda o: console.print(f"look {o.state.looks_done}: {len(o.state.undecided)} pairs undecided"),
+        planner,
     )
     if json:
         print_json(outcome.to_json())

@@ -40,7 +40,13 @@ def parallel_env(task: str) -> Any:
 
 
 def evaluate_on_reference(
-    policy: Policy, card: TaskCard, seeds: Sequence[int], episodes: int, *, mode: Mode = "deterministic"
+    policy: Policy,
+    card: TaskCard,
+    seeds: Sequence[int],
+    episodes: int,
+    *,
+    mode: Mode = "deterministic",
+    device: str = "cpu",
 ) -> Episodes:
     """Play fresh episodes on the original package (see :func:`rlnet_bench.runs.evaluate.evaluate`).
 
@@ -54,12 +60,12 @@ def evaluate_on_reference(
 
     door = task_card(f"rlnet_bench.envs.reference:parallel_env?task={card.id}&horizon={card.horizon}")
     r, chunk = len(seeds), min(CHUNK, episodes)
-    env = make_env(door, r * chunk)
-    keys = rng.env_keys(tuple(seeds), rng.Stream.ABSOLUTE_ENV, -(-episodes // chunk) * chunk).view(r, -1, chunk)
+    env = make_env(door, r * chunk, device)
+    keys = rng.env_keys(tuple(seeds), rng.Stream.ABSOLUTE_ENV, -(-episodes // chunk) * chunk, device).view(r, -1, chunk)
     playing = replace(card, can_terminate=True)
     try:
         parts = [
-            evaluate(policy, playing, seeds, chunk, mode=mode, env=env, keys=keys[:, k].reshape(-1))
+            evaluate(policy, playing, seeds, chunk, mode=mode, device=device, env=env, keys=keys[:, k].reshape(-1))
             for k in range(keys.shape[1])
         ]
     finally:

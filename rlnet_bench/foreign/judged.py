@@ -106,8 +106,9 @@ def judged(
     scores: list[RunScores] = []
     for chosen in candidates:
         found = results.scores(chosen, mode, metric)
-        scores = [s for s in found if any("ok" in r.statuses for r in s.runs.values())]
-        if scores:
+        if any("ok" in r.statuses for s in found for r in s.runs.values()):
+            # A method all of whose runs diverged is judged too, at the floor.
+            scores = [s for s in found if any(r.n for r in s.runs.values())]
             break
     if not scores:
         which = kind or "absolute or final"

@@ -78,7 +78,7 @@ class ScriptPolicy:
 
     def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
         """Nothing is remembered."""
-        return initial_state(num_envs, seeds)
+        return initial_state(num_envs, seeds, "cpu" if seeds is None else seeds.device)
 
     def act(
         self,

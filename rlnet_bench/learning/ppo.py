@@ -129,6 +129,7 @@ class PpoLearner:
             torch.empty(t, r, b, n, max(spec.action_sizes), dtype=torch.bool, device=device) if card.masked else None
         )
         self.alive: Tensor | None = None  # allocated when the environment first sends an alive mask
+        self.died: Tensor | None = None  # likewise
 
     @torch.no_grad()
     def collect(self) -> None:
@@ -151,10 +152,13 @@ class PpoLearner:
             if now.alive_mask is not None:
                 if self.alive is None:
                     self.alive = torch.ones(t_max, r, b, n, device=env.device)
+                    self.died = torch.zeros(t_max, r, b, n, dtype=torch.bool, device=env.device)
                 self.alive[t] = now.alive_mask.view(r, b, n)
             now = env.step(actor.to_task(raw).flatten(0, 1))  # type: ignore[assignment]
             self.rewards[t] = now.reward.unflatten(0, (r, b))  # type: ignore[attr-defined]
             self.terminated[t] = now.terminated.view(r, b)  # type: ignore[attr-defined]
+            if self.died is not None:
+                self.died[t] = now.agent_terminated.view(r, b, n)  # type: ignore[attr-defined]
             self.truncated[t] = now.truncated.view(r, b)  # type: ignore[attr-defined]
             # An environment that ended nothing hands back the same tensor: nothing to keep then.
             if now.final_observation is not now.observation:  # type: ignore[attr-defined]
@@ -203,6 +207,8 @@ class PpoLearner:
         final = self._final_values(value.shape[-1])
         reward = self.rewards.mean(dim=3, keepdim=True) if self.team_reward else self.rewards
         terminated, truncated = self.terminated[..., None], self.truncated[..., None]
+        if self.died is not None and not self.team_reward:
+            terminated = terminated | self.died  # an agent's own rewards end with it; the team's go on
         following = next_values(value[:t], value[t], final, truncated)
         advantage = gae(reward, value[:t], following, terminated, truncated, config.gamma, config.gae_lambda)
         returns = advantage + value[:t]
@@ -291,7 +297,7 @@ class PpoLearner:
             scale = 1.0 / (rows.shape[1] * n)
             policy_loss = -surrogate.sum(dim=(1, 2)) * scale
             mean_entropy = entropy.sum(dim=(1, 2)) * scale
-            # Dead agents' values are learned too: the last steps of the living bootstrap from them.
+            # Dead agents' values are learned too: under a team reward their last steps bootstrap from them.
             error = (value - part["returns"]).square()
             value_loss = 0.5 * error.sum(dim=(1, 2)) / (rows.shape[1] * error.shape[2])
             # Replicas are independent, so the gradient of the sum is each replica's own gradient.

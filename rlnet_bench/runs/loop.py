@@ -197,7 +197,7 @@ def run_group(
         digests = [weights_digest(weights, k, len(seeds)) for k in range(len(seeds))]
         for mode in modes:
             if kind == "reference":
-                played = evaluate_on_reference(policy, card, seeds, episodes, mode=mode)
+                played = evaluate_on_reference(policy, card, seeds, episodes, mode=mode, device=config["device"])
             else:
                 played = evaluate(policy, card, seeds, episodes, stream=stream, mode=mode, device=config["device"])
             for k, seed in enumerate(seeds):

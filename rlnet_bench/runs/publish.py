@@ -1,8 +1,9 @@
 """Published records: the small, diffable form of a suite's results, and reading it back.
 
-``results/<suite>-v<n>/``: ``suite.json`` (the plan), and per method and task ``<task>.jsonl.gz`` (a header,
-then the evaluation lines with their digest chains, then timings), the weights of the median seed and one
-recorded episode. Other seeds' weights are there by digest, and come back by running the suite again.
+``results/<suite>-v<n>/``: ``suite.json`` (the plan), ``seed-plan.json`` where one was declared, and per method
+and task ``<task>.jsonl.gz`` (a header, then the evaluation lines with their digest chains, then timings), the
+weights of the median seed and one recorded episode. Other seeds' weights are there by digest, and come back by
+running the suite again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rlnet_bench.runs.records import EvalLine, RunRecord, check_chain, read_line
 from rlnet_bench.runs.store import Store, read_json, write_atomic
 
 FORMAT = 1
+SEED_PLAN = "seed-plan.json"
 
 
 def file_stem(task: str) -> str:
@@ -37,20 +39,27 @@ def publish(store: Store, plan: Plan, out: Path) -> list[Path]:
     open_groups = [g.describe() for g in plan.groups if store.status(g)["status"] not in ("ok", "diverged")]
     if open_groups:
         raise StoreError(f"{plan.suite.name}: not finished: {'; '.join(open_groups)}. `rlnet-bench resume` goes on.")
-    target = out / f"{plan.suite.name}-v{plan.suite.version}"
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    write_atomic(target / "suite.json", json.dumps(plan.to_json(), indent=1) + "\n")
-    written = [target / "suite.json"]
+    name = f"{plan.suite.name}-v{plan.suite.version}"
+    # Made aside and put in place whole: what is published already stays until its successor is complete.
+    target, made = out / name, out / f".{name}.new"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    files = [made / "suite.json"]
+    write_atomic(files[0], json.dumps(plan.to_json(), indent=1) + "\n")
+    declared = read_json(store.root / "seed-plans" / f"{name}.json")
+    if declared:
+        files.append(made / SEED_PLAN)
+        write_atomic(files[-1], json.dumps(declared, indent=1) + "\n")
     for label, task, groups in _cells(plan):
-        folder = target / file_stem(label)
+        folder = made / file_stem(label)
         folder.mkdir(exist_ok=True)
         path = folder / f"{file_stem(task)}.jsonl.gz"
         lines = [line for g in groups for line in _lines(store, g)]
         _write_gzip(path, lines)
-        written.append(path)
-        written += _median_seed(store, plan, groups, path)
-    return written
+        files += [path, *_median_seed(store, plan, groups, path)]
+    shutil.rmtree(target, ignore_errors=True)
+    made.replace(target)
+    return [target / f.relative_to(made) for f in files]
 
 
 def _cells(plan: Plan) -> Iterator[tuple[str, str, list[Group]]]:

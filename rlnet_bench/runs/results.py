@@ -5,7 +5,7 @@ Imports without torch. One ``Results`` is all that reports and tables see.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,13 @@ import numpy as np
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card
+from rlnet_bench.errors import StoreError
 from rlnet_bench.methods import method_of
 from rlnet_bench.runs.compact import read_index
 from rlnet_bench.runs.indexed import indexed_record
-from rlnet_bench.runs.plan import Plan
-from rlnet_bench.runs.publish import Policies, is_published, read_published
-from rlnet_bench.runs.records import Kind, Mode, RunRecord
+from rlnet_bench.runs.plan import Group, Plan
+from rlnet_bench.runs.publish import SEED_PLAN, Policies, is_published, read_published
+from rlnet_bench.runs.records import Kind, Mode, RunRecord, Status
 from rlnet_bench.runs.store import Store, read_json
 from rlnet_bench.stats.scores import RunScores, TaskRuns
 
@@ -133,6 +134,10 @@ class Results:
         if not rows:
             return np.zeros(0, dtype=np.int64), np.zeros((0, 0)), ()
         reached = {frames for points in rows.values() for frames in points}
+        for record in self.find(method, task):
+            if diverged and (frames := record.config.get("frames")):
+                every = record.config["evaluation"]["every"]
+                reached |= {*range(0, frames + 1, every), frames}
         for seed in diverged:
             rows[seed] = {**dict.fromkeys(reached, self.card(task).floor), **rows.get(seed, {})}
         common = sorted(set.intersection(*(set(points) for points in rows.values())))
@@ -172,26 +177,36 @@ def load_results(source: Store | str | Path, suite: str | None = None) -> Result
             return to_results(read_table(Path(source)))
     if not isinstance(source, Store) and is_published(Path(source)):
         plan, records, policies = read_published(Path(source))
-        return _results(plan, records, policies)
+        return _results(plan, records, policies, read_json(Path(source) / SEED_PLAN))
     store = (source if isinstance(source, Store) else Store(source)).checked()
     plan = store.plan(suite)
     index = read_index(store)  # of what has ended; the rest is read from its own files
     records = tuple(
         r
         for g in plan.groups
-        if (r := indexed_record(store.folder(g), g, index[g.run_id]) if g.run_id in index else store.record(g))
+        if (r := indexed_record(store.folder(g), g, index[g.run_id]) if g.run_id in index else _record(store, g))
     )
     policies = {}
     for g in reversed(plan.groups):  # one policy speaks for its cell: that of the last group with any
         cell = g.label, g.config["task"]
         if cell not in policies and (found := read_json(store.folder(g) / "policies" / "policy.json")):
             policies[cell] = found
-    results = _results(plan, records, policies)
     declared = read_json(store.root / "seed-plans" / f"{plan.suite.name}-v{plan.suite.version}.json")
-    return replace(results, suite={**results.suite, "seed_plan": declared}) if declared else results
+    return _results(plan, records, policies, declared)
 
 
-def _results(plan: Plan, records: tuple[RunRecord, ...], policies: Policies) -> Results:
+def _record(store: Store, group: Group) -> RunRecord | None:
+    """The record of a group; one that cannot be read is a failed run, and spoils no other."""
+    try:
+        return store.record(group)
+    except StoreError as error:
+        seeds: dict[int, Status] = dict.fromkeys(group.config["seeds"], "failed")
+        return RunRecord(group.run_id, group.config, "failed", seeds, reason=str(error))
+
+
+def _results(
+    plan: Plan, records: tuple[RunRecord, ...], policies: Policies, seed_plan: dict[str, Any] | None = None
+) -> Results:
     return Results(
         name=plan.suite.name,
         version=plan.suite.version,
@@ -200,13 +215,14 @@ def _results(plan: Plan, records: tuple[RunRecord, ...], policies: Policies) -> 
         seeds=tuple(plan.suite.seeds),
         primary=plan.suite.evaluation.primary,
         records=records,
-        suite=plan.suite.model_dump(mode="json"),
+        suite=plan.suite.model_dump(mode="json") | ({"seed_plan": seed_plan} if seed_plan else {}),
     )
 
 
 def _method_info(plan: Plan, label: str, policies: Policies) -> MethodInfo:
     """What the catalogue knows of a method, and what its trained policies turned out to be."""
-    method = method_of(next(g for g in plan.groups if g.label == label).config)
+    config = next(g for g in plan.groups if g.label == label).config
+    method = method_of(config)
     found = {task: p for task in plan.suite.tasks if (p := policies.get((label, task)))}
     sizes = [p["actor_parameters"] for p in found.values() if p.get("actor_parameters") is not None]
     return MethodInfo(
@@ -215,7 +231,7 @@ def _method_info(plan: Plan, label: str, policies: Policies) -> MethodInfo:
         summary=method.summary,
         # One class per method, whatever the task: the strongest, so that no task's score is flattered.
         execution=max((p.get("execution", "D0") for p in found.values()), key=EXECUTION_CLASSES.index, default="D0"),
-        training=method.training,
+        training=method.training_class(method.configure(config["settings"])),
         parameters=max(sizes, default=None),
         trains=method.capabilities.trains,
         citation=method.citation,

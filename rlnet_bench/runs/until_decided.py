@@ -26,6 +26,7 @@ from rlnet_bench.stats.sequential import PlanState, SeedPlan, next_batch
 
 BATCH, LOOKS = 5, 4
 Drive = Callable[[Store, Plan], None]
+Planner = Callable[[Suite], Plan]
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,15 @@ def plan_file(store: Store, suite: Suite) -> Path:
     return store.root / "seed-plans" / f"{suite.name}-v{suite.version}.json"
 
 
-def declare(store: Store, suite: Suite, *, batch: int = BATCH, looks: int = LOOKS, level: float = 0.95) -> SeedPlan:
+def declare(
+    store: Store,
+    suite: Suite,
+    *,
+    batch: int = BATCH,
+    looks: int = LOOKS,
+    level: float = 0.95,
+    planner: Planner = make_plan,
+) -> SeedPlan:
     """Store the seed plan of a suite, or find the same one there.
 
     Compared are the methods that train (all, when none does). Controls run on the first batch of seeds.
@@ -79,7 +88,7 @@ def declare(store: Store, suite: Suite, *, batch: int = BATCH, looks: int = LOOK
         BadInput: for fewer than two methods, or several tasks of which one lacks reference points.
         StoreError: when another plan was declared, or runs were made before there was one.
     """
-    fresh = make_plan(suite.model_copy(update={"seeds": [0]}))
+    fresh = planner(suite.model_copy(update={"seeds": [0]}))
     trained = {g.label for g in fresh.groups if method_of(g.config).capabilities.trains}
     compared = [m.name for m in suite.methods if m.name in trained] or [m.name for m in suite.methods]
     if len(compared) < 2:
@@ -96,7 +105,7 @@ def declare(store: Store, suite: Suite, *, batch: int = BATCH, looks: int = LOOK
                 f"{_describe(plan)}). A plan is never changed: give the suite a new version, or use another --store."
             )
         return plan
-    first = make_plan(suite.model_copy(update={"seeds": list(plan.seeds(1))}))
+    first = planner(suite.model_copy(update={"seeds": list(plan.seeds(1))}))
     begun = [g.describe() for g in (*first.groups, *_recorded(store, suite)) if store.status(g)["status"] != "missing"]
     if begun:
         raise StoreError(
@@ -119,7 +128,12 @@ def _describe(plan: SeedPlan) -> str:
 
 
 def run_until_decided(
-    store: Store, suite: Suite, plan: SeedPlan, drive: Drive, on_look: Callable[[Outcome], None] = lambda outcome: None
+    store: Store,
+    suite: Suite,
+    plan: SeedPlan,
+    drive: Drive,
+    on_look: Callable[[Outcome], None] = lambda outcome: None,
+    planner: Planner = make_plan,
 ) -> Outcome:
     """Run batch after batch until everything is decided or the cap is reached; the same call goes on.
 
@@ -129,10 +143,11 @@ def run_until_decided(
         plan: what :func:`declare` returned.
         drive: runs what is left of a plan; raises when that fails.
         on_look: told the outcome after every look.
+        planner: makes a suite's plan; its device and threads are part of every run.
     """
     bounds = _bounds(suite)
     first = suite.model_copy(update={"seeds": list(plan.seeds(1))})
-    groups = {(g.label, g.run_id): g for g in make_plan(first).groups}  # two labels may name one run
+    groups = {(g.label, g.run_id): g for g in planner(first).groups}  # two labels may name one run
     while True:
         grid = Plan(first, tuple(groups.values()))
         store.add_plan(grid)
@@ -146,18 +161,18 @@ def run_until_decided(
         on_look(outcome)
         if state.is_finished:
             return outcome
-        new = _batch(suite, plan, state)
+        new = _batch(suite, plan, state, planner)
         if all((g.label, g.run_id) in groups for g in new):
             lost = ", ".join(g.describe() for g in new[:3])
             raise StoreError(f"{store.root}: {lost} ended without a score, so the next look is not possible.")
         groups |= {(g.label, g.run_id): g for g in new}
 
 
-def _batch(suite: Suite, plan: SeedPlan, state: PlanState) -> tuple[Group, ...]:
+def _batch(suite: Suite, plan: SeedPlan, state: PlanState, planner: Planner) -> tuple[Group, ...]:
     """The groups of the next batch: new seeds of the methods still in question."""
     seeds = next(iter(state.needed.values()))[-plan.batch :]
     methods = [m for m in suite.methods if m.name in state.needed]
-    return make_plan(suite.model_copy(update={"seeds": list(seeds), "methods": methods})).groups
+    return planner(suite.model_copy(update={"seeds": list(seeds), "methods": methods})).groups
 
 
 def _bounds(suite: Suite) -> dict[str, Bounds]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from rlnet_bench.cli.main import main
 from rlnet_bench.errors import BadInput, StoreError
-from rlnet_bench.runs.plan import Plan
+from rlnet_bench.runs.plan import Plan, make_plan
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
 from rlnet_bench.runs.until_decided import declare, plan_file, run_until_decided
@@ -159,6 +160,20 @@ def test_until_decided_goes_on_while_it_must(tmp_path: Path) -> None:
     outcome = run_until_decided(store, same, declare(store, same, batch=2, looks=2), _drive)
     assert outcome.state.looks_done == 2 and ("random", "again") in outcome.state.undecided
     assert any("random and again are not distinguishable with 4 seeds" in s for s in outcome.sentences())
+
+
+def test_until_decided_keeps_device_and_threads(tmp_path: Path) -> None:
+    planner = partial(make_plan, threads=3)
+    store, grids = Store.create(tmp_path / "store"), []
+
+    def drive(opened: Store, grid: Plan) -> None:
+        grids.append(grid)
+        work(opened, grid.groups)
+
+    same = SUITE.model_copy(update={"methods": [SUITE.methods[0], SUITE.methods[0].model_copy(update={"label": "b"})]})
+    plan = declare(store, same, batch=2, looks=2, planner=planner)
+    run_until_decided(store, same, plan, drive, planner=planner)
+    assert len(grids) == 2 and {g.config["threads"] for grid in grids for g in grid.groups} == {3}
 
 
 def test_until_decided_refuses_runs_made_before_the_plan(tmp_path: Path) -> None:

@@ -40,6 +40,26 @@ def plain_forward(parameters: list[Tensor], copy: int, x: Tensor) -> Tensor:
     return x
 
 
+@pytest.mark.parametrize("reward", ["individual", "team_mean"])
+def test_an_agent_s_own_rewards_end_with_it_and_the_team_s_go_on(reward: str) -> None:
+    """With lambda 1 and values of zero the targets are discounted sums of rewards, added up here by hand."""
+    ours = learner(reward=reward, normalise_value=False, gamma=0.5, gae_lambda=1.0, rollout_steps=6)
+    ours.collect()
+    for p in ours.critic_parameters:
+        p.data.zero_()
+    ours.terminated[:], ours.truncated[:] = False, False
+    ours.rewards[:] = 1.0
+    ours.alive, ours.died = torch.ones(ours.shape), torch.zeros(ours.shape, dtype=torch.bool)
+    ours.died[2, :, :, 1] = True  # agent 1 dies of the action of step 2
+    ours.rewards[3:, :, :, 1], ours.alive[3:, :, :, 1] = 0.0, 0.0
+    _, returns = ours.estimate()
+    late = [1.75, 1.5, 1.0] if reward == "individual" else [(2 / 3) * x for x in (1.75, 1.5, 1.0)]
+    on = [1 + 0.5 * (1 + 0.5 * (1 + 0.5 * late[0])), 1 + 0.5 * (1 + 0.5 * late[0]), 1 + 0.5 * late[0], *late]
+    torch.testing.assert_close(returns[:, 0, 0, 0], torch.tensor(on))
+    dies = [1.75, 1.5, 1.0, 0.0, 0.0, 0.0] if reward == "individual" else on
+    torch.testing.assert_close(returns[:, 0, 0, 1], torch.tensor(dies))
+
+
 @pytest.mark.parametrize("critic", ["observation", "state"])
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("task", [SPREAD, SPEAKER.format("discrete"), SPEAKER.format("continuous")])

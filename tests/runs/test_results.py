@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import SPEAKER, SPREAD, group, method, store
+from small import SPEAKER, SPREAD, group, method, plan, store
 
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import StoreError
+from rlnet_bench.foreign.judged import judged
 from rlnet_bench.runs.plan import Plan
-from rlnet_bench.runs.results import load_results
+from rlnet_bench.runs.publish import publish
+from rlnet_bench.runs.results import _method_info, load_results
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.watch import duration, snapshot, time_left
 from rlnet_bench.runs.worker import work
@@ -69,6 +71,48 @@ def test_diverged_runs_score_the_floor_and_stay_on_the_curve(copy: tuple[Store, 
     assert curve[1, 0] > FLOOR and curve[1, 1:].tolist() == [FLOOR, FLOOR]
 
 
+def test_a_method_that_diverged_everywhere_is_judged_at_the_floor(copy: tuple[Store, Plan]) -> None:
+    opened, planned = copy
+    file = opened.folder(planned.groups[0]) / "evals.jsonl"
+    first = [x for x in file.read_text().splitlines() if '"kind": "curve"' in x and '"point": 0' in x]
+    file.write_text("".join(x + "\n" for x in first))
+    opened.set_status(planned.groups[0], "ok", dict.fromkeys((0, 1, 2), "diverged"))
+    results = load_results(opened)
+    found = {s.method: s.runs[SPREAD].scores.tolist() for s in judged(results).scores}
+    assert found["ippo"] == [FLOOR] * 3 and set(found) == {"ippo", "random"}
+    frames, curve, _ = results.curve("ippo", SPREAD)
+    assert frames.tolist() == [0, 80, 160] and (curve[:, 1:] == FLOOR).all() and (curve[:, 0] > FLOOR).all()
+
+
+def test_a_damaged_record_is_a_failed_run_and_spoils_no_other(copy: tuple[Store, Plan]) -> None:
+    opened, planned = copy
+    file = opened.folder(planned.groups[0]) / "evals.jsonl"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([lines[0], "{ not json", *lines[2:]]) + "\n")
+    results = load_results(opened)
+    ippo, control = results.scores()
+    assert ippo.runs[SPREAD].n_failed == 3 and ippo.runs[SPREAD].n == 0 and control.runs[SPREAD].n == 3
+    assert "line 2 is not JSON" in results.find("ippo", SPREAD)[0].reason
+
+
+def test_published_results_are_the_store_s_and_carry_the_seed_plan(copy: tuple[Store, Plan], tmp_path: Path) -> None:
+    opened, planned = copy
+    declared = {"plan": {"batch": 3}, "digest": "0123"}
+    name = f"{planned.suite.name}-v{planned.suite.version}"
+    (opened.root / "seed-plans").mkdir()
+    (opened.root / "seed-plans" / f"{name}.json").write_text(json.dumps(declared))
+    target = tmp_path / "out" / name
+    target.mkdir(parents=True)
+    (target / "old").write_text("of a former version")
+    files = publish(opened, planned, tmp_path / "out")
+    assert sorted(files) == sorted(f for f in target.rglob("*") if f.is_file())  # nothing old, nothing aside
+    assert [f.name for f in (tmp_path / "out").iterdir()] == [name]
+    again, first = load_results(target), load_results(opened)
+    assert again.suite["seed_plan"] == first.suite["seed_plan"] == declared
+    for a, b in zip(again.scores(), first.scores()):
+        assert a.runs[SPREAD].scores.tolist() == b.runs[SPREAD].scores.tolist()
+
+
 def test_failed_runs_are_counted_and_not_scored(copy: tuple[Store, Plan]) -> None:
     opened, planned = copy
     opened.set_status(planned.groups[0], "failed", {0: "ok", 1: "failed", 2: "failed"}, reason="x")
@@ -111,13 +155,13 @@ def test_the_table_of_everything(finished: tuple[Store, Plan]) -> None:
 def test_what_the_tables_say_of_methods(finished: tuple[Store, Plan]) -> None:
     ippo, control = load_results(finished[0]).methods
     assert (ippo.execution, ippo.training, ippo.trains) == ("D0", "independent", True)
+    seeing = plan(method(observe="all"), name="seeing", seeds=1)
+    assert _method_info(seeing, "ippo", {}).training == "centralised critic"
     assert ippo.parameters == 21 * 8 + 8 + 8 * 5 + 5 and not control.trains and not control.parameters
 
 
 def test_a_label_follows_the_plan_that_asks(copy: tuple[Store, Plan]) -> None:
     opened, _ = copy
-    from small import plan
-
     opened.add_plan(plan({**method(), "label": "ours"}, name="other", seeds=3))
     results = load_results(opened, "other")
     assert [m.label for m in results.methods] == ["ours"] and len(results.scores()[0].runs[SPREAD].scores) == 3
