@@ -72,6 +72,11 @@ class NetworkLearner:
         self.shape = (t, r, b)
         wiring = wire(graph, share_motors=config.share_parameters)
         self.nets = build_nets(wiring, config, seeds, device, with_critic=True)
+        names = [n.stack.name for n in self.nets]
+        self.labels = {  # of metrics and divergences: the number tells apart stacks of one name
+            n.stack.number: n.stack.name if names.count(n.stack.name) == 1 else f"{n.stack.name}#{n.stack.number}"
+            for n in self.nets
+        }
         self.executor = Executor(wiring, self.nets, r, device)
         self.rollout = Rollout(env, self.executor, t, r, b)
         self.estimator = Estimator(self.rollout, config, training_reward == "team_mean")
@@ -129,7 +134,7 @@ class NetworkLearner:
         metrics: dict[str, Tensor] = {}
         for net in self.nets:
             mean = totals[net.stack.number] / (config.epochs * config.minibatches)
-            label = "" if net.stack.is_motor and "policy_loss" not in metrics else f"{net.stack.name}."
+            label = "" if net.stack.is_motor and "policy_loss" not in metrics else f"{self.labels[net.stack.number]}."
             if self.actors[net.stack.number] or self.critics[net.stack.number]:
                 metrics |= {f"{label}{name}": value for name, value in zip(METRICS, mean)}
         self._freeze_diverged(metrics)
@@ -216,7 +221,9 @@ class NetworkLearner:
         for net, buffer in zip(self.nets, self.rollout.stacks):
             for name, raw in (("action", buffer.env), ("instruction", buffer.own)):
                 if raw is not None:
-                    checks[f"{net.stack.name} {name}"] = per_replica(raw.transpose(0, 1).float(), r).isfinite().all(1)
+                    checks[f"{self.labels[net.stack.number]} {name}"] = (
+                        per_replica(raw.transpose(0, 1).float(), r).isfinite().all(1)
+                    )
         checks |= {name: value.isfinite() for name, value in metrics.items()}
         # Frozen vertices too: whatever acts must be a number.
         weights = [p for net in self.nets for p in net.state_dict().values()] + self.parameters

@@ -225,7 +225,8 @@ class StackNet:
         """Raw environment actions in the task's own units (unused dimensions are zero)."""
         if self.discrete:
             return raw
-        action = squash(raw, self.low, self.high)
+        # A replica that is no number any more does something legal, until it is frozen: tasks may refuse a NaN.
+        action = squash(torch.nan_to_num(raw), self.low, self.high)
         return action if self.legal is None else action * self.legal
 
     def stats(

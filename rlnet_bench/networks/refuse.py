@@ -64,6 +64,8 @@ def _memory(graph: Graph, node: Node, head: str) -> Iterator[str]:
 def _taught(graph: Graph, node: Node, head: str) -> Iterator[str]:
     if not node.superiors:
         yield f"{head}`advantage: superiors`, and it has no superior on {graph.card.id}."
+    if node.vertex.period > 1:
+        yield f"{head}`advantage: superiors` needs period 1, found {node.vertex.period}."
     for i in node.superiors:
         other = graph.nodes[i]
         if other.vertex.period > 1 or other.vertex.learner != "ppo":

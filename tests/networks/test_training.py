@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from tiny import LBF, MIXED, SMOOTH, SPREAD, WORDS, differing, learner, random_network, trained, weights
@@ -120,7 +122,7 @@ def test_individual_rewards_are_weighted_by_paths() -> None:
     spec = (
         Network("tree")
         .vertex("top", action=continuous(2), reward="sum")
-        .vertex("low", action=continuous(2))
+        .vertex("low", action=continuous(2), count=2)
         .motors("motor")
         .edge("top", "low")
         .edge("low", "motor")
@@ -130,8 +132,35 @@ def test_individual_rewards_are_weighted_by_paths() -> None:
     reward = {b.net.stack.name: made.estimator.reward(b.net) for b in made.rollout.stacks}
     raw = made.rollout.rewards
     assert torch.equal(reward["motor"], raw)
-    assert torch.allclose(reward["low"][..., 0], raw.mean(dim=3))
-    assert torch.equal(reward["top"], reward["low"])
+    low = next(x for name, x in reward.items() if name.startswith("low"))
+    assert low.shape[-1] == 2 and torch.allclose(low, raw.mean(dim=3, keepdim=True).expand_as(low))
+    raw += 1.0  # few are paid in so few steps
+    top = made.estimator.reward(next(b.net for b in made.rollout.stacks if b.net.stack.name == "top"))
+    assert torch.allclose(top[..., 0], 2 * raw.mean(dim=3))
+
+
+def test_stacks_of_one_name_keep_their_metrics_apart() -> None:
+    made = learner("zoo/leader-follower", SPREAD, (0,))
+    found = made.iterate()
+    losses = [k for k in found if k.endswith("policy_loss")]
+    assert len(losses) == len([n for n in made.nets if n.stack.is_motor]) == 3, losses
+
+
+def test_environments_never_see_a_nan() -> None:
+    """As with ordinary actors: a replica that is no number any more diverges, and takes no other with it."""
+    made = learner("zoo/flat", SMOOTH, (0, 1))
+    step = made.env.step
+
+    def strict(actions: torch.Tensor) -> Any:
+        assert bool(actions.isfinite().all())
+        return step(actions)
+
+    made.env.step = strict  # type: ignore[method-assign]
+    with torch.no_grad():
+        made.nets[0].actor_parameters()[0][-1] = float("nan")
+    made.iterate()
+    assert [d.seed for d in made.divergences] == [1]
+    made.iterate()
 
 
 # -- intervals -----------------------------------------------------------------------------------------------
