@@ -30,6 +30,7 @@ from rlnet_bench.errors import StoreError
 ChannelKind = Literal["decentralised", "delay-1", "1-bit", "2-bit", "4-bit", "8-bit"]
 Kind = Literal["curve", "final", "absolute", "reference"] | ChannelKind
 CHANNEL_KINDS: tuple[ChannelKind, ...] = get_args(ChannelKind)
+KINDS: tuple[Kind, ...] = ("curve", "final", "absolute", "reference", *CHANNEL_KINDS)
 Mode = Literal["deterministic", "sampled"]
 Status = Literal["running", "ok", "diverged", "failed", "missing"]
 

@@ -27,7 +27,7 @@ from rlnet_bench.runs.launch import Workers
 from rlnet_bench.runs.local_launch import LocalLauncher
 from rlnet_bench.runs.plan import Group, Plan, run_id
 from rlnet_bench.runs.provenance import provenance
-from rlnet_bench.runs.records import Kind, Mode, RunRecord, read_run
+from rlnet_bench.runs.records import KINDS, DamagedRecord, Kind, Mode, RunRecord, check_chain, read_lines, read_run
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
 
@@ -80,12 +80,15 @@ def reproduce(
         on_poll: called while it runs.
 
     Raises:
-        StoreError: when the directory is no ended run.
+        StoreError: when the directory is no ended run, or its record was changed after it was written.
         WorkFailed: when the new run fails.
     """
     old = read_run(Path(run_dir))
     if old.status not in ("ok", "diverged"):
         raise StoreError(f"{run_dir}: expected a run that ended as ok or diverged, found {old.status}.")
+    broken = check_chain(read_lines(Path(run_dir) / "evals.jsonl")[0])
+    if broken:
+        raise DamagedRecord(f"{run_dir}/evals.jsonl: {broken}; the record was changed after it was written.")
     group = Group(run_id(old.config), old.config)
     with ExitStack() as stack:
         root = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="reproduce-"))
@@ -119,7 +122,8 @@ def compare(old: RunRecord, new: RunRecord, changed: Sequence[str] = ()) -> Repr
 def _comparisons(old: RunRecord, new: RunRecord) -> Iterator[Comparison]:
     """Over seeds where there are enough of them, else per seed."""
     pairs: list[tuple[Kind, Mode, int | None, np.ndarray, np.ndarray]] = []
-    for kind in (k for k in get_args(Kind) if k != "curve"):
+    ends: tuple[Kind, ...] = tuple(k for k in KINDS if k != "curve")
+    for kind in ends:
         for mode in get_args(Mode):
             stored, found = ({e.seed: e.team for e in r.lines(kind, mode)} for r in (old, new))
             both = sorted(stored.keys() & found.keys())

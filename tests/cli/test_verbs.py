@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -295,14 +295,23 @@ def test_reproduce(say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest
     said = say("reproduce", store.folder(group), "--keep", tmp_path / "kept")
     assert said.code == 0 and said.out.startswith(f"identical: {group.run_id}, "), said
     assert [m.label for m in load_results(tmp_path / "kept").methods] == ["ours"]
-    lines = (store.folder(group) / "evals.jsonl").read_text().splitlines()
-    other = [json.loads(x) for x in lines]
-    for line in other:
-        line["returns"] = [[x - 1000 for x in row] for row in line["returns"]]
-    (store.folder(group) / "evals.jsonl").write_text("".join(json.dumps(x) + "\n" for x in other))
+    worsen(store.folder(group) / "evals.jsonl")
     changed = say("reproduce", store.folder(group), "--json")
     assert changed.code == 1 and json.loads(changed.out)["verdict"] == "different"
     assert f"{group.run_id} did not come out again" in changed.err
+
+
+def worsen(file: Path) -> None:
+    """A record with other returns whose chain of digests holds: as if the code had changed since."""
+    from rlnet_bench.runs.records import CHAIN_START, EvalLine, chained
+
+    heads: dict[int, str] = {}
+    lines = []
+    for text in file.read_text().splitlines():
+        line = EvalLine.from_json(json.loads(text))
+        lines.append(chained(replace(line, returns=line.returns - 1000), heads.get(line.seed, CHAIN_START)))
+        heads[line.seed] = json.loads(lines[-1])["chain"]
+    file.write_text("\n".join(lines) + "\n")
 
 
 @pytest.mark.parametrize(

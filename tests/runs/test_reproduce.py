@@ -11,7 +11,7 @@ import small
 from scipy import stats
 
 from rlnet_bench.errors import StoreError
-from rlnet_bench.runs.records import RunRecord, read_run
+from rlnet_bench.runs.records import KINDS, Kind, RunRecord, read_run
 from rlnet_bench.runs.reproduce import compare, reproduce, to_text, welch_interval
 from rlnet_bench.runs.worker import work
 
@@ -50,6 +50,18 @@ def test_noise_is_within_the_interval_and_a_shift_is_not(run_dir: Path) -> None:
     assert "changed since: torch 1 then, 2 now" in to_text(far)
 
 
+def test_every_kind_of_line_is_compared(run_dir: Path) -> None:
+    from typing import get_args
+
+    parts = get_args(Kind)  # a union of literals: its parts are no strings
+    assert set(KINDS) == {kind for part in parts for kind in (get_args(part) or (part,))}
+    record = read_run(run_dir)
+    cut = tuple(replace(e, kind="1-bit") for e in record.evals if e.kind == "final" and e.mode == "deterministic")
+    more = replace(record, evals=(*record.evals, *cut))
+    found = [(c.kind, c.mode) for c in compare(more, shifted(more, 0.0, 0.1)).comparisons]
+    assert len(found) == 5 and ("1-bit", "deterministic") in found
+
+
 def test_few_seeds_are_compared_by_their_episodes(run_dir: Path) -> None:
     record = read_run(run_dir)
     two = replace(record, evals=tuple(e for e in record.evals if e.seed < 2))
@@ -76,6 +88,16 @@ def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     store.claim(plan.groups[0])
     with pytest.raises(StoreError, match="expected a run that ended as ok or diverged, found running"):
         reproduce(store.folder(plan.groups[0]))
+
+
+def test_a_record_that_was_changed_is_no_measure(run_dir: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(run_dir, tmp_path / "r"))
+    text = (folder / "evals.jsonl").read_text()
+    (folder / "evals.jsonl").write_text(text.replace('"success": [0.0', '"success": [1.0', 1))
+    with pytest.raises(StoreError, match=r"chain digest .* the record was changed after it was written"):
+        reproduce(folder)
 
 
 def test_the_interval_is_welchs() -> None:
