@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from rlnet_bench.errors import StoreError
+from rlnet_bench.runs.files import DiskRefused
 
 FORMAT = 1
 KEEP = 2
@@ -64,7 +64,7 @@ def write_checkpoint(folder: Path, frames: int, state: dict[str, Any]) -> Path:
     A run only goes forward, so a checkpoint with more frames was found damaged and passed over: it goes.
 
     Raises:
-        StoreError: when the disk refuses; the checkpoints before are untouched.
+        DiskRefused: when the disk refuses; the checkpoints before are untouched.
     """
     final = folder / f"{frames:015d}"
     temporary = folder / f".{frames:015d}.{os.getpid()}"
@@ -88,7 +88,7 @@ def write_checkpoint(folder: Path, frames: int, state: dict[str, Any]) -> Path:
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, (OSError, SafetensorError)):
             reason = getattr(error, "strerror", None) or error
-            raise StoreError(f"{folder}: cannot write a checkpoint ({reason}); the one before is safe.") from error
+            raise DiskRefused(f"{folder}: cannot write a checkpoint ({reason}); the one before is safe.") from error
         raise
     whole = _all(folder)
     kept = [path for path in whole if path.name <= final.name][-KEEP:]
@@ -143,4 +143,7 @@ def _sync_directory(folder: Path) -> None:
 
 def _all(folder: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
-    return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
+    try:
+        return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
+    except OSError as error:
+        raise DiskRefused(f"{folder}: cannot be read ({error.strerror}).") from error

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from rlnet_bench.errors import StoreError
-from rlnet_bench.runs.files import read_json, write_atomic
+from rlnet_bench.runs.files import DiskRefused, read_json, write_atomic, writing
 
 LEASE_SECONDS = 120.0  # a lease without a heartbeat for this long is dead
 
@@ -56,11 +56,16 @@ class Lease:
     owner: str
 
     def beat(self, clock: Clock = time.time) -> None:
-        """Say that the owner is alive; raises LeaseLost when the lease was taken over."""
-        if read_json(self.path).get("owner") != self.owner:
+        """Say that the owner is alive; raises LeaseLost when another has the lease, DiskRefused when none can say."""
+        try:
+            owner = read_json(self.path).get("owner")
+        except StoreError as error:
+            raise DiskRefused(str(error)) from error
+        if owner != self.owner:
             raise LeaseLost(f"{self.path.parent.name}: the lease was taken over by another worker; stopping.")
         now = clock()
-        os.utime(self.path, (now, now))
+        with writing(self.path):
+            os.utime(self.path, (now, now))
 
     def release(self) -> None:
         """Give the group back (if it is still ours); a disk that refuses leaves the lease to expire."""
@@ -75,7 +80,8 @@ def take(path: Path, clock: Clock = time.time) -> Lease:
     body = {"owner": owner, "host": socket.gethostname(), "place": place(), "pid": os.getpid()}
     write_atomic(path, json.dumps(body))
     now = clock()
-    os.utime(path, (now, now))
+    with writing(path):
+        os.utime(path, (now, now))
     return Lease(path, owner)
 
 

@@ -18,6 +18,7 @@ from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.channel import needs
 from rlnet_bench.learning.information import execution_class
 from rlnet_bench.learning.policy import ActorPolicy, Policy
+from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
 
 Which = Literal["best", "final"]
 
@@ -29,9 +30,12 @@ def save_policies(
     sets: Mapping[str, Mapping[str, torch.Tensor]],
     device: str = "cpu",
 ) -> None:
-    """Write ``policies/policy.json`` (with what tables say of it) and one file of stacked weights per set."""
+    """Write ``policies/policy.json`` (with what tables say of it) and one file of stacked weights per set.
+
+    Raises:
+        DiskRefused: when the disk refuses.
+    """
     target = folder / "policies"
-    target.mkdir(exist_ok=True)
     body = {
         "format": 1,
         "execution": execution_class(policy, card, device),
@@ -40,10 +44,18 @@ def save_policies(
     }
     if isinstance(policy, ActorPolicy):
         body["columns"] = needs(policy.actor.spec)
-    (target / "policy.json").write_text(json.dumps(body, indent=1) + "\n")
+    with writing(target):
+        target.mkdir(exist_ok=True)
+    write_atomic(target / "policy.json", json.dumps(body, indent=1) + "\n")
     for name, weights in sets.items():
         if weights:
-            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, target / f"{name}.safetensors")
+            file = target / f"{name}.safetensors"
+            tensors = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
+            try:
+                with writing(file):
+                    save_file(tensors, file)
+            except SafetensorError as error:  # how safetensors says it
+                raise DiskRefused(f"{file}: cannot be written ({error}); nothing was damaged.") from error
 
 
 def load_policy(run_dir: str | Path, seed: int | None = None, which: Which = "best", device: str = "cpu") -> Policy:

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlnet_bench.errors import NotReproducible, StoreError
+from rlnet_bench.errors import NotReproducible
+from rlnet_bench.runs.files import writing
+from rlnet_bench.runs.lease import LeaseLost
 from rlnet_bench.runs.records import CHAIN_START, DamagedRecord, EvalLine, chained, check_chain, read_lines
 
 
@@ -25,23 +27,27 @@ class Recorder:
 
         Raises:
             DamagedRecord: when a line was changed after it was written.
+            DiskRefused: when the disk refuses.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         self.path, self.timings = folder / "evals.jsonl", folder / "timings.jsonl"
-        lines, good = read_lines(self.path)
+        with writing(self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            lines, good = read_lines(self.path)
+            sizes = {self.path: good, self.timings: read_lines(self.timings)[1]}
         broken = check_chain(lines)
         if broken:
             raise DamagedRecord(f"{self.path}: {broken}; the record was changed after it was written.")
-        for path, size in ((self.path, good), (self.timings, read_lines(self.timings)[1])):
-            if path.exists() and path.stat().st_size != size:
-                os.truncate(path, size)
         self.head: dict[int, str] = {}  # seed -> chain digest of its last line
         self.links: set[tuple[int, str]] = set()  # every (seed, chain digest) that is on disk
         self.stored: dict[tuple[int, str, str, int], tuple[str, str]] = {}  # key -> (digest before, text)
         for data in lines:
             self._remember(EvalLine.from_json(data), json.dumps(data), data["chain"])
         self.size = good
-        self.handle = self.path.open("ab", buffering=0)
+        with writing(self.path):
+            for path, size in sizes.items():
+                if path.exists() and path.stat().st_size != size:
+                    os.truncate(path, size)
+            self.handle = self.path.open("ab", buffering=0)
 
     def _remember(self, line: EvalLine, text: str, chain: str) -> None:
         self.stored[line.key] = (self.head.get(line.seed, CHAIN_START), text)
@@ -61,7 +67,8 @@ class Recorder:
 
         Raises:
             NotReproducible: when they differ.
-            StoreError: when the disk refuses, or somebody else wrote to the file.
+            DiskRefused: when the disk refuses.
+            LeaseLost: when somebody else wrote to the file.
         """
         known = self.stored.get(line.key)
         before = known[0] if known else self.head.get(line.seed, CHAIN_START)
@@ -77,31 +84,24 @@ class Recorder:
 
     def _append(self, text: str) -> None:
         data = (text + "\n").encode()
-        try:
+        with writing(self.path, "earlier lines are safe"):
             if os.fstat(self.handle.fileno()).st_size != self.size:
-                raise StoreError(f"{self.path}: another process wrote here; this worker has lost its lease.")
+                raise LeaseLost(f"{self.path}: another process wrote here; this worker has lost its lease.")
             written = 0
             while written < len(data):
                 written += os.write(self.handle.fileno(), data[written:])
-        except OSError as error:
-            raise StoreError(f"{self.path}: cannot be written ({error.strerror}); earlier lines are safe.") from error
         self.size += len(data)
 
     def sync(self) -> None:
         """Make the lines so far outlive a power cut (once per evaluation: it takes milliseconds)."""
-        try:
+        with writing(self.path, "what was made since the last checkpoint is made again"):
             os.fsync(self.handle.fileno())
-        except OSError as error:
-            raise StoreError(f"{self.path}: cannot be written ({error.strerror}).") from error
 
     def timing(self, **data: Any) -> None:
         """Append a line about seconds; never part of a digest."""
         text = json.dumps({**data, "host": socket.gethostname()})
-        try:
-            with self.timings.open("a", encoding="utf-8") as handle:
-                handle.write(text + "\n")
-        except OSError as error:
-            raise StoreError(f"{self.timings}: cannot be written ({error.strerror}).") from error
+        with writing(self.timings), self.timings.open("a", encoding="utf-8") as handle:
+            handle.write(text + "\n")
 
     def close(self) -> None:
         """Close the files."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import StoreError, UnknownName
-from rlnet_bench.runs.files import read_json, write_atomic
+from rlnet_bench.runs.files import DiskRefused, read_json, write_atomic, writing
 from rlnet_bench.runs.lease import Clock, Lease, holder, take
 from rlnet_bench.runs.plan import Group, Plan, plan_from_json
 from rlnet_bench.runs.records import RunRecord, Status, read_run
@@ -143,7 +143,8 @@ class Store:
             status = self.status(group)
             if status["status"] in ENDED or self.holder(group, clock) is not None:
                 return None
-            folder.mkdir(parents=True, exist_ok=True)
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
             if not (folder / "config.json").exists():
                 write_atomic(folder / "config.json", json.dumps(group.config, indent=1) + "\n")
             attempts = status["attempts"] + 1
@@ -155,7 +156,8 @@ class Store:
             if attempts > MAX_ATTEMPTS:
                 reason = f"its worker died {status['attempts']} times; see `rlnet-bench logs {group.run_id}`"
                 self.set_status(group, "failed", reason=reason)
-                (folder / "lease.json").unlink(missing_ok=True)
+                with writing(folder):
+                    (folder / "lease.json").unlink(missing_ok=True)
                 return None
             lease = take(folder / "lease.json", clock)
             try:
@@ -198,12 +200,12 @@ class Store:
     def _locked(self) -> Iterator[None]:
         try:
             handle = (self.root / "lock").open("a")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError as error:
-            raise StoreError(
+            raise DiskRefused(
                 f"{self.root}: cannot be written ({error.strerror}); a store needs write access."
             ) from None
         with handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
     # -- reading -------------------------------------------------------------------------------------------

@@ -19,14 +19,14 @@ from typing import Any
 from rlnet_bench.errors import Interrupted, RlnetError, StoreError
 from rlnet_bench.runs.calibrate import cache_folder
 from rlnet_bench.runs.callbacks import Callback, Event
-from rlnet_bench.runs.files import write_atomic
+from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
 from rlnet_bench.runs.launch import EXIT_STOPPED
 from rlnet_bench.runs.lease import Lease, LeaseLost
 from rlnet_bench.runs.loggers import Loggers
 from rlnet_bench.runs.meter import Meter, learn
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.provenance import provenance
-from rlnet_bench.runs.records import DamagedRecord, Status
+from rlnet_bench.runs.records import Status
 from rlnet_bench.runs.store import Store
 
 HEARTBEAT_SECONDS = 5.0
@@ -60,11 +60,8 @@ class Journal:
 
 
 def _write(path: Path, text: str, mode: str) -> None:
-    try:
-        with path.open(mode, encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written ({error.strerror}); nothing was damaged.") from error
+    with writing(path, "the records so far are safe"), path.open(mode, encoding="utf-8") as file:
+        file.write(text)
 
 
 @contextlib.contextmanager
@@ -76,7 +73,7 @@ def heartbeat(lease: Lease, seconds: float = HEARTBEAT_SECONDS) -> Iterator[None
         while not over.wait(seconds):
             try:
                 lease.beat()
-            except (StoreError, OSError):  # the journal says so at the next event
+            except StoreError:  # the journal says so at the next event
                 return
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
@@ -91,7 +88,9 @@ def heartbeat(lease: Lease, seconds: float = HEARTBEAT_SECONDS) -> Iterator[None
 @contextlib.contextmanager
 def _crashes_into(log: Path) -> Iterator[None]:
     """A crash of the interpreter (a segmentation fault, say) leaves its traceback in the group's log."""
-    with log.open("a") as file:
+    with writing(log, "the records so far are safe"):
+        file = log.open("a")
+    with file:
         faulthandler.enable(file)
         try:
             yield
@@ -135,13 +134,14 @@ def work_on(
 ) -> str:
     """Run one claimed group to its end; returns its status. What it cost is kept in ``calibrations``.
 
-    An error of the work (not of the machine) makes the group ``failed`` with the reason, keeps its
-    traceback in ``log.txt`` and does not stop the worker.
+    An error of the work makes the group ``failed`` with the reason, keeps its traceback in ``log.txt`` and
+    does not stop the worker. That includes an OSError of a method or an environment (a file that it misses):
+    only what the store's own writers say is the disk's fault.
 
     Raises:
         Interrupted: after a clean stop; the group is free again.
         LeaseLost: when another worker took the group over.
-        StoreError: when the disk refuses; the group is free again, and this is no failed attempt.
+        DiskRefused: when the disk refuses; the group is free again, and this is no failed attempt.
     """
     from rlnet_bench.runs.loop import run_group
 
@@ -152,24 +152,21 @@ def work_on(
             write_atomic(folder / "provenance.json", json.dumps(provenance(), indent=1) + "\n")
         with heartbeat(lease), _crashes_into(folder / "log.txt"):
             outcome = run_group(folder, group.config, callbacks=(journal, meter, *callbacks), should_stop=should_stop)
-        measured = meter.calibration(folder)
         lease.beat()
         status: Status = "diverged" if all(s == "diverged" for s in outcome.seeds.values()) else "ok"
         if calibrations is not None and status == "ok":
-            learn(group.config, measured, calibrations)
+            with contextlib.suppress(OSError):  # an estimate for others is worth no group
+                learn(group.config, meter.calibration(folder), calibrations)
         store.set_status(group, status, outcome.seeds, divergences=[d.to_json() for d in outcome.divergences])
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # nothing is left to go on with
         return status
     except LeaseLost:
         raise
+    except (Interrupted, DiskRefused):
+        with contextlib.suppress(StoreError):  # a full disk may refuse this, too
+            store.forgive(group)
+        raise
     except Exception as error:  # a failed group must not take the grid down with it
-        if isinstance(error, (Interrupted, StoreError, OSError)) and not isinstance(error, DamagedRecord):
-            with contextlib.suppress(StoreError):  # a full disk may refuse this, too
-                store.forgive(group)
-            if isinstance(error, OSError):
-                where = error.filename or folder
-                raise StoreError(f"{where}: {error.strerror or error}; the records so far are safe.") from error
-            raise
         with contextlib.suppress(StoreError):
             _write(folder / "log.txt", traceback.format_exc(), "a")
         store.set_status(group, "failed", reason=f"{type(error).__name__}: {error}")

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 from small import SPREAD, StopAt, method, plan, products, store, whole
 
 from rlnet_bench.errors import Interrupted, StoreError
 from rlnet_bench.runs import loop, worker
 from rlnet_bench.runs.callbacks import Event
+from rlnet_bench.runs.files import DiskRefused
 from rlnet_bench.runs.lease import Lease, LeaseLost
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.store import MAX_ATTEMPTS, Store
@@ -99,14 +101,56 @@ def test_a_line_that_is_not_made_again_fails(tmp_path: Path) -> None:
     assert "not reproducible: the curve line of seed 0 at frame 80" in opened.status(planned.groups[0])["reason"]
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x/log.txt"), StoreError("full")])
-def test_a_full_disk_stops_the_worker_and_blames_nobody(
+@pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "missing", "teacher.pt"), StoreError("no policy")])
+def test_what_a_method_cannot_read_is_no_fault_of_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
+    """A method may open files (and load policies of other runs): what it misses fails its group, with a traceback."""
     opened, planned = store(tmp_path / "s", method(), method("random"))
+    build = loop.build_learner
+
+    def learner(config: Any) -> Any:
+        if config["method"] == "ippo":
+            raise error
+        return build(config)
+
+    monkeypatch.setattr(loop, "build_learner", learner)
+    assert work(opened, planned.groups) == [planned.groups[0]]
+    assert done(opened, planned.groups) == ["failed", "ok"]
+    assert opened.status(planned.groups[0])["reason"] == f"{type(error).__name__}: {error}"
+    log = (opened.folder(planned.groups[0]) / "log.txt").read_text()
+    assert "Traceback" in log and str(error) in log
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("rlnet_bench.runs.policies.save_file", SafetensorError("I/O error: No space left on device (os error 28)")),
+        ("rlnet_bench.runs.policies.save_file", FULL),
+        ("rlnet_bench.runs.recorder.os.write", FULL),
+        ("rlnet_bench.runs.recorder.os.truncate", FULL),
+        ("rlnet_bench.runs.files.os.replace", FULL),
+    ],
+)
+def test_a_full_disk_stops_the_worker_and_blames_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
+) -> None:
+    opened, planned = store(tmp_path / "s", method(), method("random"))
+    folder = opened.folder(planned.groups[0])
+    folder.mkdir(parents=True)
+    (folder / "evals.jsonl").write_text('{"torn')
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
     with monkeypatch.context() as patch:
-        failing(patch, error)
-        with pytest.raises(StoreError, match=r"No space left on device; the records so far are safe|full"):
+        claimed_once = opened.claim  # what comes before the work has its own tests
+        patch.setattr(opened, "claim", lambda group: [claimed_once(group), patch.setattr(where, refuse)][0])
+        patch.setattr(opened, "forgive", lambda group: [patch.undo(), opened.forgive(group)][1])
+        with pytest.raises(DiskRefused, match="No space left on device"):
             work(opened, planned.groups)
     assert done(opened, planned.groups) == ["running", "missing"]
     assert opened.status(planned.groups[0])["attempts"] == 0 and opened.holder(planned.groups[0]) is None
