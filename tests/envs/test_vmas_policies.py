@@ -20,7 +20,15 @@ pytest.importorskip("vmas", reason="vmas is not installed")
 
 WHEEL = "vmas/wheel-continuous-v1"
 PASSAGES = ("vmas/ball_passage", "vmas/joint_passage")
-LONG = [pytest.param(i, marks=pytest.mark.slow) if i.startswith((*PASSAGES, "vmas/sampling")) else i for i in ids()]
+
+
+def marks(task: str) -> tuple[pytest.MarkDecorator, ...]:
+    if task.startswith("vmas/joint_passage"):
+        return (pytest.mark.slow, pytest.mark.minutes)
+    return (pytest.mark.slow,) if task.startswith((*PASSAGES, "vmas/sampling", "vmas/discovery")) else ()
+
+
+LONG = [pytest.param(task, marks=marks(task)) for task in ids()]
 
 
 def script(task: str) -> str:
