@@ -70,7 +70,7 @@ def compact(store: Store) -> Compacted:
             continue  # damaged: `store check` says how; it is read from its own files, as without an index
         if line is None:
             continue
-        freed += _sweep(folder)
+        freed += _sweep(store, folder)
         records += len(line["seeds"])
         texts.append(json.dumps(line, separators=(",", ":")))
     body = "\n".join([json.dumps({"format": FORMAT}), *texts]) + "\n"
@@ -95,16 +95,35 @@ def _line(folder: Path, now: list[int]) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _sweep(folder: Path) -> int:
-    """Remove temporary files and checkpoints of an ended group; returns bytes."""
+def _sweep(store: Store, folder: Path) -> int:
+    """Remove temporary files of an ended group, and checkpoints where nothing goes on from them; returns bytes.
+
+    A failed group keeps its checkpoints: `resume --retry-failed` goes on from the newest.
+    """
+    if not any(folder.glob(".*")) and not any(folder.glob("checkpoints/*")):
+        return 0  # without the lock, which workers share
     freed = 0
-    with contextlib.suppress(OSError):
-        for path in [*folder.glob(".*"), *folder.glob("checkpoints/*/*")]:
-            if path.is_file():
-                freed += path.stat().st_size
-                path.unlink()
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    with store.locked(), contextlib.suppress(OSError, StoreError):
+        status = read_json(folder / "status.json").get("status")  # again: meanwhile, somebody may have retried it
+        if status not in ENDED:
+            return 0
+        over = "checkpoints/.*" if status == "failed" else "checkpoints/*"  # a dot: its writer was killed
+        for path in [*folder.glob(".*"), *folder.glob(over)]:
+            freed += _remove(path)
+        if status != "failed":
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return freed
+
+
+def _remove(path: Path) -> int:
+    """Remove a file or a directory; returns bytes."""
+    if not path.is_dir():
+        size = path.stat().st_size
+        path.unlink()
+        return size
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    shutil.rmtree(path, ignore_errors=True)
+    return size
 
 
 def _lines(store: Store) -> Iterator[dict[str, Any]]:

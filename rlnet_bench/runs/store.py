@@ -139,7 +139,7 @@ class Store:
         folder = self.folder(group)
         if self.status(group)["status"] in ENDED or self.holder(group, clock) is not None:
             return None  # without the lock, which many workers share
-        with self._locked():
+        with self.locked():
             status = self.status(group)
             if status["status"] in ENDED or self.holder(group, clock) is not None:
                 return None
@@ -179,7 +179,7 @@ class Store:
 
     def retry(self, group: Group) -> bool:
         """Give a failed group its attempts back; False when it has not failed. Its records and log are kept."""
-        with self._locked():
+        with self.locked():
             if self.status(group)["status"] != "failed":
                 return False
             write_atomic(
@@ -197,7 +197,8 @@ class Store:
         return text.splitlines()[-count:]
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Hold the store's lock: while it is held, nobody claims a group or tries one again."""
         try:
             handle = (self.root / "lock").open("a")
             fcntl.flock(handle, fcntl.LOCK_EX)

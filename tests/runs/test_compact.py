@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import small
@@ -93,6 +94,45 @@ def test_what_a_killed_worker_leaves_is_a_note(damaged: Path) -> None:
     assert any("lease of gone:1 is left over" in n for n in report.notes)
     assert compact(small.Store(damaged)).freed == 1
     assert not list(folder.glob(".status*"))
+
+
+def checkpoint(folder: Path) -> Path:
+    """A whole checkpoint of 40 bytes, and one of 2 whose writer was killed."""
+    whole, torn = folder / "checkpoints" / "000000000000040", folder / "checkpoints" / ".000000000000080.1"
+    for path, size in ((whole, 40), (torn, 2)):
+        path.mkdir(parents=True)
+        (path / "state.json").write_text("x" * size)
+    (folder / ".status.json.12345678").write_text("{")
+    return whole
+
+
+def test_a_failed_group_keeps_what_a_retry_goes_on_from(damaged: Path) -> None:
+    store = small.Store(damaged)
+    failed, ok = store.plan().groups
+    store.set_status(failed, "failed", reason="for the test")
+    mine, others = checkpoint(store.folder(failed)), checkpoint(store.folder(ok))
+    assert compact(store).freed == 2 + 1 + 40 + 2 + 1
+    assert [p.name for p in mine.parent.iterdir()] == [mine.name] and (mine / "state.json").exists()
+    assert not others.parent.exists()
+    assert not [*damaged.glob("runs/*/.*")]
+
+
+def test_a_group_that_is_tried_again_meanwhile_is_not_swept(damaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at its status and the sweep, somebody retried it and works on it."""
+    store = small.Store(damaged)
+    (group,) = [g for g in store.plan().groups if g.label == "ippo"]
+    store.set_status(group, "failed", reason="for the test")
+    kept = checkpoint(store.folder(group))
+    locked = store.locked
+
+    def retried_first() -> Any:
+        monkeypatch.undo()
+        assert store.retry(group) and store.claim(group)
+        return locked()
+
+    monkeypatch.setattr(store, "locked", retried_first)
+    assert compact(store).freed == 0
+    assert len([*kept.parent.iterdir()]) == 2 and (store.folder(group) / ".status.json.12345678").exists()
 
 
 def test_the_index_says_what_the_records_say(damaged: Path) -> None:
