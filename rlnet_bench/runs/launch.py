@@ -34,9 +34,10 @@ class Ending(StrEnum):
     broken = "broken"  # it could not work: its words say why
 
 
-# What the process of a worker returns.
+# What the process of a worker returns. Anything else is broken: Python itself returns 1 for what nobody caught.
+EXIT_FAILED = 3
 EXIT_STOPPED = 75
-ENDINGS = {0: Ending.done, 1: Ending.done, EXIT_STOPPED: Ending.stopped}
+ENDINGS = {0: Ending.done, EXIT_FAILED: Ending.done, EXIT_STOPPED: Ending.stopped}
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Workers:
         Workers that died are replaced; the store counts attempts, so this cannot go on for ever. When the
         last groups are held by workers of somebody else, this waits for them, and takes over what they drop.
         """
-        complaint, deaths, claims = "", 0, -1
+        complaint, broke, deaths, claims = "", False, 0, -1
         try:
             while True:
                 on_poll()
@@ -138,7 +139,10 @@ class Workers:
                         continue
                     self.handles.remove(handle)
                     endings.append(ending)
-                    complaint = handle.words() or complaint
+                    words = handle.words()
+                    if words and (ending is Ending.broken or not broke):  # not what the others merely mention
+                        complaint = words
+                    broke = broke or ending is Ending.broken
                     if ending is Ending.died and self.unfinished():
                         now = self._claims()
                         deaths = deaths + 1 if now == claims else 1

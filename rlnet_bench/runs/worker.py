@@ -20,7 +20,7 @@ from rlnet_bench.errors import Interrupted, RlnetError, StoreError
 from rlnet_bench.runs.calibrate import cache_folder
 from rlnet_bench.runs.callbacks import Callback, Event
 from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
-from rlnet_bench.runs.launch import EXIT_STOPPED
+from rlnet_bench.runs.launch import EXIT_FAILED, EXIT_STOPPED
 from rlnet_bench.runs.lease import Lease, LeaseLost
 from rlnet_bench.runs.loggers import Loggers
 from rlnet_bench.runs.meter import Meter, learn
@@ -104,6 +104,35 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+class CannotListen(RlnetError):
+    """Raised when a logger fails: the worker cannot do as it was told, but the group has not failed."""
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[None]:
+    try:
+        yield
+    except RlnetError as error:
+        raise CannotListen(str(error)) from error
+    except Exception as error:
+        raise CannotListen(
+            f"a logger failed ({type(error).__name__}: {error}); the records so far are safe: mend it, or go on "
+            f"without --log."
+        ) from error
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A callback whose errors are its own."""
+
+    callback: Callback
+
+    def on_event(self, event: Event) -> None:
+        """Pass an event on; raises CannotListen."""
+        with _listening():
+            self.callback.on_event(event)
+
+
 class StopFlag:
     """Set by SIGTERM and SIGUSR1 (and SIGINT): finish the iteration, write a checkpoint, leave."""
 
@@ -129,7 +158,7 @@ def work_on(
     group: Group,
     lease: Lease,
     should_stop: Callable[[], bool] = lambda: False,
-    callbacks: tuple[Callback, ...] = (),
+    callbacks: Callable[[Group], tuple[Callback, ...]] = lambda group: (),
     calibrations: Path | None = None,
 ) -> str:
     """Run one claimed group to its end; returns its status. What it cost is kept in ``calibrations``.
@@ -141,7 +170,8 @@ def work_on(
     Raises:
         Interrupted: after a clean stop; the group is free again.
         LeaseLost: when another worker took the group over.
-        DiskRefused: when the disk refuses; the group is free again, and this is no failed attempt.
+        DiskRefused, CannotListen: when the disk refuses, or a logger fails; the group is free again, and this is no
+            failed attempt.
     """
     from rlnet_bench.runs.loop import run_group
 
@@ -151,7 +181,9 @@ def work_on(
         if not (folder / "provenance.json").exists():
             write_atomic(folder / "provenance.json", json.dumps(provenance(), indent=1) + "\n")
         with heartbeat(lease), _crashes_into(folder / "log.txt"):
-            outcome = run_group(folder, group.config, callbacks=(journal, meter, *callbacks), should_stop=should_stop)
+            with _listening():
+                listeners = [Listener(callback) for callback in callbacks(group)]
+            outcome = run_group(folder, group.config, callbacks=(journal, meter, *listeners), should_stop=should_stop)
         lease.beat()
         status: Status = "diverged" if all(s == "diverged" for s in outcome.seeds.values()) else "ok"
         if calibrations is not None and status == "ok":
@@ -162,9 +194,11 @@ def work_on(
         return status
     except LeaseLost:
         raise
-    except (Interrupted, DiskRefused):
+    except (Interrupted, DiskRefused, CannotListen) as error:
         with contextlib.suppress(StoreError):  # a full disk may refuse this, too
             store.forgive(group)
+            if isinstance(error, CannotListen):
+                _write(folder / "log.txt", traceback.format_exc(), "a")
         raise
     except Exception as error:  # a failed group must not take the grid down with it
         with contextlib.suppress(StoreError):
@@ -194,6 +228,8 @@ def work(
         callbacks: makes what listens to a group's events.
         calibrations: where the costs of what was run are kept for later plans; nowhere by default.
     """
+    import rlnet_bench.runs.loop  # noqa: F401  # before anything is claimed: a broken torch is no group's fault
+
     failed: list[Group] = []
     left, claimed = list(groups), True
     while claimed:  # once more: meanwhile, workers may have died and left theirs
@@ -207,7 +243,7 @@ def work(
             claimed = True
             on_group(group, "started")
             try:
-                status = work_on(store, group, lease, should_stop, callbacks(group), calibrations)
+                status = work_on(store, group, lease, should_stop, callbacks, calibrations)
             except Interrupted:
                 on_group(group, "interrupted")
                 return failed
@@ -225,8 +261,9 @@ def main(arguments: list[str], stop: StopFlag | None = None) -> int:
     """``python -m rlnet_bench.runs.worker STORE SUITE [--log=NAME ...]``: what launchers start.
 
     Returns:
-        0 when nothing is left to claim, 1 when groups failed here, 2 when the store refuses, and
-        :data:`~rlnet_bench.runs.launch.EXIT_STOPPED` when it was asked to leave.
+        0 when nothing is left to claim, :data:`~rlnet_bench.runs.launch.EXIT_FAILED` when groups failed here,
+        2 when the store refuses or a logger fails, and :data:`~rlnet_bench.runs.launch.EXIT_STOPPED` when it was
+        asked to leave.
     """
     root, suite, *options = arguments
     stop = (stop or StopFlag()).install()
@@ -245,7 +282,7 @@ def main(arguments: list[str], stop: StopFlag | None = None) -> int:
     except RlnetError as error:
         print(str(error), file=sys.stderr)
         return 2
-    return EXIT_STOPPED if stop() else 1 if failed else 0
+    return EXIT_STOPPED if stop() else EXIT_FAILED if failed else 0
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from rlnet_bench.errors import BadInput, ContractViolation
 from rlnet_bench.runs.check_launcher import check_launcher, tiny_plan
 from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.launch import DEATHS_WITHOUT_WORK, Ending, Job, Workers, make_launcher
-from rlnet_bench.runs.local_launch import LocalLauncher
+from rlnet_bench.runs.local_launch import LocalLauncher, Process
 from rlnet_bench.runs.store import MAX_ATTEMPTS
 from rlnet_bench.runs.worker import work
 
@@ -72,6 +73,30 @@ def test_workers_that_cannot_or_must_not_work_are_not_replaced(tmp_path: Path, e
     workers.start()
     workers.wait(lambda: None)
     assert launcher.started == 1
+
+
+def test_a_worker_that_crashes_stops_the_run_and_says_why(tmp_path: Path) -> None:
+    """A real process, in a folder where importing torch raises: nothing is claimed, no attempt is burned."""
+    store, plan = small.store(tmp_path / "s", small.method("random"))
+    (tmp_path / "torch.py").write_text("raise RuntimeError('torch is broken here')\n")
+
+    class There(LocalLauncher):
+        def submit(self, job: Job, count: int) -> Sequence[Process]:
+            return super().submit(replace(job, folder=str(tmp_path)), count)
+
+    launcher = There(poll_seconds=0.02)
+    workers = Workers(store, plan, 1, launcher)
+    workers.start()
+    assert workers.wait(lambda: None).endswith("RuntimeError: torch is broken here")
+    assert len(launcher.started) == 1
+    assert store.status(plan.groups[0])["status"] == "missing"
+
+
+def test_what_broke_a_worker_is_not_drowned(tmp_path: Path) -> None:
+    store, plan = small.store(tmp_path / "s", small.method("random"))
+    workers = Workers(store, plan, 2, Scripted())
+    workers.handles = [Script(Ending.broken, "the reason"), Script(Ending.done, "a warning")]
+    assert workers.wait(lambda: None) == "the reason"
 
 
 def test_a_group_that_somebody_else_drops_is_taken_over(tmp_path: Path) -> None:

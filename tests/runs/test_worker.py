@@ -22,10 +22,11 @@ from rlnet_bench.errors import Interrupted, StoreError
 from rlnet_bench.runs import loop, worker
 from rlnet_bench.runs.callbacks import Event
 from rlnet_bench.runs.files import DiskRefused
+from rlnet_bench.runs.launch import ENDINGS, EXIT_FAILED, Ending
 from rlnet_bench.runs.lease import Lease, LeaseLost
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.store import MAX_ATTEMPTS, Store
-from rlnet_bench.runs.worker import Journal, heartbeat, main, work, work_on
+from rlnet_bench.runs.worker import CannotListen, Journal, heartbeat, main, work, work_on
 
 HERE = Path(__file__).parent
 
@@ -290,6 +291,41 @@ def test_main_says_what_happens(tmp_path: Path, capsys: pytest.CaptureFixture[st
     events = [json.loads(x) for x in capsys.readouterr().out.splitlines()]
     assert [e["event"] for e in events] == ["started", "ok"]
     assert events[0]["what"] == f"random on {SPREAD}, seeds 0-1" and events[0]["run_id"] == planned.groups[0].run_id
+
+
+def test_main_tells_failed_groups_from_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, _ = store(tmp_path / "s", method())
+    monkeypatch.setattr(worker.StopFlag, "install", lambda self: self)
+    failing(monkeypatch, ZeroDivisionError("1 / 0"))
+    assert main([str(opened.root), "small-v1"]) == EXIT_FAILED
+    assert ENDINGS[EXIT_FAILED] is Ending.done and 1 not in ENDINGS
+
+
+def test_a_logger_that_cannot_be_made_stops_the_worker_and_fails_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is in the lock file")
+    opened, planned = store(tmp_path / "s", method("random"))
+    (group,) = planned.groups
+    (opened.root / "tensorboard").write_text("in the way")
+    monkeypatch.setattr(worker.StopFlag, "install", lambda self: self)
+    for _ in range(MAX_ATTEMPTS + 1):
+        assert main([str(opened.root), "small-v1", "--log=tensorboard"]) == 2
+        assert "a logger failed (" in capsys.readouterr().err
+    status = opened.status(group)
+    assert (status["status"], status["attempts"]) == ("running", 0) and opened.holder(group) is None
+    assert "Traceback" in (opened.folder(group) / "log.txt").read_text()
+    assert main([str(opened.root), "small-v1"]) == 0
+    assert done(opened, planned.groups) == ["ok"]
+
+
+def test_a_logger_that_fails_later_fails_nobody(tmp_path: Path) -> None:
+    opened, planned = store(tmp_path / "s", method("random"))
+    with pytest.raises(CannotListen, match=r"a logger failed \(OSError: no route to the host\)"):
+        work(opened, planned.groups, callbacks=lambda group: (StopAt(1, error=OSError("no route to the host")),))
+    assert done(opened, planned.groups) == ["running"] and opened.holder(planned.groups[0]) is None
+    work(opened, planned.groups)
+    assert products(opened.folder(planned.groups[0])) == products(whole(tmp_path / "alone", method("random")))
 
 
 def test_stop_flags() -> None:
