@@ -20,7 +20,7 @@ from rlnet_bench.errors import BadInput, MissingExtra
 from rlnet_bench.runs.plan import Plan
 from rlnet_bench.runs.store import ENDED, Store
 
-DEATHS_WITHOUT_WORK = 3  # this many workers in a row that died before they claimed anything: give up
+DEATHS_WITHOUT_WORK = 3  # this many workers in a row that ended before they claimed anything: give up
 ASK_AGAIN_SECONDS = 3.0
 LOOK_SECONDS = 5.0  # between looks at groups that workers of somebody else hold
 
@@ -49,10 +49,12 @@ class Job:
     threads: int = 1
     folder: str = field(default_factory=os.getcwd)  # where file.py:Class and file.yaml are looked up
     loggers: tuple[str, ...] = ()
+    plan: str = ""  # its digest; without one (a job that an older version queued), the newest of that name
 
     def arguments(self) -> list[str]:
         """The arguments of ``python -m rlnet_bench.runs.worker``."""
-        return [self.store, self.suite, *(f"--log={name}" for name in self.loggers)]
+        plan = [f"--plan={self.plan}"] if self.plan else []
+        return [self.store, self.suite, *plan, *(f"--log={name}" for name in self.loggers)]
 
     def environment(self) -> dict[str, str]:
         """Variables that thread pools read once, when they are imported: threads are dealt out before."""
@@ -104,6 +106,8 @@ class Workers:
     launcher: Launcher
     loggers: tuple[str, ...] = ()
     handles: list[Handle] = field(default_factory=list)
+    in_vain: int = 0  # workers in a row that were started for a free group, and claimed none
+    claims: int = -1  # when the last of them was started
 
     def start(self) -> None:
         """Start as many workers as there is work for."""
@@ -119,7 +123,8 @@ class Workers:
         suite = self.plan.suite
         threads = self.plan.groups[0].config["threads"]
         root = str(Path(self.store.root).absolute())
-        job = Job(root, f"{suite.name}-v{suite.version}", threads, loggers=self.loggers)
+        name, digest = f"{suite.name}-v{suite.version}", self.store.keep_plan(self.plan)
+        job = Job(root, name, threads, loggers=self.loggers, plan=digest)
         self.handles += self.launcher.submit(job, count)
 
     def wait(self, on_poll: Callable[[], None]) -> str:
@@ -152,7 +157,7 @@ class Workers:
                 if not self.handles:
                     gave_up = deaths >= DEATHS_WITHOUT_WORK or any(e is not Ending.done for e in endings)
                     if gave_up or not self._take_over(on_poll):
-                        return complaint
+                        return self._in_vain(complaint)
                 time.sleep(self.launcher.poll_seconds)
         except BaseException:
             self.stop()
@@ -162,14 +167,31 @@ class Workers:
         return sum(self.store.status(g)["attempts"] for g in self.plan.groups)
 
     def _take_over(self, on_poll: Callable[[], None]) -> bool:
-        """Wait while others hold what is left; True when a group became free and a worker was started for it."""
+        """Wait while others hold what is left; True when a group became free and a worker was started for it.
+
+        Not when such workers claimed nothing, again and again: they would for ever.
+        """
         while left := set(self.unfinished()):
             if any(self.store.holder(g) is None for g in self.plan.groups if g.run_id in left):
+                now = self._claims()
+                self.in_vain, self.claims = self.in_vain + 1 if now == self.claims else 0, now
+                if self.in_vain >= DEATHS_WITHOUT_WORK:
+                    return False
                 self._submit(1)
                 return True
             on_poll()
             time.sleep(min(LOOK_SECONDS, 4 * self.launcher.poll_seconds))
         return False
+
+    def _in_vain(self, complaint: str) -> str:
+        """The complaint, and that workers found nothing to claim, where that is why this ended."""
+        if self.in_vain < DEATHS_WITHOUT_WORK:
+            return complaint
+        sentence = (
+            f"{self.store.root}: {len(self.unfinished())} groups are left and free, but {self.in_vain} workers in a "
+            f"row ended without claiming one. Do all machines run the same version? `rlnet-bench resume` tries again."
+        )
+        return f"{sentence}\n{complaint}".strip()
 
     def stop(self) -> None:
         """Ask the workers to checkpoint and leave, and wait for them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -74,6 +75,25 @@ class Store:
         """Record a plan under its suite's name and version (replacing an older wording of it)."""
         path = self.root / "suites" / f"{plan.suite.name}-v{plan.suite.version}.json"
         write_atomic(path, json.dumps(plan.to_json(), indent=1) + "\n")
+
+    def keep_plan(self, plan: Plan) -> str:
+        """Record exactly this plan and return its digest: workers must not get a later wording of its name."""
+        text = json.dumps(plan.to_json(), indent=1) + "\n"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        path = self.root / "plans" / f"{digest}.json"
+        if not path.exists():
+            with writing(path):
+                path.parent.mkdir(exist_ok=True)  # stores of older versions have none
+            write_atomic(path, text)
+        return digest
+
+    def kept_plan(self, digest: str) -> Plan:
+        """The plan of a digest that :meth:`keep_plan` returned; raises StoreError when it is not here."""
+        path = self.root / "plans" / f"{digest}.json"
+        found = read_json(path)
+        if not found:
+            raise StoreError(f"{path}: no such plan; the same `rlnet-bench run` writes it again.")
+        return plan_from_json(found)
 
     def plans(self) -> dict[str, Plan]:
         """Every recorded plan, by ``name-vN``."""

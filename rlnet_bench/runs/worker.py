@@ -258,7 +258,7 @@ def work(
 
 
 def main(arguments: list[str], stop: StopFlag | None = None) -> int:
-    """``python -m rlnet_bench.runs.worker STORE SUITE [--log=NAME ...]``: what launchers start.
+    """``python -m rlnet_bench.runs.worker STORE SUITE [--plan=DIGEST] [--log=NAME ...]``: what launchers start.
 
     Returns:
         0 when nothing is left to claim, :data:`~rlnet_bench.runs.launch.EXIT_FAILED` when groups failed here,
@@ -273,8 +273,9 @@ def main(arguments: list[str], stop: StopFlag | None = None) -> int:
 
     try:
         store = Store(root).checked()
-        plan = store.plan(suite)
-        names = [option.removeprefix("--log=") for option in options]
+        digests = [option.removeprefix("--plan=") for option in options if option.startswith("--plan=")]
+        plan = store.kept_plan(digests[0]) if digests else store.plan(suite)
+        names = [option.removeprefix("--log=") for option in options if option.startswith("--log=")]
         with Loggers(names, store, plan.suite.name) as loggers:
             failed = work(
                 store, plan.groups, should_stop=stop, on_group=say, callbacks=loggers.of, calibrations=cache_folder()

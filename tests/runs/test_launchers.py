@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import small
 
-from rlnet_bench.errors import BadInput, ContractViolation
+from rlnet_bench.errors import BadInput, ContractViolation, StoreError
 from rlnet_bench.runs.check_launcher import check_launcher, tiny_plan
 from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.launch import DEATHS_WITHOUT_WORK, Ending, Job, Workers, make_launcher
 from rlnet_bench.runs.local_launch import LocalLauncher, Process
 from rlnet_bench.runs.store import MAX_ATTEMPTS
-from rlnet_bench.runs.worker import work
+from rlnet_bench.runs.worker import StopFlag, main, work
 
 
 def test_local_keeps_the_contract() -> None:
@@ -47,9 +47,10 @@ class Scripted:
     poll_seconds = 0.0
 
     def __init__(self, *endings: Ending) -> None:
-        self.endings, self.started = list(endings), 0
+        self.endings, self.started, self.jobs = list(endings), 0, list[Job]()
 
     def submit(self, job: Job, count: int) -> Sequence[Script]:
+        self.jobs.append(job)
         self.started += count
         return [Script(self.endings.pop(0) if self.endings else Ending.died, "no torch here") for _ in range(count)]
 
@@ -97,6 +98,46 @@ def test_what_broke_a_worker_is_not_drowned(tmp_path: Path) -> None:
     workers = Workers(store, plan, 2, Scripted())
     workers.handles = [Script(Ending.broken, "the reason"), Script(Ending.done, "a warning")]
     assert workers.wait(lambda: None) == "the reason"
+
+
+def test_workers_that_claim_nothing_are_given_up(tmp_path: Path) -> None:
+    store, plan = small.store(tmp_path / "s")
+    launcher = Scripted(*[Ending.done] * 20)
+    workers = Workers(store, plan, 1, launcher)
+    workers.start()
+    assert "1 groups are left and free, but 3 workers in a row ended without" in workers.wait(lambda: None)
+    assert launcher.started == 1 + DEATHS_WITHOUT_WORK
+
+
+def test_workers_get_the_plan_of_their_own_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run of the same suite with other settings, between the launch and the start of a queued worker."""
+    monkeypatch.setattr(StopFlag, "install", lambda self: self)
+    store, mine = small.store(tmp_path / "s", small.method("random"))
+    launcher = Scripted(Ending.done)
+    Workers(store, mine, 1, launcher).start()
+    others = small.plan(small.method("random"), seeds=3)
+    store.add_plan(others)
+    assert main(launcher.jobs[0].arguments()) == 0
+    assert store.status(mine.groups[0])["status"] == "ok"
+    assert store.status(others.groups[0])["status"] == "missing"
+    assert store.plan("small-v1") == others  # status and reports show the newest
+    with pytest.raises(StoreError, match="no such plan; the same `rlnet-bench run` writes it again"):
+        store.kept_plan("0" * 16)
+
+
+def test_stores_and_jobs_of_older_versions_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They know plans by name alone, and a queued job was pickled without a digest."""
+    monkeypatch.setattr(StopFlag, "install", lambda self: self)
+    store, plan = small.store(tmp_path / "s", small.method("random"))
+    assert sorted(p.name for p in store.root.iterdir()) == ["runs", "store.json", "suites"]
+    job = object.__new__(Job)
+    job.__dict__.update(store=str(store.root), suite="small-v1", threads=1, folder=str(tmp_path), loggers=())
+    assert job.arguments() == [str(store.root), "small-v1"]
+    workers = Workers(store, store.plan(), 1, launcher := Scripted(Ending.done))
+    workers.start()
+    assert store.kept_plan(launcher.jobs[0].plan) == plan
+    assert main(job.arguments()) == 0
+    assert store.status(plan.groups[0])["status"] == "ok"
 
 
 def test_a_group_that_somebody_else_drops_is_taken_over(tmp_path: Path) -> None:
