@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from rlnet_bench.runs.suite import load_suite
+
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "docs/suites.md", "docs/environments.md", "docs/methods.md"]
 TINY = ["--set", "budget.frames=3200", "--set", "evaluation.absolute_episodes=8", "--seeds", "2"]
@@ -49,6 +51,13 @@ def test_documented_commands_run_as_written(page: str, tmp_path: Path) -> None:
 
 def test_every_page_has_commands() -> None:
     assert commands("docs/suites.md") and commands("docs/environments.md") and commands("docs/methods.md")
+
+
+def test_the_readme_s_table_is_of_the_quick_suite_as_it_is() -> None:
+    text, suite = (ROOT / "README.md").read_text(), load_suite("quick")
+    [_, *rows] = re.findall(r"^\| ([\w/-]+) \| ", text, re.M)  # the first is the head
+    assert sorted(rows) == sorted(m.name for m in suite.methods)
+    assert f"after {suite.budget.of(suite.tasks[0]):,} frames" in text
 
 
 def _python_block(page: str) -> str:

@@ -19,6 +19,7 @@ def publish(
     store: Annotated[str, typer.Argument(help="The run store.")],
     suite: SuiteOption = None,
     out: Annotated[Path, typer.Option("--out", help="Where results live.")] = Path("results"),
+    weights: Annotated[bool, typer.Option(help="Also the weights of each cell's median seed.")] = True,
     json: JsonFlag = False,
 ) -> None:
     """Write a finished suite's records, median-seed weights and one episode per cell."""
@@ -26,7 +27,7 @@ def publish(
     from rlnet_bench.runs.store import Store
 
     opened = Store(store).checked()
-    files = write(opened, opened.plan(suite), out)
+    files = write(opened, opened.plan(suite), out, weights=weights)
     size = sum(f.stat().st_size for f in files)
     if json:
         print_json({"files": [str(f) for f in files], "bytes": size})

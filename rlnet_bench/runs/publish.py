@@ -30,8 +30,14 @@ def file_stem(task: str) -> str:
     return task.replace("/", "__").replace(":", "_")
 
 
-def publish(store: Store, plan: Plan, out: Path) -> list[Path]:
+def publish(store: Store, plan: Plan, out: Path, *, weights: bool = True) -> list[Path]:
     """Write the published form of a finished suite; returns the files.
+
+    Args:
+        store: where its runs are.
+        plan: the suite's.
+        out: the folder of published results.
+        weights: also those of each cell's median seed; without them only their digests.
 
     Raises:
         StoreError: naming the groups that have not ended.
@@ -56,7 +62,7 @@ def publish(store: Store, plan: Plan, out: Path) -> list[Path]:
         path = folder / f"{file_stem(task)}.jsonl.gz"
         lines = [line for g in groups for line in _lines(store, g)]
         _write_gzip(path, lines)
-        files += [path, *_median_seed(store, plan, groups, path)]
+        files += [path, *_median_seed(store, plan, groups, path, weights)]
     shutil.rmtree(target, ignore_errors=True)
     made.replace(target)
     return [target / f.relative_to(made) for f in files]
@@ -93,8 +99,8 @@ def _write_gzip(path: Path, lines: list[dict[str, Any]]) -> None:
         packed.write(text.encode())
 
 
-def _median_seed(store: Store, plan: Plan, groups: list[Group], path: Path) -> list[Path]:
-    """Weights and one recorded episode of the seed whose absolute score is the median."""
+def _median_seed(store: Store, plan: Plan, groups: list[Group], path: Path, with_weights: bool) -> list[Path]:
+    """Weights, where asked for, and one recorded episode of the seed whose absolute score is the median."""
     scores: list[tuple[float, int, Group]] = []
     for group in groups:
         record = store.record(group)
@@ -115,7 +121,7 @@ def _median_seed(store: Store, plan: Plan, groups: list[Group], path: Path) -> l
     stem = path.name.removesuffix(".jsonl.gz")
     written = []
     weights = {k: v.contiguous() for k, v in policy.state_dict().items()}
-    if weights:
+    if weights and with_weights:
         file = path.with_name(f"{stem}.seed{seed}.safetensors")
         save_file(weights, file)
         written.append(file)
