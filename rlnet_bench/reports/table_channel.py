@@ -48,7 +48,7 @@ def channel_table(estimates: Estimates) -> Table:
         "Team return (sum over agents) of the absolute metric's weights, nothing trained anew, mean over runs with its "
         f"{estimates.level:.0%} interval. Decentralised: every number that crosses between agents, or comes from "
         "outside of them, is replaced by its mean over a random walk. Delay 1: it arrives one step late. 1 to 8 bit: "
-        "each such number is sent as one of 2, 4, 16 or 256 values. = acts without a channel.",
+        "each such number is sent as one of 2, 4, 16 or 256 values (intervals in the CSV). = acts without a channel.",
         (), Sheet(header, tuple(numbers)), 6,
     )  # fmt: skip
 
@@ -81,7 +81,13 @@ def _changed(estimates: Estimates, info: MethodInfo, task: str, kind: Kind) -> C
     if not _needs(info, task):
         return SAME
     found = estimates.board(kind).cell(info.label, task)
-    return NOTHING if found is None or "ok" not in found.runs.statuses else estimate_cell(found.estimate)
+    if found is None or "ok" not in found.runs.statuses:
+        return NOTHING
+    cell = estimate_cell(found.estimate)
+    if kind in CHANNEL_KINDS[:2]:
+        return cell
+    # Four columns of intervals would push the table off the page; they are in the sheet.
+    return Cell(cell.text, sort=cell.sort, note=f"{cell.under} {cell.note}".strip())
 
 
 def _count(x: float | None) -> Cell:

@@ -46,6 +46,8 @@ def save_policies(
         body["columns"] = needs(policy.actor.spec)
     with writing(target):
         target.mkdir(exist_ok=True)
+        for left in target.glob(".*"):  # of a run that was killed while it wrote
+            left.unlink()
     write_atomic(target / "policy.json", json.dumps(body, indent=1) + "\n")
     for name, weights in sets.items():
         if weights:
