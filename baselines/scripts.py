@@ -13,7 +13,7 @@ import importlib
 from typing import ClassVar
 
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.envs.vmas_tasks import COORDINATED, UNCOORDINATED
+from rlnet_bench.envs.vmas.tasks import COORDINATED, UNCOORDINATED
 from rlnet_bench.learning.config import MethodConfig
 from rlnet_bench.learning.learner import Learner, TrainingReward
 from rlnet_bench.methods import Capabilities, Method, register
@@ -70,7 +70,7 @@ class Scripted(Method):
 
         name = cls._script(card)
         assert name is not None
-        module = importlib.import_module(f"rlnet_bench.envs.{card.family}_policies")
+        module = importlib.import_module(f"rlnet_bench.envs.{card.family}.policies")
         return FixedLearner(ScriptPolicy(module.SCRIPTS[name], card, len(seeds)))
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rlnet_bench.envs.check import check_env as check_env
-    from rlnet_bench.envs.pettingzoo_export import parallel_env as parallel_env
+    from rlnet_bench.envs.pettingzoo.export import parallel_env as parallel_env
     from rlnet_bench.envs.registry import make_env as make_env
     from rlnet_bench.envs.registry import task_card as task_card
     from rlnet_bench.envs.registry import task_ids as task_ids
@@ -43,7 +43,7 @@ _HOMES = {
     "load_suite": "rlnet_bench.runs.suite",
     "make_env": "rlnet_bench.envs.registry",
     "method_ids": "rlnet_bench.methods",
-    "parallel_env": "rlnet_bench.envs.pettingzoo_export",
+    "parallel_env": "rlnet_bench.envs.pettingzoo.export",
     "render_table": "rlnet_bench.reports",
     "run": "rlnet_bench.runs.api",
     "task_card": "rlnet_bench.envs.registry",

@@ -143,6 +143,6 @@ def _scored(env: Any, success: Callable[[Any], float]) -> Any:
 
 
 def _lbf(card: TaskCard) -> Any:
-    from rlnet_bench.envs._lbf_parallel import LbfParallel
+    from rlnet_bench.envs.lbf.parallel import LbfParallel
 
     return LbfParallel(card)

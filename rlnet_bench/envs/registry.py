@@ -72,5 +72,5 @@ def make_env(task: str | TaskCard, num_envs: int, device: str = "cpu", **options
     card = task if isinstance(task, TaskCard) else task_card(task)
     module = _families()[card.family]
     if not hasattr(module, "make"):
-        module = importlib.import_module(f"rlnet_bench.envs.{card.family}")
+        module = importlib.import_module(f"rlnet_bench.envs.{card.family}.env")
     return module.make(card, num_envs, device, **options)

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from rlnet_bench.envs._check_rules import Skip
 from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.check.rules import Skip
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.learning.learner import Learner
 from rlnet_bench.methods import Method, method_of

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rlnet_bench import rng
-from rlnet_bench.envs._check_rules import Skip, Violation, require
+from rlnet_bench.envs.check.rules import Skip, Violation, require
 from rlnet_bench.envs.registry import make_env
 from rlnet_bench.learning.learner import Learner
 from rlnet_bench.runs._check_case import Case, differing, replica_of, rule, same_bits, tensors_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from rlnet_bench import rng
-from rlnet_bench.envs._check_rules import Violation, require
+from rlnet_bench.envs.check.rules import Violation, require
 from rlnet_bench.runs._check_case import Case, rule
 from rlnet_bench.runs._check_faults import torment
 from rlnet_bench.runs.evaluate import evaluate

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlnet_bench.envs._check_rules import Skip, Violation
 from rlnet_bench.envs.check import Check, CheckReport
+from rlnet_bench.envs.check.rules import Skip, Violation
 from rlnet_bench.errors import ContractViolation
 from rlnet_bench.methods import Method, find_method, method_of
 from rlnet_bench.runs import _check_learning, _check_runs  # noqa: F401

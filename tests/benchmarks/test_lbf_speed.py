@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rlnet_bench import rng
-from rlnet_bench.envs import lbf_original
+from rlnet_bench.envs.lbf import original as lbf_original
 from rlnet_bench.envs.registry import make_env, task_card
 
 pytest.importorskip("lbforaging", reason="lbforaging is not installed")

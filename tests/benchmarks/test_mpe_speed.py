@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rlnet_bench import rng
-from rlnet_bench.envs.mpe_policies import uniform_actions
+from rlnet_bench.envs.mpe.policies import uniform_actions
 from rlnet_bench.envs.registry import make_env, task_card
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")

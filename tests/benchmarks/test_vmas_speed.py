@@ -14,8 +14,8 @@ import time
 import pytest
 import torch
 
-from rlnet_bench.envs import vmas_state
 from rlnet_bench.envs.registry import make_env, task_card
+from rlnet_bench.envs.vmas import state as vmas_state
 
 vmas = pytest.importorskip("vmas", reason="vmas is not installed")
 

@@ -56,7 +56,7 @@ def test_trained_policies_score_alike_on_mpe2(name: str) -> None:
 
 
 def test_a_script_scores_alike_on_lbforaging() -> None:
-    from rlnet_bench.envs.lbf_policies import SCRIPTS
+    from rlnet_bench.envs.lbf.policies import SCRIPTS
 
     card = task_card("lbf/8x8-2p-2f-coop-v1")
     policy = ScriptPolicy(SCRIPTS["forage"], card, 1)
@@ -70,7 +70,7 @@ def test_the_comparison_can_fail() -> None:
     """A policy that plays another game's scores is told apart: the threshold is not too wide."""
     task = "mpe/simple_spread-discrete-v1"
     card = task_card(task)
-    from rlnet_bench.envs.mpe_policies import SCRIPTS
+    from rlnet_bench.envs.mpe.policies import SCRIPTS
 
     trained = evaluate(published("mappo", task), card, (0,), 2000)
     scripted = evaluate_on_reference(ScriptPolicy(SCRIPTS["assignment"], card, 1), card, (0,), 160)

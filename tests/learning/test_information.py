@@ -93,7 +93,7 @@ def test_our_actors(task: str, share: bool, observe: str, expected: str) -> None
 
 
 def test_controls_and_scripts() -> None:
-    from rlnet_bench.envs.mpe_policies import SCRIPTS
+    from rlnet_bench.envs.mpe.policies import SCRIPTS
 
     uniform: Any = UniformPolicy(SPREAD, 2)
     assert execution_class(uniform, SPREAD) == "D0"

@@ -2,7 +2,7 @@
 
 A family module ``cards/<family>.py`` offers ``ids() -> list[str]`` (the published tasks) and
 ``card(task_id) -> TaskCard`` (any task of the family, parametrised ones too; raises
-:class:`~rlnet_bench.errors.UnknownName`). The module ``envs/<family>.py`` builds the environments:
+:class:`~rlnet_bench.errors.UnknownName`). The module ``envs/<family>/env.py`` builds the environments:
 ``make(card, num_envs, device, **options) -> VectorEnv``.
 """
 

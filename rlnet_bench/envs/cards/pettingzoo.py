@@ -1,6 +1,6 @@
 """Cards of foreign tasks: any PettingZoo ``ParallelEnv``, named by where its factory is.
 
-This family is a door, not a catalogue: it publishes no ids. See :mod:`rlnet_bench.envs._pettingzoo_door`
+This family is a door, not a catalogue: it publishes no ids. See :mod:`rlnet_bench.envs.pettingzoo.door`
 for the form of an id, for instance ``mpe2.simple_spread_v3:parallel_env?N=4`` or
 ``my_env.py:make?horizon=100``.
 """
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from rlnet_bench.envs._pettingzoo_door import build, describe, parse, source
 from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.pettingzoo.door import build, describe, parse, source
 
 
 def ids() -> list[str]:

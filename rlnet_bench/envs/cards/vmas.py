@@ -19,7 +19,7 @@ from functools import cache
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.cards import references
-from rlnet_bench.envs.vmas_tasks import FLOORS, KNOWN_WRONG, TASKS, Task
+from rlnet_bench.envs.vmas.tasks import FLOORS, KNOWN_WRONG, TASKS, Task
 from rlnet_bench.errors import BadInput, UnknownName
 
 FAITHFUL = "vmas 1.5.2"
@@ -57,7 +57,7 @@ def card(task: str) -> TaskCard:
         MissingExtra: for user's tasks, when vmas is not installed.
     """
     if task.startswith("vmas:"):
-        from rlnet_bench.envs.vmas_user import derive_card
+        from rlnet_bench.envs.vmas.user import derive_card
 
         return derive_card(task)
     return _published(task)

@@ -1,0 +1,1 @@
+"""Level-based foraging (lbforaging 2.0), in batched torch."""

@@ -1,0 +1,1 @@
+"""The door for PettingZoo ``ParallelEnv``s: foreign environments in, our tasks out."""

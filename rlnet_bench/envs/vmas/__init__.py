@@ -1,0 +1,1 @@
+"""VMAS scenarios behind the environment contract: card by card, with saved states and streams of our own."""

@@ -1,0 +1,134 @@
+"""Cards of the user's own VMAS tasks, derived by instantiating the scenario once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import torch
+import yaml
+
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.cards.vmas import CLAMPED, KINDS, refuse_known_wrong
+from rlnet_bench.envs.vmas.measure import measured
+from rlnet_bench.envs.vmas.scenario import build, package, scenario_file
+from rlnet_bench.envs.vmas.state import UncapturedState, capture
+from rlnet_bench.envs.vmas.stream import Stream
+from rlnet_bench.errors import BadInput
+
+_HORIZON = 100  # of a task that does not say
+_FLOOR_EPISODES = 32
+
+
+def derive_card(task: str) -> TaskCard:
+    """The card of ``vmas:<scenario>[:argument=value,...]``, made by instantiating the scenario once.
+
+    ``<scenario>`` is a file with a class ``Scenario`` or the name of a scenario of the package. Two arguments
+    are ours: ``max_steps`` (100 by default) and ``action`` (``continuous`` or ``discrete``).
+
+    Raises:
+        BadInput: what is wrong with the id, the file, the arguments or the scenario.
+        MissingExtra: when vmas is not installed.
+    """
+    _, name, *rest = task.split(":")
+    if len(rest) > 1:
+        raise BadInput(f"{task}: expected vmas:<scenario>[:argument=value,...], found {len(rest) + 1} colons.")
+    refuse_known_wrong(name)
+    arguments = _arguments(task, rest[0] if rest else "")
+    source = hashlib.sha256(scenario_file(name).read_bytes()).hexdigest()[:16]
+    return _derive(task, name, source, _Frozen(arguments))
+
+
+def _arguments(task: str, text: str) -> dict[str, Any]:
+    arguments = {}
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not key.isidentifier():
+            raise BadInput(f"{task}: expected argument=value, found {part!r}.")
+        arguments[key] = yaml.safe_load(value)
+    return arguments
+
+
+class _Frozen(dict[str, Any]):
+    """Arguments as a cache key."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(repr(sorted(self.items())))
+
+
+@cache
+def _derive(task: str, name: str, source: str, arguments: Mapping[str, Any]) -> TaskCard:
+    ours = dict(arguments)
+    kind, horizon = ours.pop("action", "continuous"), ours.pop("max_steps", _HORIZON)
+    if kind not in KINDS:
+        raise BadInput(f"{task}: action: expected one of {', '.join(KINDS)}, found {kind!r}.")
+    if type(horizon) is not int or horizon < 1:
+        raise BadInput(f"{task}: max_steps: expected a positive integer, found {horizon!r}.")
+    draft = TaskCard(
+        id=task,
+        family="vmas",
+        faithful_to=f"vmas {version('vmas')}",
+        description=f"the user's VMAS scenario {name}",
+        constructor={"scenario": name, "source": source, **ours},
+        agents=(),
+        horizon=horizon,
+        action_kind=kind,
+        action_sizes=(),
+        observation_sizes=(),
+        state_size=0,
+        state="concat",
+        reward_scale="the scenario's, per agent",
+        shared_reward=False,
+        success_metric="done",
+        success_description="1 if the scenario's done() ended the episode, else 0",
+        floor=0.0,
+        batch_invariant=False,
+        deviations=(CLAMPED,) if kind == "continuous" else (),
+    )
+    with Stream(torch.device("cpu")):
+        env = build(draft, 2, "cpu")
+        observations = [env.scenario.observation(agent) for agent in env.agents]
+    for agent, observation in zip(env.agents, observations):
+        if not isinstance(observation, torch.Tensor) or observation.dim() != 2:
+            raise BadInput(f"{task}: observation of {agent.name}: expected a tensor [B, O].")
+    return _with_floor(_with_sizes(draft, env, tuple(int(o.shape[1]) for o in observations)))
+
+
+def _with_sizes(draft: TaskCard, env: Any, sizes: tuple[int, ...]) -> TaskCard:
+    """The draft with everything that instantiating shows."""
+    spaces = [env.get_agent_action_space(agent) for agent in env.agents]
+    discrete = draft.action_kind == "discrete"
+    base = package().simulator.scenario.BaseScenario
+    return dataclasses.replace(
+        draft,
+        agents=tuple(agent.name for agent in env.agents),
+        observation_sizes=sizes,
+        state_size=sum(sizes),
+        action_sizes=tuple(int(s.n if discrete else s.shape[0]) for s in spaces),
+        action_lows=None if discrete else tuple(tuple(map(float, s.low)) for s in spaces),
+        action_highs=None if discrete else tuple(tuple(map(float, s.high)) for s in spaces),
+        can_terminate=type(env.scenario).done is not base.done,
+        resumable=_can_be_captured(env),
+    )
+
+
+def _can_be_captured(env: Any) -> bool:
+    try:
+        capture(env)
+    except UncapturedState:
+        return False
+    return True
+
+
+def _with_floor(card: TaskCard) -> TaskCard:
+    """The floor: the lowest of a few random episodes, rounded down to two digits."""
+    lowest = float(measured(card, None, _FLOOR_EPISODES, seed=0)[0].min())
+    if not math.isfinite(lowest):
+        raise BadInput(f"{card.id}: random actions give a return of {lowest}; expected finite rewards.")
+    unit = 10.0 ** (math.floor(math.log10(abs(lowest))) - 1) if lowest else 1.0
+    return dataclasses.replace(card, floor=round(math.floor(lowest / unit) * unit, 12))
