@@ -1,4 +1,4 @@
-"""simple_spread in batched torch: N agents with soft contacts cover N landmarks; the world is in :mod:`.env`."""
+"""simple_spread in batched torch: N agents with soft contacts cover N landmarks (see :mod:`rlnet_bench.envs.mpe`)."""
 
 from __future__ import annotations
 

@@ -119,9 +119,6 @@ def test_the_command_prints_the_block_of_the_file(capsys: pytest.CaptureFixture[
     assert point["n"] == 8 and point["policy"] == "turn" and "floor" not in printed
     command = f"python -m rlnet_bench.envs.vmas.measure {WHEEL} --policy uncoordinated --episodes 8 --seed 3"
     assert point["command"] == command
-        point["command"]
-        == f"python -m rlnet_bench.envs.vmas.measure {WHEEL} --policy uncoordinated --episodes 8 --seed 3"
-    )
     assert vmas_measure.main(["mpe/simple_spread-discrete-v1", "--policy", "uncoordinated"]) == 2
     assert "no uncoordinated script; the published vmas/ tasks of balance" in capsys.readouterr().err
 
