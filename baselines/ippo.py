@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.config import PpoConfig
-from rlnet_bench.learning.learner import Learner, TrainingReward
+from rlnet_bench.learning.learner import Learner
 from rlnet_bench.methods import Method, register
+from rlnet_bench.vocabulary import TrainingClass, TrainingReward
 
 
 @register(
@@ -27,7 +28,7 @@ class Ippo(Method):
     """Independent PPO."""
 
     @classmethod
-    def training_class(cls, config: PpoConfig) -> str:
+    def training_class(cls, config: PpoConfig) -> TrainingClass:
         """A critic that reads everybody's observation is a centralised one."""
         return "independent" if config.observe == "own" else "centralised critic"
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.config import PpoConfig
-from rlnet_bench.learning.learner import Learner, TrainingReward
+from rlnet_bench.learning.learner import Learner
 from rlnet_bench.methods import Method, register
+from rlnet_bench.vocabulary import TrainingReward
 
 
 @register(

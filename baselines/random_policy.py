@@ -9,8 +9,9 @@ from typing import Any
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.config import MethodConfig
-from rlnet_bench.learning.learner import Learner, TrainingReward
+from rlnet_bench.learning.learner import Learner
 from rlnet_bench.methods import Capabilities, Method, register
+from rlnet_bench.vocabulary import TrainingReward
 
 
 @register(

@@ -15,8 +15,9 @@ from typing import ClassVar
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.vmas.tasks import COORDINATED, UNCOORDINATED
 from rlnet_bench.learning.config import MethodConfig
-from rlnet_bench.learning.learner import Learner, TrainingReward
+from rlnet_bench.learning.learner import Learner
 from rlnet_bench.methods import Capabilities, Method, register
+from rlnet_bench.vocabulary import TrainingReward
 
 
 def scripts_of(card: TaskCard) -> tuple[str, ...]:

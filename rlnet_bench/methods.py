@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput, ImpossibleCell, UnknownName
 from rlnet_bench.learning.config import MethodConfig
-from rlnet_bench.learning.learner import TrainingReward
+from rlnet_bench.vocabulary import TrainingClass, TrainingReward
 
 if TYPE_CHECKING:
     from rlnet_bench.learning.learner import Learner
@@ -51,7 +51,7 @@ class Method:
     summary: ClassVar[str]
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     capabilities: ClassVar[Capabilities] = Capabilities()
-    training: ClassVar[str] = "none"  # independent | centralised critic | gradients across agents
+    training: ClassVar[TrainingClass] = "none"
     citation: ClassVar[str] = ""  # a key of the bibliography
     source_hash: ClassVar[str] = ""  # set for methods given by path: their source is part of the run id
 
@@ -67,7 +67,7 @@ class Method:
         return None
 
     @classmethod
-    def training_class(cls, config: Any) -> str:
+    def training_class(cls, config: Any) -> TrainingClass:
         """Whose knowledge flows where while learning, with these settings."""
         return cls.training
 

@@ -21,12 +21,11 @@ from rlnet_bench.cli.stats import (
     text_of,
 )
 from rlnet_bench.errors import BadInput
+from rlnet_bench.vocabulary import EXECUTION_CLASSES, class_rank
 
 if TYPE_CHECKING:
     from rlnet_bench.foreign.judged import Judged
     from rlnet_bench.stats import PairTest, RunScores
-
-_ORDER = ("D0", "D1", "D2", "C")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -106,8 +105,8 @@ def class_warning(data: Judged, a: str, b: str) -> str:
     if x == y:
         return f"The execution classes of {a} and {b} are not known." if x == "unknown" else ""
     text = f"{a} is of execution class {x}, {b} of class {y}: they do not act on the same information"
-    if x in _ORDER and y in _ORDER:
-        stronger = a if _ORDER.index(x) > _ORDER.index(y) else b
+    if x in EXECUTION_CLASSES and y in EXECUTION_CLASSES:
+        stronger = a if class_rank(x) > class_rank(y) else b
         return f"{text}, and {stronger} sees more. Ranks and bold are formed within a class."
     return f"{text}."
 

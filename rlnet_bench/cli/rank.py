@@ -38,9 +38,10 @@ def rank(
 ) -> None:
     """Rank methods with simultaneous rank intervals; methods of different classes are never ranked together."""
     from rlnet_bench.reports.estimates import ROOT
-    from rlnet_bench.reports.identity import CLASSES, classes
+    from rlnet_bench.reports.identity import classes
     from rlnet_bench.stats import rank_intervals, tied_with_best
     from rlnet_bench.stats.bootstrap import stream
+    from rlnet_bench.vocabulary import EXECUTION_CLASSES
 
     data = judged_source(source, store, suite, kind, mode, metric, reference)
     out: list[dict[str, Any]] = []
@@ -88,7 +89,7 @@ def rank(
             if r["class"] == name
         ]  # fmt: skip
         head = (*(["task"] if by_task else []), "method", "ranks", "by mean", "mean", "p against the best", "")
-        print_table(head, rows, f"class {name}: {CLASSES.get(name, 'not known')}")
+        print_table(head, rows, f"class {name}: {EXECUTION_CLASSES.get(name, 'not known')}")
         print()
     say([f"{LEVEL:.0%} simultaneous rank intervals from permutation tests of all pairs (step-down max-T)", *notes])
 

@@ -18,7 +18,8 @@ from rlnet_bench.errors import BadInput, MissingExtra
 
 if TYPE_CHECKING:
     from rlnet_bench.learning.policy import Policy
-    from rlnet_bench.runs.evaluate import Episodes, Mode
+    from rlnet_bench.runs.evaluate import Episodes
+    from rlnet_bench.vocabulary import Mode
 
 CHUNK = 32  # original environments per replica that are alive at a time
 COVER_RADIUS = 0.1

@@ -19,13 +19,14 @@ import numpy as np
 from rlnet_bench.foreign import table as shape
 from rlnet_bench.foreign.files import read_text
 from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Malformed, checked_name
+from rlnet_bench.vocabulary import EXECUTION_CLASSES, MODES
 
 REQUIRED = ("method", "task", "seed", "frames", "episode", "return")
 OPTIONAL = (
     "success", "kind", "mode", "agent", "scale", "episodes", "status", "floor", "steps", "horizon", "task_hash",
     "execution", "trains",
 )  # fmt: skip
-CLASSES = ("D0", "D1", "D2", "C", shape.UNKNOWN_CLASS)
+CLASSES = (*EXECUTION_CLASSES, shape.UNKNOWN_CLASS)
 _Key = tuple[str, str, int, str, str, int]  # method, task, seed, kind, mode, frames
 
 
@@ -177,7 +178,7 @@ class _Builder:
             self.statuses[method, task, seed] = cast(shape.RunStatus, status)
             if not row.text("return"):
                 return
-        kind, mode = row.choice("kind", shape.KINDS, "curve"), row.choice("mode", shape.MODES, "deterministic")
+        kind, mode = row.choice("kind", shape.KINDS, "curve"), row.choice("mode", MODES, "deterministic")
         group = self.groups.setdefault((method, task, seed, kind, mode, row.whole("frames")), _Group(row.where))
         episode = None if row.text("episode").lower() == "mean" else row.whole("episode")
         agent = row.text("agent")

@@ -15,7 +15,7 @@ from rlnet_bench.foreign.marl_eval import JsonOptions, read_marl_eval
 from rlnet_bench.foreign.summary import Summary, is_summary, parse_summary
 from rlnet_bench.foreign.table import ForeignTable, Scale, StepUnit, merged
 from rlnet_bench.foreign.wandb import WandbOptions, read_wandb
-from rlnet_bench.runs.records import Mode
+from rlnet_bench.vocabulary import Mode
 
 FORMATS = ("csv", "marl-eval", "benchmarl", "epymarl", "wandb")
 TABLE_FILE = "results.csv"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rlnet_bench.errors import BadInput, UnknownName
-from rlnet_bench.runs.records import Kind, Mode
 from rlnet_bench.runs.results import MethodInfo, Results
 from rlnet_bench.stats import Bounds, RunScores, TaskRuns, normalise
+from rlnet_bench.vocabulary import Kind, Mode
 
 NORMALISED = "normalised: 0 = random policy, 1 = documented best"
 

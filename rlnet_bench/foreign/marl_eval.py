@@ -18,8 +18,8 @@ import numpy as np
 from rlnet_bench.errors import BadInput
 from rlnet_bench.foreign.files import load_json, mapping, numbers, seed_of, whole
 from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Kind, Malformed, Scale, checked_name
-from rlnet_bench.runs.records import Mode
 from rlnet_bench.runs.results import Results
+from rlnet_bench.vocabulary import Mode
 
 RETURNS = ("return", "episode_return", "mean_episode_return", "team_return", "episode_reward", "mean_return")
 SUCCESSES = ("success", "success_rate", "win_rate", "won", "battle_won")

@@ -13,9 +13,10 @@ from rlnet_bench.envs.registry import task_card, task_ids
 from rlnet_bench.errors import BadInput
 from rlnet_bench.foreign import table as shape
 from rlnet_bench.foreign.table import SCORED, CellFacts, Evaluation, ForeignTable, RunStatus
-from rlnet_bench.runs.records import EvalLine, Kind, Mode, RunRecord, Status
+from rlnet_bench.runs.records import EvalLine, RunRecord
 from rlnet_bench.runs.results import MethodInfo, Results
 from rlnet_bench.stats.scores import TaskRuns
+from rlnet_bench.vocabulary import MODES, Kind, Mode, Status, class_rank
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _record(table: ForeignTable, method: str, task: str, card: TaskCard) -> tupl
         return None, False
     lines, borrowed = [], False
     for seed in seeds:
-        for mode in ("deterministic", "sampled"):
+        for mode in MODES:
             mine = [e for e in usable if e.seed == seed and e.mode == mode]
             curve = sorted((e for e in mine if e.kind == "curve"), key=lambda e: e.frames)
             if curve and not any(e.kind == "final" for e in mine):
@@ -161,12 +162,12 @@ def _info(table: ForeignTable, method: str) -> MethodInfo:
     # Evaluated once, at frame 0, where others have curves: a control.
     starts = {m: max((e.frames for e in table.evaluations if e.method == m), default=0) for m in table.methods}
     is_control = starts[method] == 0 and any(starts.values())
-    classes = sorted({f.execution for f in facts}, key=("D0", "D1", "D2", "C", "unknown").index)
+    execution = max((f.execution for f in facts), key=class_rank)
     return MethodInfo(
         method,
         method,
         "imported",
-        execution=classes[-1],
+        execution=execution,
         training="unknown",
         trains=any(f.trains for f in facts) and not is_control,
     )

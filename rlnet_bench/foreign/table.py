@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from rlnet_bench.errors import BadInput
-from rlnet_bench.runs.records import Mode
+from rlnet_bench.vocabulary import Mode
 
 Kind = Literal["curve", "final", "absolute", "best-episode", "training"]
 Scale = Literal["sum", "mean", "unknown"]
@@ -25,7 +25,6 @@ SCORED: tuple[Kind, ...] = ("curve", "final", "absolute")  # the others are kept
 SCALES: tuple[str, ...] = get_args(Scale)
 STEP_UNITS: tuple[str, ...] = get_args(StepUnit)
 STATUSES: tuple[str, ...] = get_args(RunStatus)
-MODES: tuple[str, ...] = get_args(Mode)
 UNKNOWN_CLASS = "unknown"  # the execution class of a method that was never seen acting
 MAX_NAME = 120
 

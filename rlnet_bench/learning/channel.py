@@ -20,7 +20,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.information import situations
 from rlnet_bench.learning.policy import ActorPolicy, Policy, PolicyState
-from rlnet_bench.runs.records import ChannelKind
+from rlnet_bench.vocabulary import ChannelKind
 
 Edit = Callable[[Tensor, Tensor | None], Tensor]  # (features, features one step ago) -> features
 BITS = (1, 2, 4, 8)

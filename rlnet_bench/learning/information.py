@@ -17,6 +17,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import make_env
 from rlnet_bench.learning.fixed import UniformPolicy
 from rlnet_bench.learning.policy import Policy
+from rlnet_bench.vocabulary import ExecutionClass
 
 SITUATIONS = 256
 
@@ -40,12 +41,12 @@ def information_flow(policy: Policy, card: TaskCard, device: str = "cpu") -> Ten
     return depends
 
 
-def execution_class(policy: Policy, card: TaskCard, device: str = "cpu") -> str:
+def execution_class(policy: Policy, card: TaskCard, device: str = "cpu") -> ExecutionClass:
     """``D0``, ``D1``, ``D2`` or ``C``; a policy with sampled actions among its inputs says so itself."""
     return class_of(information_flow(policy, card, device), getattr(policy, "reads_actions", False))
 
 
-def class_of(depends: Tensor | Sequence[Sequence[bool]], reads_actions: bool = False) -> str:
+def class_of(depends: Tensor | Sequence[Sequence[bool]], reads_actions: bool = False) -> ExecutionClass:
     """The class of an information-flow matrix [N, N]."""
     depends = torch.as_tensor(depends)
     n = len(depends)

@@ -20,7 +20,7 @@ from rlnet_bench.envs.contract import VectorEnv
 from rlnet_bench.learning.actor import CRITIC, Actor, ActorSpec, AgentNetwork
 from rlnet_bench.learning.config import PpoConfig
 from rlnet_bench.learning.distributions import categorical_stats, gaussian_stats, mask_logits
-from rlnet_bench.learning.learner import Divergence, TrainingReward
+from rlnet_bench.learning.learner import Divergence
 from rlnet_bench.learning.optimise import (
     clip_gradients,
     finite_replicas,
@@ -32,6 +32,7 @@ from rlnet_bench.learning.optimise import (
 from rlnet_bench.learning.policy import ActorPolicy, action_noise
 from rlnet_bench.learning.returns import gae, next_values
 from rlnet_bench.learning.value_norm import ValueNorm
+from rlnet_bench.vocabulary import TrainingReward
 
 CHUNK_ROWS = 4096  # rows of one forward and backward pass: activations stay in a core's cache
 

@@ -26,8 +26,8 @@ from rlnet_bench.networks.flow import Part, _ages
 from rlnet_bench.networks.graph import Graph, _instances, _joints
 from rlnet_bench.networks.policy import NetworkPolicy
 from rlnet_bench.networks.topology import Joint, informs
-from rlnet_bench.runs.evaluate import Mode, evaluate
-from rlnet_bench.runs.records import ChannelKind
+from rlnet_bench.runs.evaluate import evaluate
+from rlnet_bench.vocabulary import ChannelKind, Mode
 
 WALK_ENVS, WALK_STEPS = 32, 50
 Key = tuple[int, str]  # (stack, "reads" or "message")
@@ -199,7 +199,7 @@ def ablate(
     """Score the network whole and changed, on the same episodes.
 
     Returns:
-        One row per change: ``change`` (whole, edge, motor, or a :data:`~rlnet_bench.runs.records.ChannelKind`),
+        One row per change: ``change`` (whole, edge, motor, or a :data:`~rlnet_bench.vocabulary.ChannelKind`),
         ``name``, ``return`` (team sum, mean over seeds and episodes), ``drop`` from the whole network's, and ``se``,
         the standard error of the drop over seeds and episodes, which are the same on both sides.
     """

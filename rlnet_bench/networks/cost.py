@@ -6,15 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import ceil, lcm, log2
-from typing import Literal
 
 from rlnet_bench.errors import BadInput
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.networks.topology import Instance, Joint, informs, instructs
+from rlnet_bench.vocabulary import ExecutionClass
 
 FLOAT_BITS = 32
 MAX_PERIODS = 8  # different periods in one network
-ExecutionClass = Literal["D0", "D1", "D2", "C"]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput
 from rlnet_bench.networks import cost
-from rlnet_bench.networks.cost import ExecutionClass, Information
+from rlnet_bench.networks.cost import Information
 from rlnet_bench.networks.flow import Flow, Part, make_flow, width_of
 from rlnet_bench.networks.order import canonical_order
 from rlnet_bench.networks.shape import check_alive, reachable
@@ -30,6 +30,7 @@ from rlnet_bench.networks.topology import (
     instructs,
     joints,
 )
+from rlnet_bench.vocabulary import ExecutionClass
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rlnet_bench import rng
 from rlnet_bench.envs.contract import VectorEnv
-from rlnet_bench.learning.learner import Divergence, TrainingReward
+from rlnet_bench.learning.learner import Divergence
 from rlnet_bench.learning.optimise import (
     clip_gradients,
     finite_replicas,
@@ -35,6 +35,7 @@ from rlnet_bench.networks.losses import METRICS, Part, cluster_loss, clusters
 from rlnet_bench.networks.policy import NetworkPolicy, build_nets
 from rlnet_bench.networks.rollout import Rollout
 from rlnet_bench.networks.wiring import wire
+from rlnet_bench.vocabulary import TrainingReward
 
 if TYPE_CHECKING:
     from rlnet_bench.networks.method import NetworkConfig

@@ -28,12 +28,12 @@ from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.contract import Reset, Scene, Transition, VectorEnv
 from rlnet_bench.errors import BadInput
-from rlnet_bench.learning.learner import TrainingReward
 from rlnet_bench.networks.graph import Graph, expand
 from rlnet_bench.networks.learner import NetworkLearner
 from rlnet_bench.networks.method import NetworkConfig
 from rlnet_bench.networks.refuse import is_through, unsupported
 from rlnet_bench.networks.spec import NetworkSpec
+from rlnet_bench.vocabulary import TrainingReward
 
 
 class LevelEnv(VectorEnv):

@@ -10,12 +10,13 @@ from typing import Any, Literal
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput
 from rlnet_bench.learning.config import Positive, PpoConfig
-from rlnet_bench.learning.learner import Learner, TrainingReward
+from rlnet_bench.learning.learner import Learner
 from rlnet_bench.methods import Capabilities, Method
 from rlnet_bench.networks.build import load_network
 from rlnet_bench.networks.graph import expand
 from rlnet_bench.networks.refuse import unsupported
 from rlnet_bench.networks.spec import NetworkSpec
+from rlnet_bench.vocabulary import TrainingClass, TrainingReward
 
 VERSION = 1  # of training and execution; raise it whenever a network's numbers change
 
@@ -122,7 +123,7 @@ def _made(text: str) -> type[Method]:
     return type("NetworkMethod_" + "".join(c if c.isalnum() else "_" for c in spec.name), (NetworkMethod,), attributes)
 
 
-def _training(spec: NetworkSpec) -> str:
+def _training(spec: NetworkSpec) -> TrainingClass:
     """Training class: whose knowledge flows where while learning."""
     if any(v.gradient == "through" for v in spec.vertices):
         return "gradients across agents"

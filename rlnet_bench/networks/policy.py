@@ -22,7 +22,7 @@ from rlnet_bench.networks.wiring import wire
 
 if TYPE_CHECKING:
     from rlnet_bench.networks.method import NetworkConfig
-    from rlnet_bench.runs.records import ChannelKind
+    from rlnet_bench.vocabulary import ChannelKind
 
 ARCHITECTURE = ("hidden", "activation", "share_parameters")  # settings that a policy is rebuilt from
 

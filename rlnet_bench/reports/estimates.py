@@ -25,7 +25,6 @@ from rlnet_bench.reports.scoring import (
     task_facts,
 )
 from rlnet_bench.reports.taskwise import TaskBoard, Verdict, boards
-from rlnet_bench.runs.records import Kind, Mode
 from rlnet_bench.runs.results import MethodInfo, Results
 from rlnet_bench.stats.aggregate import Aggregate, iqm, lower_tail_mean, mean, median, optimality_gap
 from rlnet_bench.stats.bootstrap import stream
@@ -35,6 +34,7 @@ from rlnet_bench.stats.profiles import performance_profile, profile_grid
 from rlnet_bench.stats.ranking import Ranking, TiedWithBest, rank_intervals, tied_with_best
 from rlnet_bench.stats.result import BandEstimate, Estimate
 from rlnet_bench.stats.scores import RunScores
+from rlnet_bench.vocabulary import Kind, Mode
 
 ROOT = 20_260_601  # the fixed root of every random stream of a report
 LEVEL = 0.95

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlnet_bench.runs.results import MethodInfo, Results
+from rlnet_bench.vocabulary import class_rank
 
 # Okabe & Ito (2008), ordered for contrast between neighbours; "ink" is black on paper, white on a dark page.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#222222", "#b8a800")
@@ -13,13 +14,6 @@ LINES: tuple[tuple[float, ...] | None, ...] = (
     None, (5, 1.6), (1.4, 1.4), (6, 1.6, 1.4, 1.6), (9, 2), (3, 1.2, 1.2, 1.2, 1.2, 1.2), (2.6, 1.3), (10, 1.5, 2, 1.5),
 )  # fmt: skip
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h")
-
-CLASSES = {
-    "D0": "decentralised: each agent acts on its own observations and history",
-    "D1": "decentralised, but agents also see others' sampled actions in the same step",
-    "D2": "agents see part of others' observations in the same step",
-    "C": "centralised: some source sees all agents when acting",
-}
 
 
 @dataclass(frozen=True)
@@ -58,5 +52,4 @@ def looks(results: Results) -> dict[str, Look]:
 def classes(results: Results) -> dict[str, tuple[MethodInfo, ...]]:
     """Execution class -> its trained methods, weakest class first; classes without methods are left out."""
     found = {m.execution for m in trained(results)}
-    order = [c for c in CLASSES if c in found] + sorted(found - set(CLASSES))
-    return {c: tuple(m for m in trained(results) if m.execution == c) for c in order}
+    return {c: tuple(m for m in trained(results) if m.execution == c) for c in sorted(found, key=class_rank)}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from rlnet_bench.reports.estimates import Estimates
-from rlnet_bench.reports.identity import CLASSES
 from rlnet_bench.reports.rounding import short_count
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import NOTHING
 from rlnet_bench.reports.titles import task_title
-from rlnet_bench.runs.records import CHANNEL_KINDS, Kind
 from rlnet_bench.runs.results import MethodInfo
+from rlnet_bench.vocabulary import CHANNEL_KINDS, EXECUTION_CLASSES, Kind
 
 COLUMNS = (
     Column("Method", is_text=True),
@@ -69,7 +68,7 @@ def _row(estimates: Estimates, info: MethodInfo, task: str) -> tuple[Cell, ...] 
     least = None if _needs(info, task) else 0
     return (
         Cell(info.label, sort=info.label, look=info.label, note=info.summary),
-        Cell(name, sort=name, note=CLASSES.get(name, "")),
+        Cell(name, sort=name, note=EXECUTION_CLASSES.get(name, "")),
         _count(known.get("actor_parameters")),
         *(_count(known.get(k, least)) for k in ("bits_up", "bits_down", "hops")),
         estimate_cell(whole.estimate),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rlnet_bench.reports.estimates import Estimates
-from rlnet_bench.reports.identity import CLASSES, untrained
+from rlnet_bench.reports.identity import untrained
 from rlnet_bench.reports.rounding import fixed, rounded, significant
 from rlnet_bench.reports.table import Cell, Column, Group
 from rlnet_bench.reports.taskwise import TaskCell
 from rlnet_bench.runs.results import MethodInfo
+from rlnet_bench.vocabulary import EXECUTION_CLASSES
 
 HEAD = (
     Column("Method", is_text=True),
@@ -27,7 +28,7 @@ def head(info: MethodInfo) -> tuple[Cell, ...]:
     """The first cells of a method's row."""
     return (
         Cell(info.label, sort=info.label, look=info.label, note=info.summary),
-        Cell(info.execution, info.training, sort=info.execution, note=CLASSES.get(info.execution, ""))
+        Cell(info.execution, info.training, sort=info.execution, note=EXECUTION_CLASSES.get(info.execution, ""))
         if info.trains
         else Cell("–", "untrained", sort=""),
     )
@@ -46,7 +47,7 @@ def grouped(
         chosen = sorted(members, key=order) if order else members
         rows = tuple(r for r in (row(m) for m in chosen) if r is not None)
         if rows:
-            groups.append(Group(f"Class {name}", rows, CLASSES.get(name, "")))
+            groups.append(Group(f"Class {name}", rows, EXECUTION_CLASSES.get(name, "")))
     if controls:
         rows = tuple(r for r in (row(m) for m in untrained(estimates.results)) if r is not None)
         if rows:

@@ -12,8 +12,8 @@ from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import HEAD, NOTHING, grouped, head
 from rlnet_bench.reports.titles import task_title
-from rlnet_bench.runs.records import Kind
 from rlnet_bench.runs.results import MethodInfo
+from rlnet_bench.vocabulary import Kind
 
 TITLES = {
     "iqm": ("IQM", "higher is better"),

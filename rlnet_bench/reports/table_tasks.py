@@ -8,8 +8,8 @@ from rlnet_bench.reports.table import Cell, Column, Table, estimate_cell, marked
 from rlnet_bench.reports.table_parts import DAGGER_NOTE, HEAD, NOTHING, grouped, head, runs_text
 from rlnet_bench.reports.taskwise import TaskBoard
 from rlnet_bench.reports.titles import task_title
-from rlnet_bench.runs.records import Kind, Mode
 from rlnet_bench.runs.results import MethodInfo
+from rlnet_bench.vocabulary import Kind, Mode
 
 KIND_TEXT = {
     "absolute": "best checkpoint of each run, re-scored on fresh episodes",

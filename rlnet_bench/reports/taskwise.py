@@ -9,7 +9,6 @@ import numpy as np
 
 from rlnet_bench.reports.identity import classes
 from rlnet_bench.reports.scoring import TaskFacts
-from rlnet_bench.runs.records import CHANNEL_KINDS, Kind, Mode
 from rlnet_bench.runs.results import Results
 from rlnet_bench.stats.aggregate import mean
 from rlnet_bench.stats.bootstrap import stream
@@ -17,9 +16,9 @@ from rlnet_bench.stats.estimate import estimate
 from rlnet_bench.stats.ranking import rank_intervals, tied_with_best
 from rlnet_bench.stats.result import Estimate
 from rlnet_bench.stats.scores import RunScores, TaskRuns
+from rlnet_bench.vocabulary import CHANNEL_KINDS, MODES, Kind, Mode
 
 KINDS: tuple[Kind, ...] = ("absolute", "final")
-MODES: tuple[Mode, ...] = ("deterministic", "sampled")
 METRICS = ("return", "success")
 TABLE_RESAMPLES = 2000
 TABLE_LABELLINGS = 4999

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlnet_bench.reports.estimates import Estimates
-from rlnet_bench.reports.identity import CLASSES
 from rlnet_bench.reports.rounding import p_text, rounded, typographic
 from rlnet_bench.reports.table_tasks import rank_changes
 from rlnet_bench.stats.result import Estimate
-
-_ORDER = list(CLASSES)
+from rlnet_bench.vocabulary import EXECUTION_CLASSES, class_rank
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,9 @@ def _seed_plan(estimates: Estimates) -> str:
 
 def _across_classes(estimates: Estimates) -> str:
     """Whether more information when acting paid off, with the strongest same-or-weaker rival named."""
-    order = sorted((c for c in estimates.rankings if c in _ORDER), key=_ORDER.index)  # `unknown` is no stronger
+    order = sorted(
+        (c for c in estimates.rankings if c in EXECUTION_CLASSES), key=class_rank
+    )  # `unknown` is no stronger
     parts = []
     for i, name in enumerate(order[1:], 1):
         best = estimates.ties[name].best

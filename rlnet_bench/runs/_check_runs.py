@@ -11,9 +11,10 @@ from rlnet_bench.envs.check.rules import Violation, require
 from rlnet_bench.runs._check_case import Case, rule
 from rlnet_bench.runs._check_faults import torment
 from rlnet_bench.runs.evaluate import evaluate
-from rlnet_bench.runs.loop import MODES, curve_points, run_group, weights_digest
-from rlnet_bench.runs.policies import Which, load_policy
-from rlnet_bench.runs.records import CHANNEL_KINDS, check_chain, read_lines
+from rlnet_bench.runs.loop import curve_points, run_group, weights_digest
+from rlnet_bench.runs.policies import load_policy
+from rlnet_bench.runs.records import check_chain, read_lines
+from rlnet_bench.vocabulary import CHANNEL_KINDS, MODES, Weights
 
 
 @rule
@@ -43,7 +44,7 @@ def records(case: Case) -> str:
     points = curve_points(case.config["frames"], case.config["evaluation"]["every"])
     lines = case.lines(folder)
     for seed in case.seeds:
-        for mode in ("deterministic", "sampled"):
+        for mode in MODES:
             mine = [x for x in lines if x.seed == seed and x.mode == mode]
             curve = [x.frames for x in mine if x.kind == "curve"]
             ends = [x.kind for x in mine[len(curve) :] if x.kind not in CHANNEL_KINDS]
@@ -61,7 +62,7 @@ def saved_policy(case: Case) -> str:
     """Policies load without a trainer, with the digests that were recorded, and play the same episodes."""
     folder, _, _ = case.finished
     found, config = [], case.config
-    pairs: tuple[tuple[Which, str], ...] = (("final", "final"), ("best", "absolute"))
+    pairs: tuple[tuple[Weights, str], ...] = (("final", "final"), ("best", "absolute"))
     for which, kind in pairs:
         for mode in MODES:
             lines = {x.seed: x for x in case.lines(folder) if x.kind == kind and x.mode == mode}

@@ -28,6 +28,7 @@ from rlnet_bench.runs import _check_learning, _check_runs  # noqa: F401
 from rlnet_bench.runs._check_case import RULES, Case
 from rlnet_bench.runs.plan import make_plan
 from rlnet_bench.runs.suite import Suite
+from rlnet_bench.vocabulary import TrainingReward
 
 SPREAD = "mpe/simple_spread-discrete-v1"
 # Small values of settings that many methods share; each is used where a method has such a setting.
@@ -64,7 +65,7 @@ def check_method(
     seeds: tuple[int, ...] = (0, 1, 2),
     iterations: int = 4,
     faults: int = 3,
-    training_reward: str = "team_mean",
+    training_reward: TrainingReward = "team_mean",
     device: str = "cpu",
     folder: str | Path | None = None,
     only: Collection[str] | None = None,

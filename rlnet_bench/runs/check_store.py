@@ -15,9 +15,9 @@ from rlnet_bench.runs.lease import Clock
 from rlnet_bench.runs.plan import Group, run_id
 from rlnet_bench.runs.records import EvalLine, check_chain, read_lines
 from rlnet_bench.runs.store import ENDED, Store
+from rlnet_bench.vocabulary import MODES
 
 STATUSES = ("running", *ENDED)
-MODES = ("deterministic", "sampled")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,8 +17,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.contract import Scene, VectorEnv
 from rlnet_bench.envs.registry import make_env
 from rlnet_bench.learning.policy import Policy
-
-Mode = Literal["deterministic", "sampled"]
+from rlnet_bench.vocabulary import Mode
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,13 @@ from rlnet_bench.learning.policy import Policy
 from rlnet_bench.methods import method_of
 from rlnet_bench.runs.callbacks import Callback, Event
 from rlnet_bench.runs.checkpoint import read_newest, write_checkpoint
-from rlnet_bench.runs.evaluate import Mode, evaluate
+from rlnet_bench.runs.evaluate import evaluate
 from rlnet_bench.runs.policies import save_policies
 from rlnet_bench.runs.recorder import Recorder
-from rlnet_bench.runs.records import EvalLine, Kind, Status
+from rlnet_bench.runs.records import EvalLine
+from rlnet_bench.vocabulary import MODES, Kind, Mode, Status
 
 CHECKPOINT_SECONDS = 60.0
-MODES: tuple[Mode, ...] = ("deterministic", "sampled")
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,8 +19,7 @@ from rlnet_bench.learning.channel import needs
 from rlnet_bench.learning.information import execution_class
 from rlnet_bench.learning.policy import ActorPolicy, Policy
 from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
-
-Which = Literal["best", "final"]
+from rlnet_bench.vocabulary import Weights
 
 
 def save_policies(
@@ -60,7 +59,7 @@ def save_policies(
                 raise DiskRefused(f"{file}: cannot be written ({error}); nothing was damaged.") from error
 
 
-def load_policy(run_dir: str | Path, seed: int | None = None, which: Which = "best", device: str = "cpu") -> Policy:
+def load_policy(run_dir: str | Path, seed: int | None = None, which: Weights = "best", device: str = "cpu") -> Policy:
     """The policy of a run directory; no trainer needed.
 
     Args:

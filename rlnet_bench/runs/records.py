@@ -21,18 +21,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from rlnet_bench.errors import StoreError
-
-ChannelKind = Literal["decentralised", "delay-1", "1-bit", "2-bit", "4-bit", "8-bit"]
-Kind = Literal["curve", "final", "absolute", "reference"] | ChannelKind
-CHANNEL_KINDS: tuple[ChannelKind, ...] = get_args(ChannelKind)
-KINDS: tuple[Kind, ...] = ("curve", "final", "absolute", "reference", *CHANNEL_KINDS)
-Mode = Literal["deterministic", "sampled"]
-Status = Literal["running", "ok", "diverged", "failed", "missing"]
+from rlnet_bench.vocabulary import Kind, Mode, Status
 
 CHAIN_START = "0" * 16
 
@@ -47,7 +41,7 @@ class EvalLine:
 
     ``kind``: ``curve`` points are played on the episodes that choose the checkpoint; ``final`` (the last
     weights) and ``absolute`` (the best curve point's weights) on fresh ones; ``reference`` (those
-    weights) on the original package; a :data:`ChannelKind` (those weights, primary mode) with what crosses between
+    weights) on the original package; a ``ChannelKind`` (those weights, primary mode) with what crosses between
     agents cut, late or coarse, where anything does. ``frames`` is the point of the curve: these weights were acting
     when frame ``frames`` was sampled, and were trained on ``trained_frames`` <= ``frames``.
     """

@@ -27,9 +27,10 @@ from rlnet_bench.runs.launch import Workers
 from rlnet_bench.runs.local_launch import LocalLauncher
 from rlnet_bench.runs.plan import Group, Plan, run_id
 from rlnet_bench.runs.provenance import provenance
-from rlnet_bench.runs.records import KINDS, DamagedRecord, Kind, Mode, RunRecord, check_chain, read_lines, read_run
+from rlnet_bench.runs.records import DamagedRecord, RunRecord, check_chain, read_lines, read_run
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
+from rlnet_bench.vocabulary import KINDS, Kind, Mode
 
 Verdict = Literal["identical", "within interval", "different"]
 LEVEL = 0.95

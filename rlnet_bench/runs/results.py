@@ -19,14 +19,13 @@ from rlnet_bench.runs.compact import read_index
 from rlnet_bench.runs.indexed import indexed_record
 from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.publish import SEED_PLAN, Policies, is_published, read_published
-from rlnet_bench.runs.records import Kind, Mode, RunRecord, Status
+from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store, read_json
 from rlnet_bench.stats.scores import RunScores, TaskRuns
+from rlnet_bench.vocabulary import Kind, Mode, Status, class_rank
 
 if TYPE_CHECKING:
     import pandas
-
-EXECUTION_CLASSES = ("D0", "D1", "D2", "C")  # weakest first
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class MethodInfo:
     label: str
     id: str
     summary: str = ""
-    execution: str = "D0"  # D0 | D1 | D2 | C, computed from the information flow of the acting policy
-    training: str = "none"  # none | independent | centralised critic | gradients across agents
+    execution: str = "D0"  # an :data:`ExecutionClass`, computed from the information flow of the acting policy
+    training: str = "none"  # a :data:`TrainingClass`, or ``unknown``
     parameters: int | None = None
     trains: bool = True
     citation: str = ""
@@ -230,7 +229,7 @@ def _method_info(plan: Plan, label: str, policies: Policies) -> MethodInfo:
         id=method.id,
         summary=method.summary,
         # One class per method, whatever the task: the strongest, so that no task's score is flattered.
-        execution=max((p.get("execution", "D0") for p in found.values()), key=EXECUTION_CLASSES.index, default="D0"),
+        execution=max((p.get("execution", "D0") for p in found.values()), key=class_rank, default="D0"),
         training=method.training_class(method.configure(config["settings"])),
         parameters=max(sizes, default=None),
         trains=method.capabilities.trains,

@@ -21,7 +21,8 @@ from rlnet_bench.errors import StoreError, UnknownName
 from rlnet_bench.runs.files import DiskRefused, read_json, write_atomic, writing
 from rlnet_bench.runs.lease import Clock, Lease, holder, take
 from rlnet_bench.runs.plan import Group, Plan, plan_from_json
-from rlnet_bench.runs.records import RunRecord, Status, read_run
+from rlnet_bench.runs.records import RunRecord, read_run
+from rlnet_bench.vocabulary import Status
 
 FORMAT = 1
 MAX_ATTEMPTS = 4  # the first and three retries

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rlnet_bench.errors import BadInput, UnknownName
 from rlnet_bench.methods import Method, explain, find_method, method_ids
+from rlnet_bench.vocabulary import Mode, Referee, TrainingReward
 from rlnet_bench.yaml_lines import Document, load
 
 Positive = Annotated[int, Field(gt=0)]
@@ -38,8 +39,8 @@ class Evaluation(_Strict):
     """Frames between the points of the curve; a tenth of the budget by default."""
     episodes: Annotated[int, Field(ge=2, le=100_000)] = 32
     absolute_episodes: Annotated[int, Field(ge=2, le=1_000_000)] = 320
-    primary: Literal["deterministic", "sampled"] = "deterministic"
-    referee: Literal["batched", "reference"] = "batched"
+    primary: Mode = "deterministic"
+    referee: Referee = "batched"
     """``reference``: the best weights are also scored on the original package, beside our batched score."""
 
 
@@ -80,7 +81,7 @@ class Suite(_Strict):
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     budget: Budget
     evaluation: Evaluation = Evaluation()
-    training_reward: Literal["team_mean", "individual"] = "team_mean"
+    training_reward: TrainingReward = "team_mean"
     seed_group: Positive | None = None
     """Seeds trained side by side as replicas; 5 where the environments allow it, else 1."""
 

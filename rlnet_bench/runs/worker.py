@@ -26,8 +26,8 @@ from rlnet_bench.runs.loggers import Loggers
 from rlnet_bench.runs.meter import Meter, learn
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.provenance import provenance
-from rlnet_bench.runs.records import Status
 from rlnet_bench.runs.store import Store
+from rlnet_bench.vocabulary import Status
 
 HEARTBEAT_SECONDS = 5.0
 

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from rlnet_bench.errors import BadInput
 from rlnet_bench.stats.pooled import Array, Pooled
-from rlnet_bench.stats.scores import RunScores, Status, TaskRuns, Tasks, select_tasks
+from rlnet_bench.stats.scores import RunScores, TaskRuns, Tasks, select_tasks
+from rlnet_bench.vocabulary import ScoredStatus
 
 if TYPE_CHECKING:
     from rlnet_bench.stats.normalise import Bounds
@@ -33,7 +34,7 @@ class RunCurve:
     seed: int
     frames: npt.ArrayLike
     values: npt.ArrayLike
-    status: Status = "ok"
+    status: ScoredStatus = "ok"
 
     def arrays(self) -> tuple[Array, Array]:
         """Return frames and values as float64 arrays; raises :class:`BadInput` naming the seed."""
@@ -57,7 +58,7 @@ class TaskCurves:
     frames_T: Array
     values_nT: Array
     seeds: tuple[int, ...]
-    statuses: tuple[Status, ...]
+    statuses: tuple[ScoredStatus, ...]
 
     def __post_init__(self) -> None:
         for name in ("frames_T", "values_nT"):

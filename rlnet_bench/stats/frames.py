@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlnet_bench.errors import BadInput
-from rlnet_bench.stats.scores import Status, TaskRuns
+from rlnet_bench.stats.scores import TaskRuns
+from rlnet_bench.vocabulary import ScoredStatus
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SCORED: dict[str, Status] = {"ok": "ok", "diverged": "diverged"}
+_SCORED: dict[str, ScoredStatus] = {"ok": "ok", "diverged": "diverged"}
 _UNSCORED = {"failed": "failed", "infra_failed": "failed", "missing": "missing", "running": "missing"}
 
 

@@ -20,13 +20,13 @@ import numpy.typing as npt
 
 from rlnet_bench.errors import BadInput
 from rlnet_bench.stats.pooled import Array, Pooled
+from rlnet_bench.vocabulary import ScoredStatus
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from rlnet_bench.stats.normalise import Bounds
 
-Status = Literal["ok", "diverged"]
 Tasks = Literal["all", "common"] | Sequence[str]
 
 
@@ -41,7 +41,7 @@ class TaskRuns:
 
     scores: Array
     seeds: tuple[int, ...]
-    statuses: tuple[Status, ...]
+    statuses: tuple[ScoredStatus, ...]
     n_failed: int = 0
     n_missing: int = 0
 
@@ -243,5 +243,5 @@ def _refuse_absent(absent: Mapping[str, Sequence[str]]) -> None:
 
 
 def _task_runs(scores: Array) -> TaskRuns:
-    ok: Status = "ok"
+    ok: ScoredStatus = "ok"
     return TaskRuns(scores, tuple(range(scores.size)), (ok,) * scores.size)

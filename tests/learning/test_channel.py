@@ -13,8 +13,9 @@ from rlnet_bench.learning.information import execution_class, information_flow
 from rlnet_bench.learning.policy import ActorPolicy
 from rlnet_bench.runs.loop import run_group
 from rlnet_bench.runs.plan import make_plan
-from rlnet_bench.runs.records import CHANNEL_KINDS, EvalLine, read_lines
+from rlnet_bench.runs.records import EvalLine, read_lines
 from rlnet_bench.runs.suite import Suite
+from rlnet_bench.vocabulary import CHANNEL_KINDS
 
 TASK = "mpe/simple_spread-continuous-v1"
 

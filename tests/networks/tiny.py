@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from rlnet_bench.envs.registry import task_card
-from rlnet_bench.learning.learner import TrainingReward
 from rlnet_bench.methods import Method, find_method
 from rlnet_bench.networks.build import Network, load_network
 from rlnet_bench.networks.learner import NetworkLearner
 from rlnet_bench.networks.method import method_from_json
 from rlnet_bench.networks.spec import NetworkSpec
+from rlnet_bench.vocabulary import TrainingReward
 
 SPREAD = "mpe/simple_spread-discrete-v1"
 SMOOTH = "mpe/simple_spread-continuous-v1"

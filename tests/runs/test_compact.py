@@ -13,10 +13,10 @@ import small
 
 from rlnet_bench.runs.check_store import check_store
 from rlnet_bench.runs.compact import INDEX, compact, index_frame, read_index
-from rlnet_bench.runs.records import Kind
 from rlnet_bench.runs.results import Results, load_results
 from rlnet_bench.runs.watch import snapshot
 from rlnet_bench.runs.worker import work
+from rlnet_bench.vocabulary import Kind
 
 
 @pytest.fixture(scope="module")
