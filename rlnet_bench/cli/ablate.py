@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from rlnet_bench.cli.evaluate import Mode, Which
 from rlnet_bench.cli.output import JsonFlag, print_json, print_table
 from rlnet_bench.errors import BadInput
+from rlnet_bench.vocabulary import Mode, Weights
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,8 +21,8 @@ def add_to(app: typer.Typer) -> None:
 def ablate(
     run_dir: Annotated[Path, typer.Argument(help="A run directory of a network, STORE/runs/<id>.")],
     episodes: Annotated[int, typer.Option("--episodes", min=2, help="Episodes per seed and change.")] = 64,
-    which: Annotated[Which, typer.Option("--which", help="The best checkpoint, or the final weights.")] = Which.best,
-    mode: Annotated[Mode, typer.Option("--mode")] = Mode.deterministic,
+    which: Annotated[Weights, typer.Option("--which", help="The best checkpoint, or the final weights.")] = "best",
+    mode: Annotated[Mode, typer.Option("--mode")] = "deterministic",
     out: Annotated[Path | None, typer.Option("--out", help="SVG file; RUN_DIR/ablation.svg by default.")] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -37,12 +37,12 @@ def ablate(
     from rlnet_bench.runs.policies import load_policy
 
     torch.set_num_threads(1)
-    policy = load_policy(run_dir, None, which.value)
+    policy = load_policy(run_dir, None, which)
     if not isinstance(policy, NetworkPolicy):
         raise BadInput(f"{run_dir}: expected the run of a network, found one of an ordinary method: it has no edges.")
     config = read_json(run_dir / "config.json")
     card = task_card(config["task"])
-    rows = score(policy, card, tuple(config["seeds"]), episodes, mode.value)
+    rows = score(policy, card, tuple(config["seeds"]), episodes, mode)
     svg = out or run_dir / "ablation.svg"
     try:
         svg.write_text(drawing(policy.graph, rows), encoding="utf-8")
@@ -52,7 +52,7 @@ def ablate(
     if json:
         print_json(rows)
         return
-    print(f"{config['label']} on {card.id}, {which.value} weights, {mode.value} actions, {episodes} episodes per seed")
+    print(f"{config['label']} on {card.id}, {which} weights, {mode} actions, {episodes} episodes per seed")
     print_table(
         ["change", "what", "return", "drop", "se of the drop"],
         [[x["change"], x["name"], f"{x['return']:.4g}", f"{x['drop']:.3g}", f"{x['se']:.2g}"] for x in rows],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,30 +9,10 @@ import typer
 
 from rlnet_bench.cli.output import JsonFlag, print_json, print_table
 from rlnet_bench.errors import BadInput
+from rlnet_bench.vocabulary import Mode, Referee, Weights
 
 if TYPE_CHECKING:
     from rlnet_bench.envs.contract import Scene
-
-
-class Which(StrEnum):
-    """Which weights."""
-
-    best = "best"
-    final = "final"
-
-
-class Mode(StrEnum):
-    """How actions are chosen."""
-
-    deterministic = "deterministic"
-    sampled = "sampled"
-
-
-class Referee(StrEnum):
-    """On whose environment."""
-
-    batched = "batched"
-    reference = "reference"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,12 +23,12 @@ def add_to(app: typer.Typer) -> None:
 def evaluate(
     run_dir: Annotated[Path, typer.Argument(help="A run directory, STORE/runs/<id>.")],
     episodes: Annotated[int, typer.Option("--episodes", min=2, help="Episodes per seed.")] = 320,
-    which: Annotated[Which, typer.Option("--which", help="The best checkpoint, or the final weights.")] = Which.best,
-    mode: Annotated[Mode, typer.Option("--mode")] = Mode.deterministic,
+    which: Annotated[Weights, typer.Option("--which", help="The best checkpoint, or the final weights.")] = "best",
+    mode: Annotated[Mode, typer.Option("--mode")] = "deterministic",
     seed: Annotated[int | None, typer.Option("--seed", help="One seed of the group; all by default.")] = None,
     referee: Annotated[
         Referee, typer.Option("--referee", help="`reference` plays on the original package.")
-    ] = Referee.batched,
+    ] = "batched",
     gif: Annotated[Path | None, typer.Option("--gif", help="Film one episode into this file.")] = None,
     png: Annotated[Path | None, typer.Option("--png", help="Draw the last step of one episode.")] = None,
     json: JsonFlag = False,
@@ -68,16 +47,16 @@ def evaluate(
         if path is not None and (path.suffix != suffix or not path.absolute().parent.is_dir()):
             raise BadInput(f"{path}: expected a file name ending in {suffix}, in a directory that exists.")
     torch.set_num_threads(1)
-    policy = load_policy(run_dir, seed, which.value)
+    policy = load_policy(run_dir, seed, which)
     config = read_json(run_dir / "config.json")
     card = task_card(config["task"])
     seeds = tuple(config["seeds"]) if seed is None else (seed,)
-    if referee is Referee.reference:
+    if referee == "reference":
         from rlnet_bench.envs.reference import evaluate_on_reference
 
-        played = evaluate_on_reference(policy, card, seeds, episodes, mode=mode.value)
+        played = evaluate_on_reference(policy, card, seeds, episodes, mode=mode)
     else:
-        played = play(policy, card, seeds, episodes, stream=Stream.ABSOLUTE_ENV, mode=mode.value)
+        played = play(policy, card, seeds, episodes, stream=Stream.ABSOLUTE_ENV, mode=mode)
     rows = [
         {
             "seed": s,
@@ -92,13 +71,13 @@ def evaluate(
     ]
     if gif or png:
         if len(seeds) > 1:
-            policy = load_policy(run_dir, seeds[0], which.value)
-        scenes = record_scenes(policy, card, seeds[0], mode.value)
+            policy = load_policy(run_dir, seeds[0], which)
+        scenes = record_scenes(policy, card, seeds[0], mode)
         _draw(scenes, gif, png)
     if json:
         print_json(rows)
     else:
-        print(f"{config['label']} on {card.id}, {which.value} weights, {mode.value} actions, referee {referee.value}")
+        print(f"{config['label']} on {card.id}, {which} weights, {mode} actions, referee {referee}")
         print_table(list(rows[0]), [[f"{x:.4g}" if isinstance(x, float) else x for x in row.values()] for row in rows])
         for path in (gif, png):
             if path:

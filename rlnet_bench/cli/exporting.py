@@ -50,7 +50,7 @@ def export(
             raise BadInput("--mode is for marl-eval, which has no word for it; the CSV holds both modes.")
         text = write_csv(from_results(results))
     else:
-        text, remarks = write_marl_eval(results, mode.value if mode else None)
+        text, remarks = write_marl_eval(results, mode)
     suffix = "csv" if format is ExportFormat.csv else "json"
     target = out or Path(f"{results.name}.{suffix}")
     if target.exists() and not force:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlnet_bench.cli.output import JsonFlag, print_json
-from rlnet_bench.cli.stats import ModeChoice
 from rlnet_bench.errors import BadInput
+from rlnet_bench.vocabulary import Mode
 
 if TYPE_CHECKING:
     from rlnet_bench.foreign import ForeignTable
@@ -58,7 +58,7 @@ def import_(
         ScaleChoice | None, typer.Option("--scale", help="Returns added over agents, or averaged.")
     ] = None,
     metric: Annotated[str | None, typer.Option("--metric", help="Name of the return in the files.")] = None,
-    mode: Annotated[ModeChoice, typer.Option("--mode", help="How actions were chosen.")] = ModeChoice.deterministic,
+    mode: Annotated[Mode, typer.Option("--mode", help="How actions were chosen.")] = "deterministic",
     steps: Annotated[StepsChoice | None, typer.Option("--steps", help="What the step axis counts.")] = None,
     columns: Annotated[
         list[str] | None, typer.Option("--columns", help="OURS=THEIRS: a column under another name; may be repeated.")
@@ -85,7 +85,7 @@ def import_(
     options = Options(
         scale=scale.value if scale else "unknown",
         metric=metric,
-        mode=mode.value,
+        mode=mode,
         steps=steps.value if steps else None,
         columns=renames(columns or []),
         runs=runs,

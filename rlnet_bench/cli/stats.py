@@ -9,6 +9,7 @@ import typer
 
 from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, print_json, print_table
 from rlnet_bench.errors import BadInput
+from rlnet_bench.vocabulary import EndKind, Mode
 
 if TYPE_CHECKING:
     from rlnet_bench.foreign.judged import Judged
@@ -22,20 +23,6 @@ ReferenceOption = Annotated[
     list[str] | None,
     typer.Option("--reference", help="TASK=LOW,HIGH: what scores 0 and 1 on a task without reference points."),
 ]
-
-
-class KindChoice(StrEnum):
-    """Which score of a run."""
-
-    absolute = "absolute"
-    final = "final"
-
-
-class ModeChoice(StrEnum):
-    """How actions were chosen when evaluating."""
-
-    deterministic = "deterministic"
-    sampled = "sampled"
 
 
 class MetricChoice(StrEnum):
@@ -52,10 +39,8 @@ class Engine(StrEnum):
     rliable = "rliable"
 
 
-KindOption = Annotated[
-    KindChoice | None, typer.Option("--kind", help="absolute where there are such scores, else final.")
-]
-ModeOption = Annotated[ModeChoice | None, typer.Option("--mode", help="The suite's primary mode by default.")]
+KindOption = Annotated[EndKind | None, typer.Option("--kind", help="absolute where there are such scores, else final.")]
+ModeOption = Annotated[Mode | None, typer.Option("--mode", help="The suite's primary mode by default.")]
 MetricOption = Annotated[MetricChoice, typer.Option("--metric")]
 
 
@@ -68,8 +53,8 @@ def judged_source(
     source: str | None,
     store: str,
     suite: str | None,
-    kind: KindChoice | None = None,
-    mode: ModeChoice | None = None,
+    kind: EndKind | None = None,
+    mode: Mode | None = None,
     metric: MetricChoice = MetricChoice.return_,
     reference: list[str] | None = None,
 ) -> Judged:
@@ -80,8 +65,8 @@ def judged_source(
     results = load_results(source or store, suite)
     return judged(
         results,
-        kind=kind.value if kind else None,
-        mode=mode.value if mode else None,
+        kind=kind,
+        mode=mode,
         metric=metric.value,
         references=references(reference or []),
     )

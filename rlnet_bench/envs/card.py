@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from rlnet_bench.vocabulary import ActionKind
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -40,7 +42,7 @@ class TaskCard:
     constructor: Mapping[str, Any]
     agents: tuple[str, ...]
     horizon: int
-    action_kind: Literal["discrete", "continuous"]
+    action_kind: ActionKind
     action_sizes: tuple[int, ...]  # per agent: number of options, or number of dimensions
     observation_sizes: tuple[int, ...]  # per agent, before padding
     state_size: int

@@ -24,7 +24,6 @@ class Look:
     index: int
     dashes: tuple[float, ...] | None
     marker: str
-    is_filled: bool = True
 
 
 def trained(results: Results) -> tuple[MethodInfo, ...]:

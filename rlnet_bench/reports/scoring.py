@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlnet_bench.envs.card import Reference, TaskCard
-from rlnet_bench.errors import BadInput, RlnetError
+from rlnet_bench.errors import BadInput
 from rlnet_bench.runs.results import Results
 from rlnet_bench.stats.normalise import Bounds, normalise
 from rlnet_bench.stats.scores import RunScores
@@ -101,15 +101,6 @@ def normalised(scores: Sequence[RunScores], facts: Sequence[TaskFacts], pool: Po
 def covering(scores: Sequence[RunScores], pool: Pool) -> list[str]:
     """The methods (controls and scripts) that have runs on every pooled task."""
     return [s.method for s in scores if pool.tasks and all(s.runs[t].n > 0 for t in pool.tasks)]
-
-
-def known_card(results: Results, task: str) -> bool:
-    """Whether the task's card can be found."""
-    try:
-        results.card(task)
-    except RlnetError:
-        return False
-    return True
 
 
 def _has(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rlnet_bench.reports.estimates import Estimates
 from rlnet_bench.reports.identity import untrained
-from rlnet_bench.reports.rounding import fixed, rounded, significant
+from rlnet_bench.reports.rounding import rounded, significant
 from rlnet_bench.reports.table import Cell, Column, Group
 from rlnet_bench.reports.taskwise import TaskCell
 from rlnet_bench.runs.results import MethodInfo
@@ -74,8 +74,3 @@ def signed(x: float, low: float | None, high: float | None) -> str:
     """A difference with its sign, rounded by its interval when there is one."""
     text = rounded(x, low, high).value
     return text if text.startswith("-") or x == 0 else f"+{text}"
-
-
-def percent(x: float) -> str:
-    """A share as per cent."""
-    return f"{fixed(100 * x, 0)} %"

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from rlnet_bench.envs.contract import Scene, Shape
 
-_AGENT_ALPHA = 0.5
 _EDGE = (64, 64, 64)
 
 
