@@ -35,6 +35,8 @@ class Stream(IntEnum):
     MINIBATCH = 5
     WEIGHTS = 6
     USER = 7
+    REPLAY = 8  # which stored steps an update reads
+    EXPLORATION = 9
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
