@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +23,40 @@ class Divergence:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows [start, stop) as they are stored beside checkpoints, under their digest."""
+
+    start: int
+    stop: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows [start, stop) on their way to the disk and back."""
+
+    start: int
+    stop: int
+    tensors: Mapping[str, Tensor]
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """The third kind of leaf of a learner's state, beside tensors and plain data: rows that are only appended.
+
+    A checkpoint stores the rows that are new since the last one, and the positions; the rest is stored already.
+    """
+
+    first: int  # the oldest row that is held
+    position: int  # how many rows were ever written; rows [first, position) are held
+    segments: Sequence[Segment]  # what the last checkpoint stored of them, oldest first
+
+    def pieces(self, start: int) -> Iterator[Piece]:
+        """The rows from ``start`` on (at least ``first``), in order."""
+        ...
 
 
 class Learner(Protocol):
@@ -51,7 +85,7 @@ class Learner(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Nested dict of tensors, numbers, strings and lists of them."""
+        """Nested dict of tensors, numbers, strings, :class:`Rows` and lists of them."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,40 +23,8 @@ from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.contract import Reset, Transition
 from rlnet_bench.learning.fields import final_rows, seen_fields, step_fields
+from rlnet_bench.learning.learner import Piece, Rows, Segment
 from rlnet_bench.learning.targets import look_ahead
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Rows [start, stop) as they are stored beside checkpoints, under their digest."""
-
-    start: int
-    stop: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Part:
-    """Rows [start, stop) on their way to the disk and back."""
-
-    start: int
-    stop: int
-    tensors: Mapping[str, Tensor]
-
-
-class Rows(Protocol):
-    """The third kind of leaf of a learner's state, beside tensors and plain data: rows that are only appended.
-
-    A checkpoint stores the rows that are new since the last one, and the positions; the rest is stored already.
-    """
-
-    first: int  # the oldest row that is held
-    position: int  # how many rows were ever written; rows [first, position) are held
-    segments: Sequence[Segment]  # what the last checkpoint stored of them, oldest first
-
-    def parts(self, start: int) -> Iterator[Part]:
-        """The rows from ``start`` on (at least ``first``), in order."""
-        ...
 
 
 class At(NamedTuple):
@@ -236,7 +204,7 @@ class Replay:
             raise ValueError(f"replay: expected more than {steps} steps to draw from, found {self.filled}")
         counter = torch.arange(rows, device=self.device)
         place = rng.integers(rng.fold(self.keys, update, counter), room * self.num_envs)
-        return At((self.first + place // self.num_envs, self.base + place % self.num_envs))
+        return At(self.first + place // self.num_envs, self.base + place % self.num_envs)
 
     def index(self, at: At) -> Tensor:
         """Rows of ``flat`` at these places, int64 [..., R, M]."""
@@ -314,7 +282,7 @@ class Replay:
 
     # -- checkpoint --------------------------------------------------------------------------------------
 
-    def parts(self, start: int) -> Iterator[Part]:
+    def pieces(self, start: int) -> Iterator[Piece]:
         """The rows from ``start`` on, and the final rows that they point at in the order of (step, environment)."""
         start = max(start, self.first)
         if start == self.position:
@@ -323,23 +291,23 @@ class Replay:
         tensors = {name: room.index_select(0, slots) for name, room in self.room.items()}
         place = self._finals_of(tensors)
         tensors |= {f"final.{name}": self.flat[name].index_select(0, place) for name in self.seen}
-        yield Part(start, self.position, tensors)
+        yield Piece(start, self.position, tensors)
 
     def _finals_of(self, rows: Mapping[str, Tensor]) -> Tensor:
         step, env = rows["truncated"].nonzero(as_tuple=True)
         return self._final_place(rows["final"][step, env], env)
 
     def state_dict(self) -> dict[str, Any]:
-        """The ring itself: a checkpoint stores what is new of it (see :class:`Rows`)."""
+        """The ring itself: a checkpoint stores what is new of it (see :class:`~rlnet_bench.learning.learner.Rows`)."""
         return {"rows": self}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Hold what another ring of the same shape holds, or what a checkpoint stored of one."""
         self.clear()
         stored: Rows = state["rows"]
-        for part in stored.parts(stored.first):
-            tensors = {name: tensor.to(self.device) for name, tensor in part.tensors.items()}
-            slots = torch.arange(part.start, part.stop, device=self.device) % self.capacity
+        for piece in stored.pieces(stored.first):
+            tensors = {name: tensor.to(self.device) for name, tensor in piece.tensors.items()}
+            slots = torch.arange(piece.start, piece.stop, device=self.device) % self.capacity
             for name, room in self.room.items():
                 room.index_copy_(0, slots, tensors[name])
             place = self._finals_of(tensors)

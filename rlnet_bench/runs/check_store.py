@@ -14,6 +14,7 @@ from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.lease import Clock
 from rlnet_bench.runs.plan import Group, run_id
 from rlnet_bench.runs.records import EvalLine, check_chain, read_lines
+from rlnet_bench.runs.segments import ROWS, digest, verify
 from rlnet_bench.runs.store import ENDED, Store
 from rlnet_bench.vocabulary import MODES
 
@@ -173,8 +174,8 @@ class _Run:
         for path in sorted(self.folder.glob("checkpoints/[0-9]*")):
             try:
                 body = json.loads((path / "state.json").read_text())
-                digest = hashlib.sha256((path / "state.safetensors").read_bytes()).hexdigest()
-                good = body["sha256"] == digest
+                good = body["sha256"] == digest(path / "state.safetensors")
+                verify(path.parent / ROWS, body.get("rows", []))
             except (OSError, ValueError, KeyError):
                 good = False
             whole, damaged = whole + good, damaged + (not good)

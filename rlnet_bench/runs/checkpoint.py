@@ -1,13 +1,13 @@
 """Checkpoints: nested state as safetensors and JSON, written atomically, verified when read.
 
 Nothing is pickled. A checkpoint is a directory ``<frames>``; it exists under its final name only when it
-is whole. The newest two are kept, so that a damaged one falls back to the one before.
+is whole. The newest two are kept, so that a damaged one falls back to the one before. Rows that only grow (a
+replay) lie beside them in segments, each stored once (:mod:`rlnet_bench.runs.segments`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -19,6 +19,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from rlnet_bench.learning.learner import Rows, Segment
+from rlnet_bench.runs import segments
 from rlnet_bench.runs.files import DiskRefused
 
 FORMAT = 1
@@ -27,7 +29,10 @@ _TENSOR = "__tensor__"
 
 
 def flatten(state: Any, path: str = "") -> tuple[Any, dict[str, torch.Tensor]]:
-    """Split nested dicts and lists into a JSON tree with placeholders, and tensors by path."""
+    """Split nested dicts and lists into a JSON tree with placeholders, and tensors by path.
+
+    Rows are written out, to be compared or counted; a checkpoint stores what is new of them apart.
+    """
     if isinstance(state, torch.Tensor):
         return {_TENSOR: path}, {path: state.detach().cpu().contiguous().clone()}
     if isinstance(state, dict):
@@ -42,6 +47,9 @@ def flatten(state: Any, path: str = "") -> tuple[Any, dict[str, torch.Tensor]]:
     if isinstance(state, (list, tuple)):
         parts = [flatten(value, f"{path}/{i}") for i, value in enumerate(state)]
         return [p[0] for p in parts], {k: v for p in parts for k, v in p[1].items()}
+    if isinstance(state, Rows):
+        held = [dict(piece.tensors) for piece in state.pieces(state.first)]
+        return flatten({"first": state.first, "position": state.position, "pieces": held}, path)
     if state is None or isinstance(state, (bool, int, float, str)):
         return state, {}
     raise TypeError(f"{path}: cannot checkpoint a {type(state).__name__}")
@@ -73,11 +81,19 @@ def write_checkpoint(folder: Path, frames: int, state: dict[str, Any]) -> Path:
         for abandoned in folder.glob(".*"):  # by a process that was killed while writing it
             shutil.rmtree(abandoned, ignore_errors=True)
         temporary.mkdir()
-        tree, tensors = flatten(state)
+        stored: list[tuple[Rows, list[Segment]]] = []
+
+        def store(rows: Rows) -> Any:
+            stored.append((rows, segments.store_rows(folder / segments.ROWS, rows)))
+            return segments.marked(*stored[-1])
+
+        tree, tensors = flatten(segments.replace_rows(state, store))
         save_file(tensors, temporary / "state.safetensors")
-        digest = hashlib.sha256((temporary / "state.safetensors").read_bytes()).hexdigest()
-        body = json.dumps({"format": FORMAT, "frames": frames, "sha256": digest, "tree": tree})
-        (temporary / "state.json").write_text(body)
+        digest = segments.digest(temporary / "state.safetensors")
+        body = {"format": FORMAT, "frames": frames, "sha256": digest, "tree": tree}
+        if stored:
+            body["rows"] = sorted({s.sha256 for _, found in stored for s in found})
+        (temporary / "state.json").write_text(json.dumps(body))
         for file in temporary.iterdir():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
@@ -95,6 +111,10 @@ def write_checkpoint(folder: Path, frames: int, state: dict[str, Any]) -> Path:
     for path in whole:
         if path not in kept:
             shutil.rmtree(path, ignore_errors=True)
+    for rows, found in stored:
+        rows.segments = found
+    if stored:
+        segments.sweep(folder / segments.ROWS, {name for path in kept for name in _rows_of(path)})
     return final
 
 
@@ -126,9 +146,25 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if body["format"] != FORMAT:
         raise ValueError(f"checkpoint format {body['format']}, expected {FORMAT}")
     file = path / "state.safetensors"
-    if hashlib.sha256(file.read_bytes()).hexdigest() != body["sha256"]:
+    if segments.digest(file) != body["sha256"]:
         raise ValueError("its contents do not match their digest")
-    return unflatten(body["tree"], load_file(file))
+    return _with_rows(unflatten(body["tree"], load_file(file)), path.parent / segments.ROWS)
+
+
+def _with_rows(tree: Any, folder: Path) -> Any:
+    if isinstance(tree, dict):
+        if set(tree) == {segments.MARK}:
+            return segments.unmarked(folder, tree)
+        return {key: _with_rows(value, folder) for key, value in tree.items()}
+    return [_with_rows(value, folder) for value in tree] if isinstance(tree, list) else tree
+
+
+def _rows_of(path: Path) -> list[str]:
+    """The segments that a checkpoint needs; none of one that is damaged."""
+    try:
+        return json.loads((path / "state.json").read_text()).get("rows", [])
+    except (OSError, ValueError, AttributeError):
+        return []
 
 
 def _sync_directory(folder: Path) -> None:
@@ -144,6 +180,6 @@ def _sync_directory(folder: Path) -> None:
 def _all(folder: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
     try:
-        return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
+        return sorted(p for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
     except OSError as error:
         raise DiskRefused(f"{folder}: cannot be read ({error.strerror}).") from error
