@@ -16,6 +16,7 @@ from torch import Tensor
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.distributions import categorical_sample, mask_logits, squash
 from rlnet_bench.learning.stacked import StackedMLP, copy_keys
+from rlnet_bench.vocabulary import ActionKind
 
 ACTOR, CRITIC = 0, 1  # network numbers for initialisation keys
 
@@ -29,7 +30,7 @@ class ActorSpec:
 
     observation_sizes: tuple[int, ...]
     action_sizes: tuple[int, ...]
-    action_kind: Literal["discrete", "continuous"]
+    action_kind: ActionKind
     action_low: float
     action_high: float
     hidden: tuple[int, ...]

@@ -37,14 +37,14 @@ def untrained(results: Results) -> tuple[MethodInfo, ...]:
 
 
 def looks(results: Results) -> dict[str, Look]:
-    """The look of every method. From the ninth on, colours repeat with another pattern and hollow marks."""
+    """The look of every method. From the ninth on, colours repeat with another pattern and mark."""
     out = {}
     for i, method in enumerate(trained(results)):
         k, turn = i % len(COLOURS), i // len(COLOURS)
         dashes = LINES[(k + 3 * turn) % len(LINES)]
-        out[method.label] = Look(COLOURS[k], k, dashes, MARKERS[(k + 2 * turn) % len(MARKERS)], turn % 2 == 0)
+        out[method.label] = Look(COLOURS[k], k, dashes, MARKERS[(k + 2 * turn) % len(MARKERS)])
     for i, method in enumerate(untrained(results)):
-        out[method.label] = Look(UNTRAINED_COLOUR, -1, LINES[i % len(LINES)], "|", False)
+        out[method.label] = Look(UNTRAINED_COLOUR, -1, LINES[i % len(LINES)], "|")
     return out
 
 
