@@ -72,6 +72,11 @@ class Method:
         return cls.training
 
     @classmethod
+    def memory_bytes(cls, card: TaskCard, config: Any, replicas: int) -> int:
+        """Bytes that a learner of so many replicas sets aside and fills as it goes (a replay)."""
+        return 0
+
+    @classmethod
     def learner(
         cls,
         card: TaskCard,

@@ -20,6 +20,11 @@ class MethodConfig(BaseModel):
         """Frames per seed of one iteration, where the settings tell: a smaller budget would train nothing."""
         return None
 
+    @property
+    def warmup_frames(self) -> int:
+        """Frames per seed before the first update, which are only collected."""
+        return 0
+
 
 class PpoConfig(MethodConfig):
     """Proximal policy optimisation on a team."""

@@ -23,6 +23,7 @@ from typing import Any
 
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError, WorkFailed
+from rlnet_bench.methods import method_of
 from rlnet_bench.runs.files import read_json, write_atomic
 from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.provenance import _processor
@@ -30,6 +31,7 @@ from rlnet_bench.runs.provenance import _processor
 MEASURE_SECONDS = 2.0
 START_SECONDS = 5.0  # of a worker: imports and environments
 BYTES_PER_NUMBER = 20  # of a return in evals.jsonl
+PROCESS = 400 << 20  # bytes of a worker before it has done anything
 OVERHEAD = 20_000  # config, provenance, log, directories
 
 
@@ -41,7 +43,7 @@ class Calibration:
     seconds_per_point: float  # both modes, the episodes of one point of the curve
     seconds_per_end: float  # both modes, the episodes of final and absolute
     memory: int  # bytes of the process at its largest
-    state: int  # bytes of a checkpoint
+    state: int  # bytes of a checkpoint, rows that are stored once apart
     weights: int  # bytes of the policies
 
 
@@ -54,6 +56,7 @@ class Estimate:
     memory: int | None
     disk: int  # at the end
     disk_peak: int  # with its checkpoints
+    rows: int = 0  # bytes of memory that a replay fills, within ``memory``
 
 
 def key(config: Mapping[str, Any]) -> str:
@@ -109,6 +112,13 @@ def calibrate(config: Mapping[str, Any], folder: Path | None = None) -> Calibrat
     return found
 
 
+def set_aside(config: Mapping[str, Any]) -> int:
+    """Bytes that a group's learner fills as it goes: no calibration of a few iterations sees them."""
+    method = method_of(config)
+    settings = method.configure(config["settings"])
+    return method.memory_bytes(task_card(config["task"]), settings, len(config["seeds"]))
+
+
 def estimate(config: Mapping[str, Any], found: Calibration | None) -> Estimate:
     """Scale a calibration to a whole group."""
     seeds, frames, evaluation = len(config["seeds"]), config["frames"], config["evaluation"]
@@ -117,12 +127,13 @@ def estimate(config: Mapping[str, Any], found: Calibration | None) -> Estimate:
     per_episode = (agents + 1) * BYTES_PER_NUMBER
     episodes = points * evaluation["episodes"] + 2 * evaluation["absolute_episodes"]
     disk = OVERHEAD + 2 * seeds * episodes * per_episode + (found.weights if found else 0)
+    rows = set_aside(config)  # in memory; on the disk up to twice, for two checkpoints
     if found is None:
-        return Estimate(frames * seeds, None, None, disk, disk)
+        return Estimate(frames * seeds, None, PROCESS + rows if rows else None, disk, disk + 2 * rows, rows)
     seconds = (
         START_SECONDS + frames * found.seconds_per_frame + points * found.seconds_per_point + 2 * found.seconds_per_end
     )
-    return Estimate(frames * seeds, seconds, found.memory, disk, disk + 3 * found.state)
+    return Estimate(frames * seeds, seconds, found.memory + rows, disk, disk + 3 * found.state + 2 * rows, rows)
 
 
 def longest_first(plan: Plan, folder: Path | None = None) -> tuple[Plan, dict[str, Estimate]]:
@@ -155,7 +166,10 @@ def refuse_impossible(
     for group in plan.groups:
         need = guesses[group.run_id].memory
         if need is not None and need > memory:
-            problems.append(f"{group.describe()}: needs {_gib(need)} of memory, this machine has {_gib(memory)}.")
+            rows = guesses[group.run_id].rows
+            part = f", of which {_gib(rows)} are its replay (`--set buffer_size=` makes it smaller)" if rows else ""
+            have = f"this machine has {_gib(memory)}"
+            problems.append(f"{group.describe()}: needs {_gib(need)} of memory{part}; {have}.")
     most = sorted((e.memory or 0 for e in guesses.values()), reverse=True)[:workers]
     if not problems and sum(most) > memory:
         fits = next(n for n in range(len(most), 0, -1) if sum(most[:n]) <= memory)
@@ -190,13 +204,16 @@ def measure(config: dict[str, Any]) -> Calibration:
     from rlnet_bench.runs.checkpoint import flatten
     from rlnet_bench.runs.evaluate import evaluate
     from rlnet_bench.runs.loop import build_learner
+    from rlnet_bench.runs.segments import replace_rows
 
     torch.set_num_threads(int(config["threads"]))
     learner: Learner
     card, learner = build_learner(config)
     frames, per_frame = 0, 0.0
     if config["frames"]:
-        learner.iterate()
+        warmup = method_of(config).configure(config["settings"]).warmup_frames
+        while not learner.frames or learner.frames <= warmup:  # until it learns as it will
+            learner.iterate()
         start = time.perf_counter()
         while not frames or time.perf_counter() - start < MEASURE_SECONDS:
             learner.iterate()
@@ -207,7 +224,7 @@ def measure(config: dict[str, Any]) -> Calibration:
         start = time.perf_counter()
         evaluate(learner.policy(), card, config["seeds"], config["evaluation"][name], device=config["device"])
         costs.append(2 * (time.perf_counter() - start))
-    tensors = flatten(learner.state_dict())[1].values()
+    tensors = flatten(replace_rows(learner.state_dict(), lambda rows: None))[1].values()
     weights = learner.policy().state_dict().values()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Calibration(

@@ -117,10 +117,11 @@ def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threa
     check_possible(method, card, config)
     trains = method.capabilities.trains
     frames = suite.budget.of(task) if trains else 0
-    each = config.iteration_frames
-    if trains and each is not None and frames < each:
+    each, warmup = config.iteration_frames, config.warmup_frames
+    if trains and each is not None and frames < each + warmup:
+        after = f"a warm-up of {warmup:,} and one iteration" if warmup else "one iteration"
         raise BadInput(
-            f"{entry.name} on {task}: expected a budget of at least one iteration ({each:,} frames per seed), found "
+            f"{entry.name} on {task}: expected a budget of at least {after} ({each + warmup:,} frames per seed), found "
             f"{frames:,}: nothing would be trained. Raise budget.frames, or make the method's iterations smaller."
         )
     every = suite.evaluation.every or max(1, frames // DEFAULT_POINTS)

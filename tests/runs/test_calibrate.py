@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import small
+from rlnet_bench.baselines.ippo import Ippo
 
 from rlnet_bench.errors import BadInput, WorkFailed
+from rlnet_bench.learning.config import PpoConfig
 from rlnet_bench.runs.calibrate import Calibration, calibrate, estimate, key, longest_first, refuse_impossible, stored
 from rlnet_bench.runs.worker import work
 
@@ -57,9 +59,26 @@ def test_what_cannot_fit_is_refused_with_both_numbers(tmp_path: Path) -> None:
     plan = small.plan(small.method("ippo"), small.method("mappo"))
     guesses = {g.run_id: estimate(g.config, MEASURED) for g in plan.groups}
     refuse_impossible(plan, guesses, place=tmp_path, workers=2, memory=2**31)
-    with pytest.raises(BadInput, match=r"ippo on .* needs 1 GiB of memory, this machine has 0\.5 GiB"):
+    with pytest.raises(BadInput, match=r"ippo on .* needs 1 GiB of memory; this machine has 0\.5 GiB"):
         refuse_impossible(plan, guesses, place=tmp_path, workers=1, memory=2**29)
     with pytest.raises(BadInput, match=r"2 workers need up to 2 GiB .* has 1\.5 GiB; use --workers 1"):
         refuse_impossible(plan, guesses, place=tmp_path, workers=2, memory=3 * 2**29)
     with pytest.raises(BadInput, match=r"the suite needs .* of disk, .* are free"):
         refuse_impossible(plan, guesses, place=tmp_path / "new", workers=2, memory=2**31, free=10)
+
+
+def test_a_replay_counts_before_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ippo, "memory_bytes", lambda card, config, replicas: replicas * 2**30)
+    plan = small.plan(small.method("ippo"))
+    config = plan.groups[0].config
+    known, unknown = estimate(config, MEASURED), estimate(config, None)
+    assert (known.memory, known.rows, known.disk_peak - known.disk) == (3 * 2**30, 2**31, 3000 + 2**32)
+    assert unknown.memory is not None and 2**31 < unknown.memory < 3 * 2**30
+    with pytest.raises(BadInput, match=r"needs 3 GiB of memory, of which 2 GiB are its replay .*; this machine has 2"):
+        refuse_impossible(plan, {plan.groups[0].run_id: known}, place=tmp_path, workers=1, memory=2**31)
+
+
+def test_a_budget_within_the_warm_up_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PpoConfig, "warmup_frames", 130)
+    with pytest.raises(BadInput, match=r"a warm-up of 130 and one iteration \(170 frames per seed\), found 160"):
+        small.plan(small.method("ippo"))
