@@ -50,7 +50,7 @@ def grid(planned: Plan, rows: list[GroupView], workers: int) -> RenderableType:
     from rlnet_bench.runs.watch import duration, time_left
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("method", "task", "seeds", "state", "frames per seed", "frames/s", "left", "run id"):
+    for column in ("method", "task", "seeds", "state", "frames per seed", "frames/s", "left", "worker", "run id"):
         table.add_column(column)
     colours = {"ok": "green", "running": "cyan", "failed": "red", "diverged": "magenta", "waiting": "yellow"}
     for row in rows:
@@ -59,7 +59,7 @@ def grid(planned: Plan, rows: list[GroupView], workers: int) -> RenderableType:
         rate = f"{row.rate:,.0f}" if row.rate else ""
         table.add_row(
             row.method, row.task, str(len(row.seeds)), f"[{colours.get(row.status, 'dim')}]{state}[/]", share, rate,
-            duration(row.seconds_left) if row.seconds_left else "", row.run_id,
+            duration(row.seconds_left) if row.seconds_left else "", row.worker, row.run_id,
         )  # fmt: skip
     done = sum(row.status in ("ok", "diverged") for row in rows)
     left = duration(time_left(rows, workers))

@@ -60,7 +60,7 @@ def logs(
     from rlnet_bench.runs.store import Store
 
     opened = Store(store).checked()
-    found = [p for p in sorted((opened.root / "runs").iterdir()) if p.name.startswith(group)]
+    found = [p for p in opened.run_folders() if p.name.startswith(group)]
     if len(found) != 1:
         names = ", ".join(p.name for p in found) or "none"
         raise BadInput(

@@ -40,7 +40,7 @@ def check_store(store: Store, clock: Clock | None = None) -> StoreReport:
     problems: list[str] = []
     notes: list[str] = []
     lines = 0
-    folders = sorted(p for p in (store.root / "runs").iterdir() if p.is_dir())
+    folders = store.run_folders()
     for folder in folders:
         checker = _Run(store, folder, clock)
         for kind, sentence in checker.findings():

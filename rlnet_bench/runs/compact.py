@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlnet_bench.errors import StoreError
-from rlnet_bench.runs.files import read_json, write_atomic
+from rlnet_bench.runs.files import read_json, remove, write_atomic
 from rlnet_bench.runs.indexed import score_key
 from rlnet_bench.runs.records import EvalLine, RunRecord, read_lines
 from rlnet_bench.runs.store import ENDED, Store
@@ -57,12 +56,11 @@ def compact(store: Store) -> Compacted:
         StoreError: when the disk refuses; the old index is untouched.
     """
     old = {line["run_id"]: line for line in _lines(store)}
-    texts, made, records, freed = [], 0, 0, 0
-    for entry in sorted(os.scandir(store.root / "runs"), key=lambda e: e.name):
-        folder = Path(entry.path)
+    texts, made, records, freed = [], 0, 0, store.sweep()
+    for folder in store.run_folders():
         try:
             now = stamp(folder)
-            line = old.get(entry.name)
+            line = old.get(folder.name)
             if line is None or line["stamp"] != now:
                 line = _line(folder, now)
                 made += 1
@@ -109,21 +107,10 @@ def _sweep(store: Store, folder: Path) -> int:
             return 0
         over = "checkpoints/.*" if status == "failed" else "checkpoints/*"  # a dot: its writer was killed
         for path in [*folder.glob(".*"), *folder.glob(over)]:
-            freed += _remove(path)
+            freed += remove(path)
         if status != "failed":
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return freed
-
-
-def _remove(path: Path) -> int:
-    """Remove a file or a directory; returns bytes."""
-    if not path.is_dir():
-        size = path.stat().st_size
-        path.unlink()
-        return size
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    shutil.rmtree(path, ignore_errors=True)
-    return size
 
 
 def _lines(store: Store) -> Iterator[dict[str, Any]]:

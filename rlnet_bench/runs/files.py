@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import uuid
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import StoreError
+from rlnet_bench.runs.process import abandoned, signature
 
 
 class DiskRefused(StoreError):
@@ -32,7 +34,7 @@ def write_atomic(path: Path, text: str) -> None:
     Raises:
         DiskRefused: when the disk is full or read-only; the old content is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    temporary = path.with_name(f".{path.name}{signature()}")
     with writing(path):
         try:
             with temporary.open("w", encoding="utf-8") as handle:
@@ -44,6 +46,31 @@ def write_atomic(path: Path, text: str) -> None:
             with contextlib.suppress(OSError):  # a read-only disk refuses this, too
                 temporary.unlink(missing_ok=True)
             raise
+
+
+def sweep(folder: Path) -> int:
+    """Remove what killed processes left unfinished in a folder (names with a dot); returns bytes.
+
+    What a living process is writing stays, and so does what cannot be removed.
+    """
+    freed = 0
+    with contextlib.suppress(OSError):
+        for path in folder.glob(".*"):
+            with contextlib.suppress(OSError):
+                if abandoned(path.name, time.time() - path.lstat().st_mtime):
+                    freed += remove(path)
+    return freed
+
+
+def remove(path: Path) -> int:
+    """Remove a file or a directory; returns bytes."""
+    if path.is_symlink() or not path.is_dir():
+        size = path.lstat().st_size
+        path.unlink()
+        return size
+    size = sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+    shutil.rmtree(path, ignore_errors=True)
+    return size
 
 
 def read_json(path: Path) -> dict[str, Any]:

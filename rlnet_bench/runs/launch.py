@@ -107,11 +107,12 @@ class Workers:
     loggers: tuple[str, ...] = ()
     handles: list[Handle] = field(default_factory=list)
     in_vain: int = 0  # workers in a row that were started for a free group, and claimed none
-    claims: int = -1  # when the last of them was started
+    claims: list[tuple[int, int]] = field(default_factory=list)  # when the last of them was started
 
     def start(self) -> None:
         """Start as many workers as there is work for."""
         wanted = min(self.count, len(self.unfinished()))
+        self.store.sweep()
         if wanted:
             self._submit(wanted)
 
@@ -133,7 +134,8 @@ class Workers:
         Workers that died are replaced; the store counts attempts, so this cannot go on for ever. When the
         last groups are held by workers of somebody else, this waits for them, and takes over what they drop.
         """
-        complaint, broke, deaths, claims = "", False, 0, -1
+        complaint, broke, deaths = "", False, 0
+        claims: list[tuple[int, int]] = []
         try:
             while True:
                 on_poll()
@@ -163,8 +165,10 @@ class Workers:
             self.stop()
             raise
 
-    def _claims(self) -> int:
-        return sum(self.store.status(g)["attempts"] for g in self.plan.groups)
+    def _claims(self) -> list[tuple[int, int]]:
+        """Changes whenever a group is claimed."""
+        found = [self.store.status(g) for g in self.plan.groups]
+        return [(status["attempts"], status["reached"]) for status in found]
 
     def _take_over(self, on_poll: Callable[[], None]) -> bool:
         """Wait while others hold what is left; True when a group became free and a worker was started for it.

@@ -11,16 +11,15 @@ import contextlib
 import json
 import os
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from rlnet_bench.errors import StoreError
 from rlnet_bench.runs.files import DiskRefused, read_json, write_atomic, writing
+from rlnet_bench.runs.process import alive, place
 
 LEASE_SECONDS = 120.0  # a lease without a heartbeat for this long is dead
 
@@ -29,23 +28,6 @@ Clock = Callable[[], float]
 
 class LeaseLost(StoreError):
     """Raised when another worker has taken a group over (this one seemed dead)."""
-
-
-@cache
-def place() -> str:
-    """Where a process id means something: host, its boot, and the namespace of process ids.
-
-    Containers may share a host name and see other processes under the same numbers. Empty where this cannot be
-    known: then only heartbeats count.
-    """
-    host = socket.gethostname()
-    if sys.platform != "linux":
-        return host
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{host} {boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
 
 
 @dataclass(frozen=True)
@@ -58,20 +40,38 @@ class Lease:
     def beat(self, clock: Clock = time.time) -> None:
         """Say that the owner is alive; raises LeaseLost when another has the lease, DiskRefused when none can say."""
         try:
-            owner = read_json(self.path).get("owner")
+            mine = self._is_mine()
         except StoreError as error:
             raise DiskRefused(str(error)) from error
-        if owner != self.owner:
-            raise LeaseLost(f"{self.path.parent.name}: the lease was taken over by another worker; stopping.")
+        if not mine:
+            raise self._lost()
         now = clock()
         with writing(self.path):
             os.utime(self.path, (now, now))
 
+    def confirm(self) -> None:
+        """Before anything is said of the group: raises LeaseLost when another has the lease.
+
+        Where the disk does not say who has it, nobody else has taken it.
+        """
+        try:
+            mine = self._is_mine()
+        except StoreError:
+            return
+        if not mine:
+            raise self._lost()
+
     def release(self) -> None:
         """Give the group back (if it is still ours); a disk that refuses leaves the lease to expire."""
         with contextlib.suppress(StoreError, OSError):
-            if read_json(self.path).get("owner") == self.owner:
+            if self._is_mine():
                 self.path.unlink(missing_ok=True)
+
+    def _is_mine(self) -> bool:
+        return read_json(self.path).get("owner") == self.owner
+
+    def _lost(self) -> LeaseLost:
+        return LeaseLost(f"{self.path.parent.name}: the lease was taken over by another worker; stopping.")
 
 
 def take(path: Path, clock: Clock = time.time) -> Lease:
@@ -91,24 +91,17 @@ def holder(path: Path, clock: Clock = time.time) -> str | None:
         body, beaten = read_json(path), path.stat().st_mtime
     except (StoreError, OSError):
         return None
-    if is_near(body.get("place")) and not _alive(body.get("pid", -1)):
+    pid = body.get("pid")
+    if is_near(body.get("place")) and isinstance(pid, int) and pid > 0 and not alive(pid):
         return None
-    return body.get("owner") if clock() - beaten < LEASE_SECONDS else None
+    return str(body.get("owner")) if clock() - beaten < LEASE_SECONDS else None
+
+
+def worker_of(owner: str) -> str:
+    """Host and process id of an owner, as people look for them: ``node7:4242``."""
+    return owner.rpartition(":")[0] or owner
 
 
 def is_near(where: str | None) -> bool:
     """Whether process ids of that :func:`place` are ours."""
     return bool(where) and where == place()
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    # A killed child that nobody has waited for still has a pid, but it will never beat again.
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return True

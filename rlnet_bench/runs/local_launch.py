@@ -1,4 +1,7 @@
-"""The local launcher: worker processes on this machine, several per GPU where there are GPUs."""
+"""The local launcher: worker processes on this machine, several per GPU where there are GPUs.
+
+They end with this process, whatever ends it: see :mod:`rlnet_bench.leash`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from rlnet_bench.errors import BadInput
+from rlnet_bench.leash import Leash
 from rlnet_bench.runs.launch import ENDINGS, Ending, Job
 
 LAST_WORDS = 2000
@@ -51,6 +55,7 @@ class LocalLauncher:
     devices: Sequence[str] | None = None  # the GPUs of this machine by default
     poll_seconds: float = 0.25
     started: list[Process] = field(default_factory=list)
+    leash: Leash = field(default_factory=Leash)
 
     def submit(self, job: Job, count: int) -> Sequence[Process]:
         """Start processes; raises BadInput when the GPUs are too few."""
@@ -61,11 +66,11 @@ class LocalLauncher:
         if self.gpus:
             gpu = self._free_gpus()
             env["CUDA_VISIBLE_DEVICES"] = gpu
-        command = [sys.executable, "-m", "rlnet_bench.runs.worker", *job.arguments()]
+        command = [sys.executable, "-m", "rlnet_bench.runs.worker", *job.arguments(), f"--leash={self.leash.end}"]
         complaint = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         popen = subprocess.Popen(
             command, env=env, cwd=job.folder, stdout=subprocess.DEVNULL, stderr=complaint, text=True,
-            start_new_session=True,
+            start_new_session=True, pass_fds=(self.leash.end,),
         )  # fmt: skip
         process = Process(popen, complaint, gpu)
         self.started.append(process)
@@ -90,7 +95,8 @@ class LocalLauncher:
         return ",".join(free[:wanted])
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Let go of the workers: those that are still there checkpoint and leave."""
+        self.leash.close()
 
 
 def visible_gpus() -> list[str]:

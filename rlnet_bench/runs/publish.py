@@ -20,14 +20,10 @@ from rlnet_bench.errors import StoreError
 from rlnet_bench.runs.plan import Group, Plan, plan_from_json
 from rlnet_bench.runs.records import EvalLine, RunRecord, check_chain, read_lines
 from rlnet_bench.runs.store import Store, read_json, write_atomic
+from rlnet_bench.runs.suite import file_stem
 
 FORMAT = 1
 SEED_PLAN = "seed-plan.json"
-
-
-def file_stem(task: str) -> str:
-    """A task id as a file name."""
-    return task.replace("/", "__").replace(":", "_")
 
 
 def publish(store: Store, plan: Plan, out: Path, *, weights: bool = True) -> list[Path]:

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import StoreError, UnknownName
-from rlnet_bench.runs.files import DiskRefused, read_json, write_atomic, writing
+from rlnet_bench.runs.files import DiskRefused, read_json, sweep, write_atomic, writing
 from rlnet_bench.runs.lease import Clock, Lease, holder, take
 from rlnet_bench.runs.plan import Group, Plan, plan_from_json
 from rlnet_bench.runs.records import RunRecord, read_run
 from rlnet_bench.vocabulary import Status
 
 FORMAT = 1
-MAX_ATTEMPTS = 4  # the first and three retries
+MAX_ATTEMPTS = 4  # without progress: the first and three retries
 ENDED = ("ok", "diverged", "failed")
 
 
@@ -46,17 +47,24 @@ class Store:
         """
         store = cls(root)
         marker = store.root / "store.json"
-        if marker.exists():
-            return store.checked()
-        if store.root.exists() and (not store.root.is_dir() or any(store.root.iterdir())):
-            raise StoreError(f"{store.root}: expected a run store or an empty directory; choose another --store.")
-        try:
-            (store.root / "runs").mkdir(parents=True, exist_ok=True)
-            (store.root / "suites").mkdir(exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{store.root}: cannot be made ({error.strerror}).") from None
-        write_atomic(marker, json.dumps({"format": FORMAT}) + "\n")
-        return store
+        if not marker.exists():
+            if store.root.exists() and (not store.root.is_dir() or not store._is_bare()):
+                raise StoreError(f"{store.root}: expected a run store or an empty directory; choose another --store.")
+            try:
+                store.root.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"{store.root}: cannot be made ({error.strerror}).") from None
+            # First of all: whoever is killed in here, or comes at the same time, finds a store and no mystery.
+            write_atomic(marker, json.dumps({"format": FORMAT}) + "\n")
+        for name in ("runs", "suites"):
+            with writing(store.root / name):
+                (store.root / name).mkdir(exist_ok=True)
+        return store.checked()
+
+    def _is_bare(self) -> bool:
+        """Nothing is here but, perhaps, what a killed :meth:`create` left; or what another one is making just now."""
+        names = {path.name for path in self.root.iterdir()}
+        return "store.json" in names or all(name.startswith(".store.json.") for name in names)
 
     def checked(self) -> Store:
         """This store, if it is one.
@@ -118,6 +126,10 @@ class Store:
             raise UnknownName("suite", suite, plans, hint=f"Suites in {self.root}: {', '.join(plans) or 'none'}.")
         return max(matches, key=lambda p: p.suite.version)
 
+    def sweep(self) -> int:
+        """Remove what processes that are gone left unfinished beside the plans; returns bytes."""
+        return sum(sweep(self.root / name) for name in (".", "suites", "plans", "seed-plans"))
+
     # -- groups --------------------------------------------------------------------------------------------
 
     def folder(self, group: Group | str) -> Path:
@@ -127,7 +139,7 @@ class Store:
     def status(self, group: Group) -> dict[str, Any]:
         """The stored status; ``missing`` when the group was never claimed, ``failed`` when it is damaged."""
         path = self.folder(group) / "status.json"
-        absent = {"status": "missing", "seeds": {}, "attempts": 0}
+        absent = {"status": "missing", "seeds": {}, "attempts": 0, "reached": 0}
         try:
             found = read_json(path)
         except StoreError as error:
@@ -142,20 +154,22 @@ class Store:
         seeds: dict[int, Status] | None = None,
         **extra: Any,
     ) -> None:
-        """Write status.json; keeps the attempt count unless told otherwise."""
+        """Write status.json; keeps the count of attempts, and how far they came, unless told otherwise."""
         old = self.status(group)
         per_seed = seeds if seeds is not None else dict.fromkeys(group.config["seeds"], status)
         body = {
             "status": status,
             "seeds": {str(k): v for k, v in per_seed.items()},
             "attempts": old["attempts"],
+            "reached": old["reached"],
         }
         write_atomic(self.folder(group) / "status.json", json.dumps({**body, **extra}, indent=1) + "\n")
 
     def claim(self, group: Group, clock: Clock = time.time) -> Lease | None:
         """Take a group, or None when it has ended or somebody alive holds it.
 
-        A group whose workers died more often than the allowed retries becomes ``failed``.
+        A group whose workers died more often than the allowed retries becomes ``failed``. Only deaths without progress
+        count: a checkpoint beyond that of the last claim starts the count again.
         """
         folder = self.folder(group)
         if self.status(group)["status"] in ENDED or self.holder(group, clock) is not None:
@@ -168,21 +182,28 @@ class Store:
                 folder.mkdir(parents=True, exist_ok=True)
             if not (folder / "config.json").exists():
                 write_atomic(folder / "config.json", json.dumps(group.config, indent=1) + "\n")
-            attempts = status["attempts"] + 1
+            sweep(folder)
             lost = _read_or_empty(folder / "lease.json").get("owner")
             if lost:
-                note = f"{time.strftime('%Y-%m-%d %H:%M:%S')} lost: worker {lost} died in attempt {attempts - 1}\n"
+                note = (
+                    f"{time.strftime('%Y-%m-%d %H:%M:%S')} lost: worker {lost} died in attempt {status['attempts']}\n"
+                )
                 with contextlib.suppress(OSError), (folder / "log.txt").open("a", encoding="utf-8") as log:
                     log.write(note)
+            reached = _reached(folder)
+            attempts = 1 if reached > status["reached"] else status["attempts"] + 1
             if attempts > MAX_ATTEMPTS:
-                reason = f"its worker died {status['attempts']} times; see `rlnet-bench logs {group.run_id}`"
+                reason = (
+                    f"its worker died {status['attempts']} times without a new checkpoint; see "
+                    f"`rlnet-bench logs {group.run_id}`"
+                )
                 self.set_status(group, "failed", reason=reason)
                 with writing(folder):
                     (folder / "lease.json").unlink(missing_ok=True)
                 return None
             lease = take(folder / "lease.json", clock)
             try:
-                self.set_status(group, "running", attempts=attempts)
+                self.set_status(group, "running", attempts=attempts, reached=reached)
             except StoreError:  # a full disk: nobody works on the group
                 lease.release()
                 raise
@@ -205,7 +226,7 @@ class Store:
                 return False
             write_atomic(
                 self.folder(group) / "status.json",
-                json.dumps({"status": "running", "seeds": {}, "attempts": 0}, indent=1) + "\n",
+                json.dumps({"status": "running", "seeds": {}, "attempts": 0, "reached": 0}, indent=1) + "\n",
             )
         return True
 
@@ -230,6 +251,14 @@ class Store:
         with handle:
             yield
 
+    def run_folders(self) -> list[Path]:
+        """The directories of all runs, whatever plan they belong to, by name."""
+        try:
+            with os.scandir(self.root / "runs") as entries:
+                return [Path(e.path) for e in sorted(entries, key=lambda e: e.name) if e.is_dir()]
+        except FileNotFoundError:  # whoever made the store was killed at once
+            return []
+
     # -- reading -------------------------------------------------------------------------------------------
 
     def record(self, group: Group) -> RunRecord | None:
@@ -238,6 +267,11 @@ class Store:
             return None
         record = read_run(self.folder(group))
         return replace(record, config={**record.config, "label": group.label})
+
+
+def _reached(folder: Path) -> int:
+    """Frames of the newest checkpoint of a run; 0 without any."""
+    return max((int(p.name) for p in folder.glob("checkpoints/[0-9]*") if p.name.isdecimal()), default=0)
 
 
 def _read_or_empty(path: Path) -> dict[str, Any]:

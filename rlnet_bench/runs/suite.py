@@ -18,6 +18,15 @@ Positive = Annotated[int, Field(gt=0)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 
 
+UNUSABLE = (".", "..", "suite.json", "seed-plan.json")  # folders of published results must not be these
+LONGEST_STEM = 200
+
+
+def file_stem(name: str) -> str:
+    """A task id or a label as the name of a file."""
+    return name.replace("/", "__").replace(":", "_")
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -58,6 +67,12 @@ class MethodEntry(_Strict):
     def _one_of(self) -> MethodEntry:
         if (self.id is None) == (self.network is None):
             raise ValueError("expected either `id` (a method) or `network` (a Reinforcement Network)")
+        stem = file_stem(self.name)
+        if not self.name.isprintable() or stem in UNUSABLE or len(stem.encode()) > LONGEST_STEM:
+            raise ValueError(
+                f"label: results are stored in a folder of that name; expected at most {LONGEST_STEM} bytes of "
+                f"printable characters, and none of {', '.join(UNUSABLE)}; found {self.name!r}"
+            )
         return self
 
     @property
@@ -105,6 +120,13 @@ class Suite(_Strict):
         labels = [m.name for m in self.methods]
         if len(set(labels)) != len(labels):
             raise ValueError(f"methods: two entries share a label in {labels}; give each its own `label`")
+        stems: dict[str, str] = {}
+        for label in labels:
+            other = stems.setdefault(file_stem(label), label)
+            if other != label:
+                raise ValueError(
+                    f"methods: the labels {other!r} and {label!r} would share a folder of results; change one"
+                )
         if isinstance(self.budget.frames, dict) and set(self.budget.frames) != set(self.tasks):
             raise ValueError("budget.frames: expected one number per task of `tasks`")
         for m in self.methods:

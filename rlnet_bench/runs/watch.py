@@ -9,6 +9,7 @@ from typing import Any
 from rlnet_bench.runs.calibrate import Calibration, estimate, key, stored
 from rlnet_bench.runs.compact import read_index
 from rlnet_bench.runs.files import read_json
+from rlnet_bench.runs.lease import worker_of
 from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.store import ENDED, Store
 
@@ -28,6 +29,7 @@ class GroupView:
     seconds_left: float | None  # from the present rate, or from the calibration of its cell
     diverged_seeds: tuple[int, ...]
     reason: str
+    worker: str = ""  # host:process of who works on it
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -39,20 +41,23 @@ def view(store: Store, group: Group) -> GroupView:
     status = store.status(group)
     state = status["status"]
     budget = group.config["frames"]
-    frames, rate = (budget, 0.0) if state in ("ok", "diverged") else (0, 0.0)
+    frames, rate, worker = (budget if state in ("ok", "diverged") else 0), 0.0, ""
     if state == "running":
         try:
             progress = read_json(store.folder(group) / "progress.json")
         except Exception:  # it is being rewritten this very moment
             progress = {}
         frames, rate = progress.get("frames", 0), progress.get("rate", 0.0)
-        if store.holder(group) is None:
+        holder = store.holder(group)
+        if holder is None:
             state, rate = "waiting", 0.0
+        else:
+            worker = worker_of(holder)
     left = (budget - frames) * len(group.config["seeds"]) / rate if rate > 0 else None
     diverged = tuple(int(s) for s, v in status["seeds"].items() if v == "diverged")
     return GroupView(
         group.run_id, group.label, group.config["task"], tuple(group.config["seeds"]), state, frames, budget,
-        rate, left, diverged, status.get("reason", ""),
+        rate, left, diverged, status.get("reason", ""), worker,
     )  # fmt: skip
 
 

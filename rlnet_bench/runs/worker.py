@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import json
+import os
 import shutil
 import signal
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import Interrupted, RlnetError, StoreError
+from rlnet_bench.leash import follow
 from rlnet_bench.runs.calibrate import cache_folder
 from rlnet_bench.runs.callbacks import Callback, Event
 from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
@@ -195,12 +197,14 @@ def work_on(
     except LeaseLost:
         raise
     except (Interrupted, DiskRefused, CannotListen) as error:
+        lease.confirm()
         with contextlib.suppress(StoreError):  # a full disk may refuse this, too
             store.forgive(group)
             if isinstance(error, CannotListen):
                 _write(folder / "log.txt", traceback.format_exc(), "a")
         raise
     except Exception as error:  # a failed group must not take the grid down with it
+        lease.confirm()
         with contextlib.suppress(StoreError):
             _write(folder / "log.txt", traceback.format_exc(), "a")
         store.set_status(group, "failed", reason=f"{type(error).__name__}: {error}")
@@ -258,7 +262,10 @@ def work(
 
 
 def main(arguments: list[str], stop: StopFlag | None = None) -> int:
-    """``python -m rlnet_bench.runs.worker STORE SUITE [--plan=DIGEST] [--log=NAME ...]``: what launchers start.
+    """``python -m rlnet_bench.runs.worker STORE SUITE [OPTION ...]``: what launchers start.
+
+    Options: ``--plan=DIGEST``, ``--log=NAME`` (may be repeated), ``--leash=DESCRIPTOR`` (the end of that inherited pipe
+    is the end of whoever started this: the same as SIGTERM).
 
     Returns:
         0 when nothing is left to claim, :data:`~rlnet_bench.runs.launch.EXIT_FAILED` when groups failed here,
@@ -267,16 +274,17 @@ def main(arguments: list[str], stop: StopFlag | None = None) -> int:
     """
     root, suite, *options = arguments
     stop = (stop or StopFlag()).install()
+    for leash in _options(options, "leash"):
+        follow(int(leash), lambda: os.kill(os.getpid(), signal.SIGTERM))
 
     def say(group: Group, status: str) -> None:
         print(json.dumps({"run_id": group.run_id, "event": status, "what": group.describe()}), flush=True)
 
     try:
         store = Store(root).checked()
-        digests = [option.removeprefix("--plan=") for option in options if option.startswith("--plan=")]
+        digests = _options(options, "plan")
         plan = store.kept_plan(digests[0]) if digests else store.plan(suite)
-        names = [option.removeprefix("--log=") for option in options if option.startswith("--log=")]
-        with Loggers(names, store, plan.suite.name) as loggers:
+        with Loggers(_options(options, "log"), store, plan.suite.name) as loggers:
             failed = work(
                 store, plan.groups, should_stop=stop, on_group=say, callbacks=loggers.of, calibrations=cache_folder()
             )
@@ -284,6 +292,11 @@ def main(arguments: list[str], stop: StopFlag | None = None) -> int:
         print(str(error), file=sys.stderr)
         return 2
     return EXIT_STOPPED if stop() else EXIT_FAILED if failed else 0
+
+
+def _options(options: list[str], name: str) -> list[str]:
+    """The values of ``--name=value``."""
+    return [option.removeprefix(f"--{name}=") for option in options if option.startswith(f"--{name}=")]
 
 
 if __name__ == "__main__":

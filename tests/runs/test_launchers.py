@@ -232,7 +232,7 @@ def test_a_group_whose_workers_always_die_fails_with_its_last_lines(tmp_path: Pa
     status = store.status(group)
     assert len(shot) == MAX_ATTEMPTS
     assert (status["status"], status["attempts"]) == ("failed", MAX_ATTEMPTS)
-    assert "died 4 times" in status["reason"]
+    assert "died 4 times without a new checkpoint" in status["reason"]
     assert any("lost: worker" in line for line in store.last_lines(group))
     assert store.retry(group)
     assert not store.retry(group)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +189,7 @@ def test_the_grid_from_outside(copy: tuple[Store, Plan]) -> None:
     (opened.folder(planned.groups[0]) / "progress.json").write_text('{"frames": 40, "budget": 160, "rate": 10.0}')
     row = snapshot(opened, planned)[0]
     assert (row.status, row.frames, row.rate, row.seconds_left) == ("running", 40, 10.0, (160 - 40) * 3 / 10)
+    assert row.worker == f"{socket.gethostname()}:{os.getpid()}" and rows["ippo"].worker == ""
     assert time_left(snapshot(opened, planned), 1) == 36.0 and time_left(snapshot(opened, planned), 2) == 18.0
     (opened.folder(planned.groups[0]) / "progress.json").write_text('{"fra')  # being rewritten this very moment
     assert snapshot(opened, planned)[0].frames == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import threading
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killed import killed_at_write
 from small import plan, store
 
 from rlnet_bench.errors import StoreError, UnknownName
 from rlnet_bench.runs.files import write_atomic
 from rlnet_bench.runs.lease import LEASE_SECONDS, LeaseLost, place
 from rlnet_bench.runs.plan import Group
+from rlnet_bench.runs.process import signature
 from rlnet_bench.runs.store import MAX_ATTEMPTS, Store
 
 
@@ -53,7 +56,8 @@ def test_a_group_is_claimed_once(made: tuple[Store, Group, Clock]) -> None:
     assert opened.status(group)["status"] == "missing"
     lease = opened.claim(group, clock)
     assert lease is not None and opened.claim(group, clock) is None
-    assert opened.status(group) == {"status": "running", "seeds": {"0": "running", "1": "running"}, "attempts": 1}
+    seeds = {"0": "running", "1": "running"}
+    assert opened.status(group) == {"status": "running", "seeds": seeds, "attempts": 1, "reached": 0}
     lease.release()
     again = opened.claim(group, clock)
     assert again is not None and opened.status(group)["attempts"] == 2
@@ -128,8 +132,35 @@ def test_after_three_retries_a_group_has_failed(made: tuple[Store, Group, Clock]
     assert opened.claim(group, clock) is None
     status = opened.status(group)
     assert status["status"] == "failed" and set(status["seeds"].values()) == {"failed"}
-    assert status["reason"] == f"its worker died 4 times; see `rlnet-bench logs {group.run_id}`"
+    logs = f"see `rlnet-bench logs {group.run_id}`"
+    assert status["reason"] == f"its worker died 4 times without a new checkpoint; {logs}"
     assert opened.claim(group, clock) is None
+
+
+def test_deaths_with_progress_are_forgiven(made: tuple[Store, Group, Clock]) -> None:
+    """Only a checkpoint beyond that of the last claim counts as progress."""
+    opened, group, clock = made
+
+    def die(checkpoint: int) -> int:
+        lease = opened.claim(group, clock)
+        assert lease is not None
+        (opened.folder(group) / "checkpoints" / f"{checkpoint:015d}").mkdir(parents=True, exist_ok=True)
+        lease.release()
+        return int(opened.status(group)["attempts"])
+
+    assert [die(frames) for frames in (40, 80, 80, 80, 120, 160, 200)] == [1, 1, 1, 2, 3, 1, 1]
+    assert [die(frames) for frames in (200, 160, 120, 40)] == [1, 2, 3, 4]
+    assert opened.claim(group, clock) is None and opened.status(group)["status"] == "failed"
+    assert opened.retry(group) and die(200) == 1
+
+
+def test_leaving_cleanly_keeps_how_far_it_came(made: tuple[Store, Group, Clock]) -> None:
+    opened, group, clock = made
+    (opened.folder(group) / "checkpoints" / f"{40:015d}").mkdir(parents=True)
+    lease = opened.claim(group, clock)
+    assert lease is not None
+    opened.forgive(group)
+    assert (opened.status(group)["attempts"], opened.status(group)["reached"]) == (0, 40)
 
 
 def test_leaving_cleanly_is_no_attempt(made: tuple[Store, Group, Clock]) -> None:
@@ -161,6 +192,48 @@ def test_many_claims_at_once_give_one_lease(tmp_path: Path) -> None:
     for t in threads:
         t.join()
     assert sorted(won) == sorted(g.run_id for g in planned.groups)
+
+
+def test_a_run_that_is_killed_while_it_plans_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    """At each of its writes. The same command goes on, and sweeps what the dead one left."""
+    for n in itertools.count(1):
+        root = tmp_path / str(n) / "s"
+
+        def begin(root: Path = root) -> None:
+            made, planned = store(root)
+            made.keep_plan(planned)
+
+        killed = killed_at_write(n, begin)
+        begin()
+        made = Store(root).checked()
+        made.sweep()
+        assert sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()) == [
+            f"plans/{made.keep_plan(made.plan())}.json", "store.json", "suites/small-v1.json",
+        ]  # fmt: skip
+        assert made.run_folders() == []
+        if not killed:
+            break
+    assert n > 10
+
+
+def test_only_what_the_dead_left_is_swept(tmp_path: Path) -> None:
+    opened, planned = store(tmp_path / "s")
+    kept = opened.folder(planned.groups[0])
+    kept.mkdir()
+    assert killed_at_write(1, lambda: opened.add_plan(planned))
+    (left,) = opened.root.glob("suites/.small*")
+    ours = left.with_name(f".small-v1.json{signature()}")
+    elsewhere = left.with_name(".small-v1.json.01234567-1-01234567")
+    older, old = left.with_name(".other-v1.json.12345678"), left.with_name(".small-v1.json.abcdef01-1-01234567")
+    for path in (ours, elsewhere, older, old):
+        path.write_text("{")
+    os.utime(old, (0, 0))  # of another host, a long time ago
+    (kept / left.name).write_text("{")
+    freed = left.stat().st_size + 1
+    assert opened.sweep() == freed
+    assert not left.exists() and not old.exists() and ours.exists() and elsewhere.exists() and older.exists()
+    assert opened.claim(planned.groups[0]) is not None  # what is left in a run is swept by whoever takes it
+    assert not (kept / left.name).exists()
 
 
 def test_opening_a_store_again_and_opening_what_is_none(tmp_path: Path) -> None:

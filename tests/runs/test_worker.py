@@ -220,6 +220,31 @@ def test_a_lost_lease_is_left_alone(tmp_path: Path) -> None:
     assert opened.holder(planned.groups[0]) == "another"
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError("1 / 0"), DiskRefused("no space"), Interrupted("asked")])
+def test_who_lost_the_lease_says_nothing_about_the_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A worker that was stopped for longer than its lease wakes up, and fails in whatever way before it looks."""
+    opened, planned = store(tmp_path / "s")
+    (group,) = planned.groups
+    lease = claimed(opened, group)
+    theirs: list[Lease] = []
+
+    def overslept(*_: Any, **__: Any) -> None:
+        body = json.loads(lease.path.read_text())
+        lease.path.write_text(json.dumps({**body, "place": "elsewhere"}))
+        os.utime(lease.path, (0, 0))
+        theirs.append(claimed(opened, group))
+        raise error
+
+    monkeypatch.setattr(loop, "run_group", overslept)
+    with pytest.raises(LeaseLost, match="the lease was taken over by another worker; stopping"):
+        work_on(opened, group, lease)
+    status = opened.status(group)
+    assert (status["status"], status["attempts"]) == ("running", 2)
+    assert opened.holder(group) == theirs[0].owner
+
+
 def test_all_diverged_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rlnet_bench.learning.learner import Divergence
 
@@ -385,7 +410,8 @@ def test_killed_twice_and_resumed_to_the_bit(tmp_path: Path, name: str, task: st
     out, complaint = process.communicate(timeout=600)
     assert process.returncode == 0, complaint
     assert [json.loads(x)["event"] for x in out.splitlines()] == ["started", "ok"]
-    assert opened.status(group)["attempts"] == 3
+    status = opened.status(group)
+    assert (status["attempts"], status["reached"]) == (1, 120)  # each death had made progress
     assert (folder / "log.txt").read_text().count("resumed: frames") == 2
     assert products(folder) == products(whole(tmp_path / "whole", method(name), **changes))
 

@@ -2,7 +2,8 @@
 
 Workers are started as fresh interpreters (``python -m``), not forked and not through multiprocessing's
 ``spawn``: forking a process with torch threads may hang, and ``spawn`` runs the caller's script again
-where it lacks a main guard. Arrays travel through one shared anonymous file, commands through a pipe.
+where it lacks a main guard. Arrays travel through one shared anonymous file, commands through a pipe. A worker
+ends with its parent (:mod:`rlnet_bench.leash`), even in the middle of a user's step.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.pettingzoo.seats import Board, SeatError, Seats, board_on, board_size
 from rlnet_bench.errors import RlnetError, WorkFailed
+from rlnet_bench.leash import Leash, follow
 
 
 class LocalCrew:
@@ -50,6 +52,7 @@ class ProcessCrew:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the crew
         self._file.truncate(board_size(card, num_envs))
         self._memory = mmap.mmap(self._file.fileno(), 0)
+        self._leash = Leash()
         self.board: Board = board_on(card, num_envs, self._memory)
         self.processes: list[subprocess.Popen[bytes]] = []
         self._pipes: list[Connection] = []
@@ -65,7 +68,7 @@ class ProcessCrew:
 
     def _start(self, card: TaskCard, num_envs: int, first: int, last: int) -> None:
         ours, theirs = Pipe()
-        handles = (theirs.fileno(), self._file.fileno())
+        handles = (theirs.fileno(), self._file.fileno(), self._leash.end)
         paths = [p or os.getcwd() for p in sys.path]
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         environment = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(paths)}
@@ -117,11 +120,13 @@ class ProcessCrew:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self._leash.close()
         self._file.close()
 
 
-def main(pipe_handle: int, file_handle: int) -> None:
+def main(pipe_handle: int, file_handle: int, leash: int) -> None:
     """A worker: build its environments, then obey until the pipe ends."""
+    follow(leash, lambda: os._exit(1))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     with Connection(pipe_handle) as pipe:
         seats: Seats | None = None
@@ -149,4 +154,4 @@ def main(pipe_handle: int, file_handle: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:]))

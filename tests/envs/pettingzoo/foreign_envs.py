@@ -123,6 +123,14 @@ class Dying(Pushing):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Stuck(Pushing):
+    """A step that never ends."""
+
+    def misbehave(self):
+        while True:
+            signal.pause()
+
+
 def needs_no_torch():
     assert "torch" not in sys.modules, "torch was imported in a worker"
     return Pushing()

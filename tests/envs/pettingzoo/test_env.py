@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from rlnet_bench import rng
 from rlnet_bench.envs.check import check_env
 from rlnet_bench.envs.registry import make_env, task_card, task_ids
 from rlnet_bench.errors import BadInput, WorkFailed
+from rlnet_bench.runs.process import alive
 
 pytest.importorskip("pettingzoo")
 torch.set_num_threads(1)
@@ -195,6 +197,29 @@ def test_workers_start_without_torch_and_end_with_the_environment():
     card = task_card(PUSHING)
     crew = module.ProcessCrew(_replace_id(card, f"{FOREIGN}:needs_no_torch"), 1, 1)
     crew.close()
+
+
+def test_workers_end_with_a_killed_parent_even_in_the_middle_of_a_step(tmp_path):
+    """kill -9, while a worker is stuck in the user's code and the other waits for orders."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import torch\n"
+        "from rlnet_bench.envs.registry import make_env\n"
+        f"env = make_env('{FOREIGN}:Stuck?horizon=5', 2, workers=2)\n"
+        "env.reset(torch.tensor([1, 2]))\n"
+        "print(*(p.pid for p in env._crew.processes), flush=True)\n"
+        "env._crew._pipes[0].send(('step', []))\n"
+        "env._crew._pipes[0].recv()\n"
+    )
+    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+    assert len(pids) == 2 and all(alive(pid) for pid in pids)
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 60
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _replace_id(card, task):
