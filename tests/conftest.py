@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+pytest_plugins = ["synthetic"]  # results made from a formula
 ALLOWED_SKIPS = ROOT / "tests" / "allowed_skips.txt"
 
 # Before torch and numpy are imported by any test: two workers on two cores must not use four threads.

@@ -24,7 +24,7 @@ from rlnet_bench.errors import BadInput
 from rlnet_bench.vocabulary import EXECUTION_CLASSES, class_rank
 
 if TYPE_CHECKING:
-    from rlnet_bench.foreign.judged import Judged
+    from rlnet_bench.analysis.judged import Judged
     from rlnet_bench.stats import PairTest, RunScores
 
 
@@ -47,7 +47,7 @@ def compare(
     json: JsonFlag = False,
 ) -> None:
     """Compare two methods: difference, probability of improvement, permutation test, and one sentence."""
-    from rlnet_bench.reports.estimates import ROOT
+    from rlnet_bench.analysis.estimates import ROOT
     from rlnet_bench.stats import difference, iqm, mean, permutation_test, probability_of_improvement
     from rlnet_bench.stats.bootstrap import stream
 
@@ -115,7 +115,7 @@ def _tested(
     data: Judged, pooled: list[RunScores], first: RunScores, second: RunScores, tasks: list[str]
 ) -> tuple[list[RunScores], str]:
     """The scores that are tested, and their unit: normalised, of the one task, or in standard deviations."""
-    from rlnet_bench.foreign.judged import NORMALISED, spread_scaled
+    from rlnet_bench.analysis.judged import NORMALISED, spread_scaled
 
     if pooled:
         return pooled, NORMALISED if pooled[0].bounds else f"in units of {tasks[0]}"

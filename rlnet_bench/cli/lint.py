@@ -25,9 +25,9 @@ def lint(
     json: JsonFlag = False,
 ) -> None:
     """Find what cannot be compared within and between sources; exit code 1 when there is a problem."""
+    from rlnet_bench.analysis.lint import lint as check
     from rlnet_bench.foreign.door import read_any
     from rlnet_bench.foreign.summary import Summary
-    from rlnet_bench.lint import lint as check
 
     read = [read_any(path, suite) for path in sources]
     tables = [t for t in read if not isinstance(t, Summary)]

@@ -37,8 +37,8 @@ def rank(
     json: JsonFlag = False,
 ) -> None:
     """Rank methods with simultaneous rank intervals; methods of different classes are never ranked together."""
-    from rlnet_bench.reports.estimates import ROOT
-    from rlnet_bench.reports.identity import classes
+    from rlnet_bench.analysis.classes import classes
+    from rlnet_bench.analysis.estimates import ROOT
     from rlnet_bench.stats import rank_intervals, tied_with_best
     from rlnet_bench.stats.bootstrap import stream
     from rlnet_bench.vocabulary import EXECUTION_CLASSES

@@ -73,7 +73,9 @@ def table(
     json: JsonFlag = False,
 ) -> None:
     """Print one table of a suite's results."""
-    from rlnet_bench.reports import estimate_all, render_table
+    from rlnet_bench.analysis import estimate_all
+    from rlnet_bench.analysis.plain import estimates_json
+    from rlnet_bench.reports import render_table
     from rlnet_bench.reports.table_tasks import score_table
     from rlnet_bench.reports.tables import as_text
     from rlnet_bench.runs.results import load_results
@@ -81,7 +83,7 @@ def table(
     results = load_results(source or store, suite)
     _notes(results)
     if json:
-        print_json(_finite(estimate_all(results).to_json()))
+        print_json(_finite(estimates_json(estimate_all(results))))
     elif which is Which.tasks and not any(e.kind == "absolute" for r in results.records for e in r.evals):
         print(as_text(score_table(estimate_all(results), "final"), format.value))
     else:

@@ -136,9 +136,9 @@ def work(store: Annotated[str, typer.Argument(help="The run store.")], suite: Su
 def _until_decided(
     store: Store, planned: Plan, batch: int, looks: int, workers: int | None, json: bool, engine: Engine
 ) -> None:
-    """Declare the seed plan, then run batch after batch; see :mod:`rlnet_bench.runs.until_decided`."""
+    """Declare the seed plan, then run batch after batch; see :mod:`rlnet_bench.analysis.until_decided`."""
+    from rlnet_bench.analysis.until_decided import declare, plan_file, run_until_decided
     from rlnet_bench.runs.plan import make_plan
-    from rlnet_bench.runs.until_decided import declare, plan_file, run_until_decided
 
     first = planned.groups[0].config
     planner = partial(make_plan, device=first["device"], threads=first["threads"])

@@ -49,8 +49,8 @@ def sensitivity(
 
 def _diverged(results: Any, bounds: dict[str, Any]) -> list[dict[str, Any]]:
     """Diverged runs at the task's floor (the rule) against dropped (the usual bias)."""
-    from rlnet_bench.foreign.judged import judged
-    from rlnet_bench.reports.estimates import ROOT
+    from rlnet_bench.analysis.estimates import ROOT
+    from rlnet_bench.analysis.judged import judged
     from rlnet_bench.stats import iqm
     from rlnet_bench.stats import sensitivity as compute
     from rlnet_bench.stats.bootstrap import stream
@@ -77,7 +77,7 @@ def _diverged(results: Any, bounds: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _pairs(results: Any, bounds: dict[str, Any]) -> list[dict[str, Any]]:
     """Absolute against final, and the primary mode against the other one."""
-    from rlnet_bench.foreign.judged import judged
+    from rlnet_bench.analysis.judged import judged
 
     other = "sampled" if results.primary == "deterministic" else "deterministic"
     choices = [
@@ -97,7 +97,7 @@ def _pairs(results: Any, bounds: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _choice(text: str, first: Any, second: Any) -> list[dict[str, Any]]:
     """One choice: a row per method, and whether the order changes, on the suite or task by task."""
-    from rlnet_bench.reports.estimates import ROOT
+    from rlnet_bench.analysis.estimates import ROOT
     from rlnet_bench.stats import estimate, mean
     from rlnet_bench.stats.bootstrap import stream
 

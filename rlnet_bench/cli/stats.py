@@ -12,7 +12,7 @@ from rlnet_bench.errors import BadInput
 from rlnet_bench.vocabulary import EndKind, Mode
 
 if TYPE_CHECKING:
-    from rlnet_bench.foreign.judged import Judged
+    from rlnet_bench.analysis.judged import Judged
     from rlnet_bench.stats import Bounds, Estimate
 
 LEVEL = 0.95
@@ -59,7 +59,7 @@ def judged_source(
     reference: list[str] | None = None,
 ) -> Judged:
     """Load a source and collect what may be compared."""
-    from rlnet_bench.foreign.judged import judged
+    from rlnet_bench.analysis.judged import judged
     from rlnet_bench.runs.results import load_results
 
     results = load_results(source or store, suite)
@@ -93,7 +93,7 @@ def references(texts: list[str]) -> dict[str, Bounds]:
 
 def text_of(e: Estimate) -> str:
     """``0.81 [0.77, 0.85]``, or the value alone; the reason is printed once below."""
-    from rlnet_bench.reports.rounding import rounded
+    from rlnet_bench.analysis.rounding import rounded
 
     return str(rounded(e.value, e.low, e.high))
 
@@ -117,7 +117,7 @@ def stats(
     json: JsonFlag = False,
 ) -> None:
     """Estimate every aggregate with its interval, and every task's mean."""
-    from rlnet_bench.reports.estimates import AGGREGATES, ROOT
+    from rlnet_bench.analysis.estimates import AGGREGATES, ROOT
     from rlnet_bench.stats import aggregate_table, estimate, mean, solve_rate
     from rlnet_bench.stats.bootstrap import stream
 
@@ -183,7 +183,7 @@ def _plain(table: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, Any]]:
 
 def _cross_check(pooled: list[Any], notes: tuple[str, ...], json: bool) -> None:
     """The same table by rliable, and ours minus it."""
-    from rlnet_bench.reports.estimates import ROOT
+    from rlnet_bench.analysis.estimates import ROOT
     from rlnet_bench.stats import rliable_table
     from rlnet_bench.stats.bootstrap import stream
 

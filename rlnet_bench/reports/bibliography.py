@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rlnet_bench.reports.estimates import Estimates
+from rlnet_bench.analysis.estimates import Estimates
 
 STATISTICS = {
     "agarwal2021precipice": (

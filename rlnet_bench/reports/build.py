@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rlnet_bench.analysis.estimates import estimate_all
 from rlnet_bench.reports.bibliography import bibtex
-from rlnet_bench.reports.estimates import estimate_all
 from rlnet_bench.reports.figures import plots
 from rlnet_bench.reports.macros import macros
 from rlnet_bench.reports.page import render

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rlnet_bench.reports.identity import Look
+from rlnet_bench.reports.looks import Look
 
 INK, MUTED, RULE, PAPER = "#1b1b1f", "#5c6066", "#c9ccd1", "#fefefe"
 SALT = "rlnet_bench"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rlnet_bench.reports.estimates import LOWEST_SHOWN, Estimates
-from rlnet_bench.reports.learning import FEW_RUNS, Axis
+from rlnet_bench.analysis.curves import FEW_RUNS, Axis
+from rlnet_bench.analysis.estimates import LOWEST_SHOWN, Estimates
+from rlnet_bench.analysis.rounding import significant, typographic
+from rlnet_bench.analysis.verdict import listed, with_interval
 from rlnet_bench.reports.plot_curves import curves_of
-from rlnet_bench.reports.rounding import significant, typographic
 from rlnet_bench.reports.table_suite import pool_text
-from rlnet_bench.reports.verdict import listed, with_interval
 
 
 def aggregate(estimates: Estimates) -> tuple[str, str]:

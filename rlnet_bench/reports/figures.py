@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.reports import captions, plot_aggregate, plot_curves, plot_improvement, plot_profile
 from rlnet_bench.reports.canvas import ONE_COLUMN, PAGE, TWO_COLUMNS, Size, pdf_bytes, svg_text
-from rlnet_bench.reports.estimates import Estimates
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.svg import inline, shorten
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from rlnet_bench.reports.estimates import AGGREGATES, Estimates
-from rlnet_bench.reports.rounding import rounded
+from rlnet_bench.analysis.estimates import AGGREGATES, Estimates
+from rlnet_bench.analysis.rounding import rounded
 from rlnet_bench.reports.writers import _maths
 from rlnet_bench.stats.result import Estimate
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
+from rlnet_bench.analysis.classes import untrained
+from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.rounding import typographic
+from rlnet_bench.analysis.verdict import sentences
 from rlnet_bench.reports import provenance
-from rlnet_bench.reports.estimates import Estimates
-from rlnet_bench.reports.identity import UNTRAINED_COLOUR, looks, untrained
-from rlnet_bench.reports.rounding import typographic
+from rlnet_bench.reports.looks import UNTRAINED_COLOUR, looks
 from rlnet_bench.reports.table import Cell, Column, Group, Table
-from rlnet_bench.reports.verdict import sentences
 
 if TYPE_CHECKING:
     from rlnet_bench.reports.figures import Plot

@@ -5,9 +5,9 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.reports.canvas import INK, MUTED, Size, figure, short_name, thin_spines
-from rlnet_bench.reports.estimates import Estimates
-from rlnet_bench.reports.identity import looks
+from rlnet_bench.reports.looks import looks
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.stats.result import Estimate
 

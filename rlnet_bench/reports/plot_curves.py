@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from rlnet_bench.analysis.curves import FEW_RUNS, Axis, CurveEstimate
+from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.rounding import duration, short_count
 from rlnet_bench.reports.canvas import INK, MUTED, Size, figure, finite, legend_above, line_style, spread_limits
-from rlnet_bench.reports.estimates import Estimates
-from rlnet_bench.reports.identity import looks
-from rlnet_bench.reports.learning import FEW_RUNS, Axis, CurveEstimate
-from rlnet_bench.reports.rounding import duration, short_count
+from rlnet_bench.reports.looks import looks
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.titles import task_title
 

@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.rounding import share
 from rlnet_bench.reports.canvas import INK, MUTED, Size, figure, short_name
-from rlnet_bench.reports.estimates import Estimates
-from rlnet_bench.reports.rounding import share
 from rlnet_bench.reports.sheet import Sheet
 
 ABOVE, BELOW = "#0072b2", "#d55e00"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from rlnet_bench.analysis.estimates import LOWEST_SHOWN, Estimates
 from rlnet_bench.reports.canvas import MUTED, Size, figure, legend_above, line_style
-from rlnet_bench.reports.estimates import LOWEST_SHOWN, Estimates
-from rlnet_bench.reports.identity import looks
+from rlnet_bench.reports.looks import looks
 from rlnet_bench.reports.sheet import Sheet
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from rlnet_bench.reports.estimates import Estimates
-from rlnet_bench.reports.rounding import fixed, short_count, significant
+from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.rounding import fixed, short_count, significant
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table
 

@@ -6,7 +6,7 @@ import re
 from html import escape
 
 from rlnet_bench.reports.canvas import INK, MUTED, PAPER, RULE
-from rlnet_bench.reports.identity import COLOURS, UNTRAINED_COLOUR
+from rlnet_bench.reports.looks import COLOURS, UNTRAINED_COLOUR
 
 _THEME = {
     INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "var(--paper)",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rlnet_bench.reports.estimates import Estimates
-from rlnet_bench.reports.identity import untrained
-from rlnet_bench.reports.rounding import rounded, significant
+from rlnet_bench.analysis.boards import TaskCell
+from rlnet_bench.analysis.classes import untrained
+from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.rounding import rounded, significant
 from rlnet_bench.reports.table import Cell, Column, Group
-from rlnet_bench.reports.taskwise import TaskCell
 from rlnet_bench.runs.results import MethodInfo
 from rlnet_bench.vocabulary import EXECUTION_CLASSES
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rlnet_bench.reports.compute import settings_of
-from rlnet_bench.reports.estimates import AGGREGATES, Estimates
-from rlnet_bench.reports.rounding import count, duration, p_text, short_count
+from rlnet_bench.analysis.costs import settings_of
+from rlnet_bench.analysis.estimates import AGGREGATES, Estimates
+from rlnet_bench.analysis.rounding import count, duration, p_text, short_count
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import HEAD, NOTHING, grouped, head

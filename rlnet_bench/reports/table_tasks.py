@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from rlnet_bench.reports.estimates import Estimates
+from rlnet_bench.analysis.boards import TaskBoard
+from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Table, estimate_cell, marked
 from rlnet_bench.reports.table_parts import DAGGER_NOTE, HEAD, NOTHING, grouped, head, runs_text
-from rlnet_bench.reports.taskwise import TaskBoard
 from rlnet_bench.reports.titles import task_title
 from rlnet_bench.runs.results import MethodInfo
 from rlnet_bench.vocabulary import Kind, Mode
@@ -107,7 +107,7 @@ def _notes(estimates: Estimates, board: TaskBoard) -> tuple[str, ...]:
 def modes_table(estimates: Estimates, kind: Kind = "absolute") -> Table:
     """Deterministic against sampled actions; a changed order within a class is flagged."""
     first, second = estimates.board(kind, "deterministic"), estimates.board(kind, "sampled")
-    changes = rank_changes(estimates, kind)
+    changes = estimates.rank_changes(kind)
 
     def row(info: MethodInfo) -> tuple[Cell, ...] | None:
         if not info.trains or info.label not in first.cells or info.label not in second.cells:
@@ -135,20 +135,6 @@ def modes_table(estimates: Estimates, kind: Kind = "absolute") -> Table:
         grouped(estimates, row, controls=False), caption, (note,),
         board_sheet([first, second], estimates), len(HEAD), "", True,
     )  # fmt: skip
-
-
-def rank_changes(estimates: Estimates, kind: Kind = "absolute") -> dict[tuple[str, str], tuple[int, int]]:
-    """(method, task) -> its rank within the class under deterministic and sampled actions, where they differ."""
-    first, second = estimates.board(kind, "deterministic"), estimates.board(kind, "sampled")
-    if first.is_empty or second.is_empty:
-        return {}
-    out: dict[tuple[str, str], tuple[int, int]] = {}
-    for members in estimates.classes.values():
-        for fact in estimates.facts:
-            there = [m.label for m in members if first.cell(m.label, fact.id) and second.cell(m.label, fact.id)]
-            a, b = first.order(fact.id, there), second.order(fact.id, there)
-            out |= {(m, fact.id): (a.index(m) + 1, b.index(m) + 1) for m in there if a.index(m) != b.index(m)}
-    return out
 
 
 def _bypasses(estimates: Estimates) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from rlnet_bench.analysis.estimates import Estimates, estimate_all
 from rlnet_bench.errors import BadInput
 from rlnet_bench.reports import writers
-from rlnet_bench.reports.estimates import Estimates, estimate_all
 from rlnet_bench.reports.table import Table
 from rlnet_bench.reports.table_channel import channel_table
 from rlnet_bench.reports.table_suite import aggregate_table, compute_table, rank_table, settings_table

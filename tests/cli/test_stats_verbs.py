@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlnet_bench.analysis.until_decided import declare, plan_file, run_until_decided
 from rlnet_bench.cli.main import main
 from rlnet_bench.errors import BadInput, StoreError
 from rlnet_bench.runs.plan import Plan, make_plan
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
-from rlnet_bench.runs.until_decided import declare, plan_file, run_until_decided
 from rlnet_bench.runs.worker import work
 
 Run = Callable[..., tuple[int, str]]

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rlnet_bench.reports import build_report, estimate_all
+from rlnet_bench.analysis import estimate_all
+from rlnet_bench.reports import build_report, fragment
 from rlnet_bench.reports.canvas import ONE_COLUMN, pdf_bytes
 from rlnet_bench.reports.figures import plots
 from rlnet_bench.runs.results import Results
@@ -175,12 +176,13 @@ def test_a_second_report_removes_what_is_gone(make: SimpleNamespace, tmp_path: P
 
 def test_no_torch(tmp_path: Path) -> None:
     code = (
-        "import sys, rlnet_bench.reports as r; r.build_report; r.estimate_all; r.render_table; "
-        "import rlnet_bench.reports.page, rlnet_bench.reports.figures; sys.exit('torch' in sys.modules)"
+        "import sys, rlnet_bench.reports as r; r.build_report; r.render_table; "
+        "import rlnet_bench.analysis.plain, rlnet_bench.reports.page, rlnet_bench.reports.figures; "
+        "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_notebook_fragment(quick: Results) -> None:
-    html = estimate_all(quick, timings=False)._repr_html_()
+    html = fragment(estimate_all(quick, timings=False))
     assert "tied with" in html and "<table" in html and "<script" not in html

@@ -13,8 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from rlnet_bench.analysis import estimate_all
 from rlnet_bench.errors import BadInput
-from rlnet_bench.reports import build_report, estimate_all, render_table
+from rlnet_bench.reports import build_report, render_table
 from rlnet_bench.reports.macros import slug
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.tables import tables

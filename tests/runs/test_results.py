@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from small import SPEAKER, SPREAD, group, method, plan, store
 
+from rlnet_bench.analysis.judged import judged
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import StoreError
-from rlnet_bench.foreign.judged import judged
 from rlnet_bench.runs.plan import Plan
 from rlnet_bench.runs.publish import publish
 from rlnet_bench.runs.results import _method_info, load_results

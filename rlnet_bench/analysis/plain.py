@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from rlnet_bench.reports.learning import CurveEstimate
+from rlnet_bench.analysis.curves import CurveEstimate
+from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.verdict import sentences
 from rlnet_bench.stats.result import BandEstimate
-
-if TYPE_CHECKING:
-    from rlnet_bench.reports.estimates import Estimates
 
 
 def estimates_json(e: Estimates) -> dict[str, Any]:
     """Every number of a report as lists and dictionaries of numbers and strings."""
-    from rlnet_bench.reports.verdict import sentences
-
     return {
         "suite": {"name": e.results.name, "version": e.results.version, "primary": e.results.primary},
         "is_partial": e.is_partial,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlnet_bench.reports.estimates import Estimates
-from rlnet_bench.reports.rounding import p_text, rounded, typographic
-from rlnet_bench.reports.table_tasks import rank_changes
+from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.rounding import p_text, rounded, typographic
 from rlnet_bench.stats.result import Estimate
 from rlnet_bench.vocabulary import EXECUTION_CLASSES, class_rank
 
@@ -194,7 +193,7 @@ def _warnings(estimates: Estimates) -> list[str]:
             out.append(
                 f"{method}: IQM {with_interval(s.at_floor)} with diverged runs at the floor; dropped, it {other}."
             )
-    moved = sorted({t for _, t in rank_changes(estimates)}, key=[f.id for f in estimates.facts].index)
+    moved = sorted({t for _, t in estimates.rank_changes()}, key=[f.id for f in estimates.facts].index)
     if moved:
         out.append(f"The order of methods depends on deterministic or sampled actions on {listed(moved)}.")
     provisional = [f.id for f in estimates.facts if any(r.provisional for r in f.card.references.values())]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlnet_bench.reports.identity import classes
-from rlnet_bench.reports.scoring import TaskFacts
+from rlnet_bench.analysis.classes import classes
+from rlnet_bench.analysis.references import TaskFacts
 from rlnet_bench.runs.results import Results
 from rlnet_bench.stats.aggregate import mean
 from rlnet_bench.stats.bootstrap import stream

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from rlnet_bench.reports.estimates import estimate_all
-from rlnet_bench.reports.verdict import sentences
+from rlnet_bench.analysis.estimates import estimate_all
+from rlnet_bench.analysis.plain import estimates_json
+from rlnet_bench.analysis.verdict import sentences
 from rlnet_bench.runs.results import Results
 
 SPREAD = "mpe/simple_spread-discrete-v1"
@@ -74,7 +75,7 @@ def test_nothing_at_all(make: SimpleNamespace) -> None:
     e = estimate_all(empty)
     assert not e.scores and e.is_partial and not e.by_frames
     assert sentences(e)[0].text.startswith("No suite verdict")
-    json.dumps(e.to_json())
+    json.dumps(estimates_json(e))
 
 
 def test_tasks_without_bounds_are_not_pooled(make: SimpleNamespace) -> None:
@@ -111,7 +112,7 @@ def test_a_new_rival_moves_no_other_interval(make: SimpleNamespace) -> None:
 
 
 def test_json_is_plain_and_complete(estimates) -> None:
-    data = json.loads(json.dumps(estimates.to_json()))
+    data = json.loads(json.dumps(estimates_json(estimates)))
     assert data["ranks"]["D0"]["tied_with_best"] == [estimates.ties["D0"].tied[0]]
     assert {r["task"] for r in data["per_task"]} == {SPREAD, REFERENCE, SPEAKER}
     assert data["curves"]["frames"][SPREAD]["ippo"]["x"][0] == 0

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from rlnet_bench.reports.compute import Cost, costs
-from rlnet_bench.reports.grid_state import GridState, grid_state
-from rlnet_bench.reports.identity import classes, trained, untrained
-from rlnet_bench.reports.learning import CurveEstimate, curves
-from rlnet_bench.reports.scoring import (
+from rlnet_bench.analysis.boards import TaskBoard, Verdict, boards
+from rlnet_bench.analysis.classes import classes, trained, untrained
+from rlnet_bench.analysis.costs import Cost, costs
+from rlnet_bench.analysis.curves import CurveEstimate, curves
+from rlnet_bench.analysis.grid import GridState, grid_state
+from rlnet_bench.analysis.references import (
     Pool,
     TaskFacts,
     covering,
@@ -24,7 +24,6 @@ from rlnet_bench.reports.scoring import (
     pool_of,
     task_facts,
 )
-from rlnet_bench.reports.taskwise import TaskBoard, Verdict, boards
 from rlnet_bench.runs.results import MethodInfo, Results
 from rlnet_bench.stats.aggregate import Aggregate, iqm, lower_tail_mean, mean, median, optimality_gap
 from rlnet_bench.stats.bootstrap import stream
@@ -88,16 +87,18 @@ class Estimates:
         """Facts of one task."""
         return next(f for f in self.facts if f.id == task)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data: what ``--json`` prints."""
-        from rlnet_bench.reports.jsonable import estimates_json
-
-        return estimates_json(self)
-
-    def _repr_html_(self) -> str:
-        from rlnet_bench.reports.page import fragment
-
-        return fragment(self)
+    def rank_changes(self, kind: Kind = "absolute") -> dict[tuple[str, str], tuple[int, int]]:
+        """(method, task) -> its rank within the class under deterministic and sampled actions, where they differ."""
+        first, second = self.board(kind, "deterministic"), self.board(kind, "sampled")
+        if first.is_empty or second.is_empty:
+            return {}
+        out: dict[tuple[str, str], tuple[int, int]] = {}
+        for members in self.classes.values():
+            for fact in self.facts:
+                there = [m.label for m in members if first.cell(m.label, fact.id) and second.cell(m.label, fact.id)]
+                a, b = first.order(fact.id, there), second.order(fact.id, there)
+                out |= {(m, fact.id): (a.index(m) + 1, b.index(m) + 1) for m in there if a.index(m) != b.index(m)}
+        return out
 
 
 def estimate_all(results: Results, *, timings: bool = True) -> Estimates:

@@ -1,11 +1,11 @@
-"""Who is who: one order, one colour and one line style per method, everywhere in a report."""
+"""How methods look: one order, one colour and one line style each, everywhere in a report."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlnet_bench.runs.results import MethodInfo, Results
-from rlnet_bench.vocabulary import class_rank
+from rlnet_bench.analysis.classes import trained, untrained
+from rlnet_bench.runs.results import Results
 
 # Okabe & Ito (2008), ordered for contrast between neighbours; "ink" is black on paper, white on a dark page.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#222222", "#b8a800")
@@ -26,16 +26,6 @@ class Look:
     marker: str
 
 
-def trained(results: Results) -> tuple[MethodInfo, ...]:
-    """The methods that are compared, in suite order."""
-    return tuple(m for m in results.methods if m.trains)
-
-
-def untrained(results: Results) -> tuple[MethodInfo, ...]:
-    """Controls and scripts: reference lines, never ranked."""
-    return tuple(m for m in results.methods if not m.trains)
-
-
 def looks(results: Results) -> dict[str, Look]:
     """The look of every method. From the ninth on, colours repeat with another pattern and mark."""
     out = {}
@@ -46,9 +36,3 @@ def looks(results: Results) -> dict[str, Look]:
     for i, method in enumerate(untrained(results)):
         out[method.label] = Look(UNTRAINED_COLOUR, -1, LINES[i % len(LINES)], "|")
     return out
-
-
-def classes(results: Results) -> dict[str, tuple[MethodInfo, ...]]:
-    """Execution class -> its trained methods, weakest class first; classes without methods are left out."""
-    found = {m.execution for m in trained(results)}
-    return {c: tuple(m for m in trained(results) if m.execution == c) for c in sorted(found, key=class_rank)}

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from rlnet_bench.analysis.costs import clock
 from rlnet_bench.errors import BadInput
-from rlnet_bench.reports.compute import clock
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.results import Results
 from rlnet_bench.stats.aggregate import mean

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rlnet_bench.analysis.lint import lint
 from rlnet_bench.foreign.summary import parse_summary
 from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable
-from rlnet_bench.lint import lint
 
 FACTS = CellFacts("sum", "frames", 25, "", "D0")
 

@@ -98,7 +98,7 @@ def judged(
     Raises:
         BadInput: when no run has a score of this kind, or a reference point is for a task that is not there.
     """
-    from rlnet_bench.reports.scoring import task_facts
+    from rlnet_bench.analysis.references import task_facts
 
     mode = mode or results.primary
     notes = list(getattr(results, "notes", ()))
