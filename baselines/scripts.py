@@ -9,28 +9,14 @@ Try it: ``rlnet-bench run quick --methods uncoordinated``
 
 from __future__ import annotations
 
-import importlib
 from typing import ClassVar
 
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.envs.vmas.tasks import COORDINATED, UNCOORDINATED
+from rlnet_bench.envs.scripts import script, scripts_of
 from rlnet_bench.learning.config import MethodConfig
 from rlnet_bench.learning.learner import Learner
 from rlnet_bench.methods import Capabilities, Method, register
 from rlnet_bench.vocabulary import TrainingReward
-
-
-def scripts_of(card: TaskCard) -> tuple[str, ...]:
-    """Script names of a task: the uncoordinated one, then the coordinated one, as far as they were written."""
-    if card.family == "mpe":
-        spread = card.constructor["scenario"] == "simple_spread"
-        return ("nearest", "assignment") if spread else ("silent", "signal")
-    if card.family == "lbf" and "grid" not in card.id:
-        return ("forage", "rally")
-    if card.id.startswith("vmas/"):  # not the user's: a script is written for a card's arguments
-        scenario = str(card.constructor["scenario"])
-        return tuple(scripts[scenario] for scripts in (UNCOORDINATED, COORDINATED) if scenario in scripts)
-    return ()
 
 
 class Scripted(Method):
@@ -71,8 +57,7 @@ class Scripted(Method):
 
         name = cls._script(card)
         assert name is not None
-        module = importlib.import_module(f"rlnet_bench.envs.{card.family}.policies")
-        return FixedLearner(ScriptPolicy(module.SCRIPTS[name], card, len(seeds)))
+        return FixedLearner(ScriptPolicy(script(card, name), card, len(seeds)))
 
 
 _UNTRAINED = Capabilities(trains=False)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from rlnet_bench.envs.registry import make_env as make_env
     from rlnet_bench.envs.registry import task_card as task_card
     from rlnet_bench.envs.registry import task_ids as task_ids
+    from rlnet_bench.learning.play import evaluate as evaluate
     from rlnet_bench.methods import find_method as find_method
     from rlnet_bench.methods import method_ids as method_ids
     from rlnet_bench.reports import build_report as build_report
     from rlnet_bench.reports import render_table as render_table
     from rlnet_bench.runs.api import run as run
     from rlnet_bench.runs.check import check_method as check_method
-    from rlnet_bench.runs.evaluate import evaluate as evaluate
     from rlnet_bench.runs.policies import load_policy as load_policy
     from rlnet_bench.runs.results import load_results as load_results
     from rlnet_bench.runs.suite import load_suite as load_suite
@@ -36,7 +36,7 @@ _HOMES = {
     "build_report": "rlnet_bench.reports",
     "check_env": "rlnet_bench.envs.check",
     "check_method": "rlnet_bench.runs.check",
-    "evaluate": "rlnet_bench.runs.evaluate",
+    "evaluate": "rlnet_bench.learning.play",
     "find_method": "rlnet_bench.methods",
     "load_policy": "rlnet_bench.runs.policies",
     "load_results": "rlnet_bench.runs.results",

@@ -14,7 +14,6 @@ import importlib.util
 import json
 import pkgutil
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -180,15 +179,6 @@ def find_method(name: str) -> type[Method]:
     if name not in _REGISTRY:
         raise UnknownName("method", name, method_ids())
     return _REGISTRY[name]
-
-
-def method_of(config: Mapping[str, Any]) -> type[Method]:
-    """The method of a resolved group configuration, baseline or network."""
-    if config.get("network") is not None:
-        from rlnet_bench.networks.method import method_from_json
-
-        return method_from_json(config["network"])
-    return find_method(config["method"])
 
 
 @cache

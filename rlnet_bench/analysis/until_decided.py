@@ -14,9 +14,8 @@ from typing import Any
 
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError
-from rlnet_bench.methods import method_of
 from rlnet_bench.runs.files import read_json, write_atomic
-from rlnet_bench.runs.plan import Group, Plan, make_plan
+from rlnet_bench.runs.plan import Group, Plan, make_plan, method_of
 from rlnet_bench.runs.results import load_results
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite

@@ -37,9 +37,9 @@ def evaluate(
     import torch
 
     from rlnet_bench.envs.registry import task_card
+    from rlnet_bench.learning.play import evaluate as play
+    from rlnet_bench.learning.play import record_scenes
     from rlnet_bench.rng import Stream
-    from rlnet_bench.runs.evaluate import evaluate as play
-    from rlnet_bench.runs.evaluate import record_scenes
     from rlnet_bench.runs.files import read_json
     from rlnet_bench.runs.policies import load_policy
 
@@ -52,7 +52,7 @@ def evaluate(
     card = task_card(config["task"])
     seeds = tuple(config["seeds"]) if seed is None else (seed,)
     if referee == "reference":
-        from rlnet_bench.envs.reference import evaluate_on_reference
+        from rlnet_bench.learning.play import evaluate_on_reference
 
         played = evaluate_on_reference(policy, card, seeds, episodes, mode=mode)
     else:

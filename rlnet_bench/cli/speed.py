@@ -85,8 +85,8 @@ def _original(card: Any) -> dict[str, Any] | None:
 
 
 def _training(card: Any, name: str) -> list[dict[str, Any]]:
+    from rlnet_bench.learning.play import evaluate
     from rlnet_bench.methods import check_possible, find_method
-    from rlnet_bench.runs.evaluate import evaluate
 
     method = find_method(name)
     config = method.configure({})

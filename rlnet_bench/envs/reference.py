@@ -1,4 +1,4 @@
-"""The referee on the original packages: mpe2 and lbforaging play, our policies act.
+"""The original packages behind our success metric: what the reference referee plays on.
 
 The originals are wrapped as PettingZoo ``ParallelEnv`` objects and vectorised over worker processes by
 the same door that serves any foreign environment.
@@ -6,22 +6,15 @@ the same door that serves any foreign environment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from rlnet_bench.envs.card import TaskCard, has_original
-from rlnet_bench.envs.registry import make_env, task_card
+from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, MissingExtra
 
-if TYPE_CHECKING:
-    from rlnet_bench.learning.policy import Policy
-    from rlnet_bench.runs.evaluate import Episodes
-    from rlnet_bench.vocabulary import Mode
-
-CHUNK = 32  # original environments per replica that are alive at a time
 COVER_RADIUS = 0.1
 
 
@@ -38,42 +31,6 @@ def parallel_env(task: str) -> Any:
     if card.family == "lbf":
         return _lbf(card)
     raise BadInput(f"{task}: the reference referee plays mpe and lbf tasks; {card.family} is its own original.")
-
-
-def evaluate_on_reference(
-    policy: Policy,
-    card: TaskCard,
-    seeds: Sequence[int],
-    episodes: int,
-    *,
-    mode: Mode = "deterministic",
-    device: str = "cpu",
-) -> Episodes:
-    """Play fresh episodes on the original package (see :func:`rlnet_bench.runs.evaluate.evaluate`).
-
-    Initial states come from the original's own generators, so episodes are not those of the batched
-    score: the two agree in distribution.
-    """
-    import torch
-
-    from rlnet_bench import rng
-    from rlnet_bench.runs.evaluate import Episodes, evaluate
-
-    door = task_card(f"rlnet_bench.envs.reference:parallel_env?task={card.id}&horizon={card.horizon}")
-    r, chunk = len(seeds), min(CHUNK, episodes)
-    env = make_env(door, r * chunk, device)
-    keys = rng.env_keys(tuple(seeds), rng.Stream.ABSOLUTE_ENV, -(-episodes // chunk) * chunk, device).view(r, -1, chunk)
-    playing = replace(card, can_terminate=True)
-    try:
-        parts = [
-            evaluate(policy, playing, seeds, chunk, mode=mode, device=device, env=env, keys=keys[:, k].reshape(-1))
-            for k in range(keys.shape[1])
-        ]
-    finally:
-        env.close()
-    torch.set_num_threads(1)
-    joined = [np.concatenate([getattr(p, name) for p in parts], axis=1) for name in ("returns", "success", "length")]
-    return Episodes(*(x[:, :episodes] for x in joined))
 
 
 def original_stepper(card: TaskCard) -> Callable[[], Any] | None:

@@ -21,12 +21,12 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import make_env
 from rlnet_bench.learning.channel import BITS, Edit, Habit, bits_kind, cut, delayed, quantised
 from rlnet_bench.learning.fixed import UniformPolicy
+from rlnet_bench.learning.play import evaluate
 from rlnet_bench.learning.policy import PolicyState
 from rlnet_bench.networks.flow import Part, _ages
 from rlnet_bench.networks.graph import Graph, _instances, _joints
 from rlnet_bench.networks.policy import NetworkPolicy
 from rlnet_bench.networks.topology import Joint, informs
-from rlnet_bench.runs.evaluate import evaluate
 from rlnet_bench.vocabulary import ChannelKind, Mode
 
 WALK_ENVS, WALK_STEPS = 32, 50

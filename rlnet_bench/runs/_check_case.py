@@ -16,10 +16,11 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.check.rules import Skip
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.learning.learner import Learner
-from rlnet_bench.methods import Method, method_of
+from rlnet_bench.methods import Method
 from rlnet_bench.runs._check_faults import Bomb, Disk, ticking
 from rlnet_bench.runs.checkpoint import flatten
 from rlnet_bench.runs.loop import build_learner, run_group
+from rlnet_bench.runs.plan import method_of
 from rlnet_bench.runs.records import EvalLine, read_lines
 
 

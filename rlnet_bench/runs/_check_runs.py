@@ -8,9 +8,9 @@ import torch
 
 from rlnet_bench import rng
 from rlnet_bench.envs.check.rules import Violation, require
+from rlnet_bench.learning.play import evaluate
 from rlnet_bench.runs._check_case import Case, rule
 from rlnet_bench.runs._check_faults import torment
-from rlnet_bench.runs.evaluate import evaluate
 from rlnet_bench.runs.loop import curve_points, run_group, weights_digest
 from rlnet_bench.runs.policies import load_policy
 from rlnet_bench.runs.records import check_chain, read_lines

@@ -23,9 +23,8 @@ from typing import Any
 
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError, WorkFailed
-from rlnet_bench.methods import method_of
 from rlnet_bench.runs.files import read_json, write_atomic
-from rlnet_bench.runs.plan import Group, Plan
+from rlnet_bench.runs.plan import Group, Plan, method_of
 from rlnet_bench.runs.provenance import _processor
 
 MEASURE_SECONDS = 2.0
@@ -201,8 +200,8 @@ def measure(config: dict[str, Any]) -> Calibration:
     import torch
 
     from rlnet_bench.learning.learner import Learner
+    from rlnet_bench.learning.play import evaluate
     from rlnet_bench.runs.checkpoint import flatten
-    from rlnet_bench.runs.evaluate import evaluate
     from rlnet_bench.runs.loop import build_learner
     from rlnet_bench.runs.segments import replace_rows
 

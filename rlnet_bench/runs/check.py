@@ -23,10 +23,10 @@ from typing import Any
 from rlnet_bench.envs.check import Check, CheckReport
 from rlnet_bench.envs.check.rules import Skip, Violation
 from rlnet_bench.errors import ContractViolation
-from rlnet_bench.methods import Method, find_method, method_of
+from rlnet_bench.methods import Method, find_method
 from rlnet_bench.runs import _check_learning, _check_runs  # noqa: F401
 from rlnet_bench.runs._check_case import RULES, Case
-from rlnet_bench.runs.plan import make_plan
+from rlnet_bench.runs.plan import make_plan, method_of
 from rlnet_bench.runs.suite import Suite
 from rlnet_bench.vocabulary import TrainingReward
 

@@ -19,16 +19,15 @@ import torch
 
 from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.envs.reference import evaluate_on_reference
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import Interrupted
 from rlnet_bench.learning.channel import degraded
 from rlnet_bench.learning.learner import Divergence, Learner
+from rlnet_bench.learning.play import evaluate, evaluate_on_reference
 from rlnet_bench.learning.policy import Policy
-from rlnet_bench.methods import method_of
 from rlnet_bench.runs.callbacks import Callback, Event
 from rlnet_bench.runs.checkpoint import read_newest, write_checkpoint
-from rlnet_bench.runs.evaluate import evaluate
+from rlnet_bench.runs.plan import method_of
 from rlnet_bench.runs.policies import save_policies
 from rlnet_bench.runs.recorder import Recorder
 from rlnet_bench.runs.records import EvalLine

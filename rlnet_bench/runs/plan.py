@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -155,6 +155,15 @@ def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threa
         )
         for i in range(0, len(suite.seeds), group_size)
     ]
+
+
+def method_of(config: Mapping[str, Any]) -> type[Method]:
+    """The method of a resolved group configuration, baseline or network."""
+    if config.get("network") is None:
+        return find_method(config["method"])
+    from rlnet_bench.networks.method import method_from_json
+
+    return method_from_json(config["network"])
 
 
 def _group(config: dict[str, Any]) -> Group:

@@ -109,7 +109,7 @@ def _median_seed(store: Store, plan: Plan, groups: list[Group], path: Path, with
     from safetensors.torch import save_file
 
     from rlnet_bench.envs.registry import task_card
-    from rlnet_bench.runs.evaluate import record_scenes
+    from rlnet_bench.learning.play import record_scenes
     from rlnet_bench.runs.policies import load_policy
 
     torch.set_num_threads(1)

@@ -22,10 +22,9 @@ import numpy as np
 
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import StoreError, WorkFailed
-from rlnet_bench.methods import method_of
 from rlnet_bench.runs.launch import Workers
 from rlnet_bench.runs.local_launch import LocalLauncher
-from rlnet_bench.runs.plan import Group, Plan, run_id
+from rlnet_bench.runs.plan import Group, Plan, method_of, run_id
 from rlnet_bench.runs.provenance import provenance
 from rlnet_bench.runs.records import DamagedRecord, RunRecord, check_chain, read_lines, read_run
 from rlnet_bench.runs.store import Store

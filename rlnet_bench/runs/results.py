@@ -14,10 +14,9 @@ import numpy as np
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import StoreError
-from rlnet_bench.methods import method_of
 from rlnet_bench.runs.compact import read_index
 from rlnet_bench.runs.indexed import indexed_record
-from rlnet_bench.runs.plan import Group, Plan
+from rlnet_bench.runs.plan import Group, Plan, method_of
 from rlnet_bench.runs.publish import SEED_PLAN, Policies, is_published, read_published
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store, read_json

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rlnet_bench.envs.registry import task_card, task_ids
+from rlnet_bench.learning.play import evaluate
 from rlnet_bench.methods import find_method, method_ids
-from rlnet_bench.runs.evaluate import evaluate
 
 SPREAD, SPEAKER = "mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-discrete-v1"
 

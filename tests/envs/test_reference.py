@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from rlnet_bench.envs.reference import evaluate_on_reference, original_stepper, parallel_env
+from rlnet_bench.envs.reference import original_stepper, parallel_env
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput
 from rlnet_bench.learning.fixed import ScriptPolicy
+from rlnet_bench.learning.play import evaluate, evaluate_on_reference
 from rlnet_bench.learning.policy import Policy
 from rlnet_bench.rng import Stream
-from rlnet_bench.runs.evaluate import evaluate
 from rlnet_bench.runs.plan import make_plan
 from rlnet_bench.runs.policies import rebuild_policy
 from rlnet_bench.runs.suite import load_suite

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rlnet_bench.envs.registry import task_card
+from rlnet_bench.learning.play import evaluate
 from rlnet_bench.methods import find_method
-from rlnet_bench.runs.evaluate import evaluate
 
 SEEDS = (0, 1, 2)
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tiny import LBF, TINY, learner
 
+from rlnet_bench.learning.play import evaluate
 from rlnet_bench.learning.policy import Policy
 from rlnet_bench.runs import loop
-from rlnet_bench.runs.evaluate import evaluate
 from rlnet_bench.runs.loop import run_group
 from rlnet_bench.runs.plan import make_plan
 from rlnet_bench.runs.policies import load_policy

@@ -10,10 +10,10 @@ import torch
 from tiny import LBF, SPREAD, differing, learner, random_network, weights
 from torch import Tensor
 
+from rlnet_bench.learning.play import evaluate
 from rlnet_bench.networks.build import Network, continuous, load_network
 from rlnet_bench.networks.build import learned as learned_message
 from rlnet_bench.networks.spec import NetworkSpec
-from rlnet_bench.runs.evaluate import evaluate
 
 
 def crew() -> NetworkSpec:

@@ -8,9 +8,9 @@ from tiny import LBF, MIXED, SPREAD, learner, weights
 
 from rlnet_bench import rng
 from rlnet_bench.envs.registry import task_card
+from rlnet_bench.learning.play import evaluate
 from rlnet_bench.networks.build import zoo_ids
 from rlnet_bench.networks.policy import network_policy
-from rlnet_bench.runs.evaluate import evaluate
 
 
 @pytest.mark.parametrize("task", [SPREAD, LBF, MIXED])

@@ -15,10 +15,10 @@ from small import SPEAKER, SPREAD, TINY, Heard, Stop, StopAt, group, method, pro
 from rlnet_bench import rng
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import Interrupted, NotReproducible, StoreError
+from rlnet_bench.learning.play import evaluate
 from rlnet_bench.learning.policy import Policy
 from rlnet_bench.runs import loop
 from rlnet_bench.runs._check_faults import HARMS, Bomb, Disk, Fault, ticking, torment
-from rlnet_bench.runs.evaluate import evaluate
 from rlnet_bench.runs.loop import Best, build_learner, curve_points, run_group
 from rlnet_bench.runs.policies import load_policy
 from rlnet_bench.runs.records import EvalLine, read_lines

@@ -10,9 +10,9 @@ from torch import Tensor
 from rlnet_bench import rng
 from rlnet_bench.envs.cards.vmas import ids
 from rlnet_bench.envs.registry import make_env, task_card
-from rlnet_bench.envs.vmas import measure as vmas_measure
 from rlnet_bench.envs.vmas.policies import SCRIPTS, _act, _drive
 from rlnet_bench.envs.vmas.tasks import COORDINATED, UNCOORDINATED
+from rlnet_bench.learning import measure
 from rlnet_bench.learning.information import execution_class
 from rlnet_bench.methods import find_method
 
@@ -96,7 +96,7 @@ def test_the_stored_points_are_those_of_the_scripts(task: str) -> None:
     """Measured again with another seed and fewer episodes; clearly above random play."""
     points = task_card(task).references
     episodes = 32 if task.startswith(PASSAGES) else 64
-    returns, _ = vmas_measure.measured(task_card(task), script(task), episodes, seed=17)
+    returns, _ = measure.measured(task_card(task), script(task), episodes, seed=17)
     point = points["uncoordinated"]
     error = float(returns.std()) / math.sqrt(episodes)
     assert abs(float(returns.mean()) - point.value) < 4 * math.hypot(error, point.se)
@@ -113,14 +113,17 @@ def test_the_cards_say_how_their_points_were_measured(task: str) -> None:
 
 
 def test_the_command_prints_the_block_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
-    assert vmas_measure.main([WHEEL, "--policy", "uncoordinated", "--episodes", "8", "--seed", "3"]) == 0
+    assert measure.main([WHEEL, "--policy", "uncoordinated", "--episodes", "8", "--seed", "3"]) == 0
     printed = capsys.readouterr().out
     point = yaml.safe_load(printed)[WHEEL]["uncoordinated"]
     assert point["n"] == 8 and point["policy"] == "turn" and "floor" not in printed
-    command = f"python -m rlnet_bench.envs.vmas.measure {WHEEL} --policy uncoordinated --episodes 8 --seed 3"
+    command = f"python -m rlnet_bench.learning.measure {WHEEL} --policy uncoordinated --episodes 8 --seed 3"
     assert point["command"] == command
-    assert vmas_measure.main(["mpe/simple_spread-discrete-v1", "--policy", "uncoordinated"]) == 2
-    assert "no uncoordinated script; the published vmas/ tasks of balance" in capsys.readouterr().err
+    assert measure.main([WHEEL, "--policy", "coordinated"]) == 2
+    assert (
+        "expected a task with a script for `coordinated` play, found {'uncoordinated': 'turn'}"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("kind", ["continuous", "discrete"])
@@ -130,7 +133,7 @@ def test_coordinated_scripts_are_the_provisional_best(scenario: str, kind: str) 
     card, points = task_card(task), task_card(task).references
     assert points["best"].policy == COORDINATED[scenario] and "--policy coordinated" in points["best"].command
     assert points["best"].value - points["uncoordinated"].value > 5 * points["uncoordinated"].se
-    returns, _ = vmas_measure.measured(card, COORDINATED[scenario], 64, seed=17)
+    returns, _ = measure.measured(card, COORDINATED[scenario], 64, seed=17)
     assert abs(float(returns.mean()) - points["best"].value) <= 4 * float(returns.std()) / 8
     assert SCRIPTS[COORDINATED[scenario]](seen_somewhere(task), card).shape[:2] == (6, card.num_agents)
 

@@ -6,7 +6,7 @@ Axes: **R** replicas, **E** episodes, **N** agents.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,9 +15,11 @@ from torch import Tensor
 from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.contract import Scene, VectorEnv
-from rlnet_bench.envs.registry import make_env
+from rlnet_bench.envs.registry import make_env, task_card
 from rlnet_bench.learning.policy import Policy
 from rlnet_bench.vocabulary import Mode
+
+CHUNK = 32  # original environments per replica that are alive at a time
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,37 @@ def evaluate(
         success.view(shape).cpu().numpy(),
         length.view(shape).cpu().numpy(),
     )
+
+
+def evaluate_on_reference(
+    policy: Policy,
+    card: TaskCard,
+    seeds: Sequence[int],
+    episodes: int,
+    *,
+    mode: Mode = "deterministic",
+    device: str = "cpu",
+) -> Episodes:
+    """Play fresh episodes on the original package (see :func:`evaluate`).
+
+    Initial states come from the original's own generators, so episodes are not those of the batched
+    score: the two agree in distribution.
+    """
+    door = task_card(f"rlnet_bench.envs.reference:parallel_env?task={card.id}&horizon={card.horizon}")
+    r, chunk = len(seeds), min(CHUNK, episodes)
+    env = make_env(door, r * chunk, device)
+    keys = rng.env_keys(tuple(seeds), rng.Stream.ABSOLUTE_ENV, -(-episodes // chunk) * chunk, device).view(r, -1, chunk)
+    playing = replace(card, can_terminate=True)
+    try:
+        parts = [
+            evaluate(policy, playing, seeds, chunk, mode=mode, device=device, env=env, keys=keys[:, k].reshape(-1))
+            for k in range(keys.shape[1])
+        ]
+    finally:
+        env.close()
+    torch.set_num_threads(1)
+    joined = [np.concatenate([getattr(p, name) for p in parts], axis=1) for name in ("returns", "success", "length")]
+    return Episodes(*(x[:, :episodes] for x in joined))
 
 
 def record_scenes(policy: Policy, card: TaskCard, seed: int, mode: Mode = "deterministic") -> list[Scene]:
