@@ -63,6 +63,11 @@ def fold(key: Tensor, *counters: Tensor | int) -> Tensor:
     return key
 
 
+def sequence(key: Tensor, place: Tensor) -> Tensor:
+    """The outputs of SplitMix64 started at ``key``, at these places from 1 on: many draws from one key, cheaply."""
+    return mix(key + place * _GOLDEN)
+
+
 def mix_int(x: int) -> int:
     """:func:`mix` for a Python integer; returns the signed 64-bit value."""
     x &= _MASK64

@@ -45,6 +45,12 @@ def test_golden_values() -> None:
     assert rng.integers(some, 1000).tolist() == GOLDEN_INTEGERS
 
 
+def test_a_sequence_is_that_of_splitmix() -> None:
+    # The first outputs of the published generator from seed 0 (Vigna, splitmix64.c).
+    expected = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    assert [x % 2**64 for x in rng.sequence(torch.tensor(0), torch.arange(1, 4)).tolist()] == expected
+
+
 def test_streams_are_never_renumbered() -> None:
     assert {s.name: s.value for s in Stream} == {
         "TRAINING_ENV": 1,
@@ -54,6 +60,8 @@ def test_streams_are_never_renumbered() -> None:
         "MINIBATCH": 5,
         "WEIGHTS": 6,
         "USER": 7,
+        "REPLAY": 8,
+        "EXPLORATION": 9,
     }
 
 

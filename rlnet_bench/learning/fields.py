@@ -10,7 +10,7 @@ from math import prod
 
 from rlnet_bench.envs.card import TaskCard
 
-BYTES = {"float32": 4, "int64": 8, "int32": 4, "bool": 1}
+BYTES = {"float32": 4, "int64": 8, "bool": 1}
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,16 @@ def seen_fields(card: TaskCard, state: bool, dying: bool) -> dict[str, Field]:
     return fields
 
 
-def step_fields(card: TaskCard, state: bool, dying: bool) -> dict[str, Field]:
+def step_fields(card: TaskCard, team: bool, state: bool, dying: bool) -> dict[str, Field]:
     """Everything of a step: what was seen, what was done, what came of it."""
     n = card.num_agents
     discrete = card.action_kind == "discrete"
     return {
         **seen_fields(card, state, dying),
         "action": Field((n,), "int64") if discrete else Field((n, card.action_size), "float32"),
-        "reward": Field((n,), "float32"),
-        "terminated": Field((), "bool"),
-        "truncated": Field((), "bool"),
+        "reward": Field((1 if team else n,), "float32"),
         "begins": Field((), "bool"),  # the first step of an episode
-        "final": Field((), "int32"),  # where truncated: which of the environment's final rows
+        "next": Field((), "int64"),  # the row with what was seen after
         **({"died": Field((n,), "bool")} if dying else {}),
     }
 
@@ -61,7 +59,14 @@ def final_rows(card: TaskCard, capacity: int) -> int:
 
 
 def replay_bytes(
-    card: TaskCard, replicas: int, num_envs: int, capacity: int, *, state: bool = False, dying: bool = True
+    card: TaskCard,
+    replicas: int,
+    num_envs: int,
+    capacity: int,
+    *,
+    team: bool = False,
+    state: bool = False,
+    dying: bool = True,
 ) -> int:
     """Bytes of a :class:`~rlnet_bench.learning.replay.Replay`.
 
@@ -70,9 +75,10 @@ def replay_bytes(
         replicas: R.
         num_envs: B, environments per replica.
         capacity: steps kept of every environment.
+        team: one reward for all (an individual one needs more).
         state: the state of the task is kept, too.
         dying: agents may die (the most that is needed, where unknown).
     """
-    step = sum(f.bytes for f in step_fields(card, state, dying).values())
+    step = sum(f.bytes for f in step_fields(card, team, state, dying).values())
     final = sum(f.bytes for f in seen_fields(card, state, dying).values())
     return replicas * num_envs * (capacity * step + final_rows(card, capacity) * final)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,17 +25,6 @@ from rlnet_bench.envs.contract import Reset, Transition
 from rlnet_bench.learning.fields import final_rows, seen_fields, step_fields
 from rlnet_bench.learning.learner import Piece, Rows, Segment
 from rlnet_bench.learning.targets import look_ahead
-
-
-class At(NamedTuple):
-    """Places in the ring, int64 [..., R, M]."""
-
-    step: Tensor  # how many steps were ever written before
-    env: Tensor  # of the flat batch R*B
-
-    def later(self, steps: Tensor | int) -> At:
-        """The same environments, so many steps later."""
-        return At(self.step + steps, self.env)
 
 
 @dataclass(frozen=True)
@@ -85,6 +74,7 @@ class Replay:
         num_envs: int,
         capacity: int,
         *,
+        team: bool = True,
         state: bool = False,
         dying: bool = False,
         device: str | torch.device = "cpu",
@@ -96,13 +86,14 @@ class Replay:
             seeds: one per replica.
             num_envs: B.
             capacity: C, steps kept of every environment.
+            team: one reward, the mean over agents (V = 1), or each agent's own (V = N).
             state: keep the state of the task, too.
             dying: the task sends an alive mask.
             device: where the ring is.
         """
         if capacity < 2:
             raise ValueError(f"replay: expected room for at least 2 steps of every environment, found {capacity}")
-        self.card, self.capacity, self.state, self.dying = card, capacity, state, dying
+        self.card, self.capacity, self.team, self.state, self.dying = card, capacity, team, state, dying
         self.replicas, self.num_envs, self.device = len(seeds), num_envs, torch.device(device)
         batch, spare = self.replicas * num_envs, final_rows(card, capacity)
         seen = seen_fields(card, state, dying)
@@ -112,11 +103,12 @@ class Replay:
                 capacity + (spare if name in seen else 0), batch, *field.shape, dtype=getattr(torch, field.dtype),
                 device=device,
             )
-            for name, field in step_fields(card, state, dying).items()
+            for name, field in step_fields(card, team, state, dying).items()
         }  # fmt: skip
         self.flat = {name: room.flatten(0, 1) for name, room in self.room.items()}  # the same memory
-        self.spare, self.seen = spare, tuple(seen)
-        self.keys = rng.env_keys(tuple(seeds), rng.Stream.REPLAY, 1, str(device))[:, None]  # [R, 1]
+        self.spare, self.seen, self.width = spare, tuple(seen), batch
+        self.end_of_ring = capacity * batch  # rows of ``flat`` from here on are final ones
+        self.keys = rng.env_keys(tuple(seeds), rng.Stream.REPLAY, 1, str(device))[:, None]
         self.envs = torch.arange(batch, device=device)
         self.base = (torch.arange(self.replicas, device=device) * num_envs)[:, None]
         sizes = torch.tensor(card.observation_sizes)
@@ -128,8 +120,8 @@ class Replay:
         """Nothing was written yet."""
         self.position = 0
         self.segments: Sequence[Segment] = ()
-        self.cuts = torch.zeros(len(self.envs), dtype=torch.int32, device=self.device)  # final rows ever written
-        self.fresh = torch.ones(len(self.envs), dtype=torch.bool, device=self.device)  # an episode begins
+        self.cuts = torch.zeros(self.width, dtype=torch.int64, device=self.device)  # final rows ever written
+        self.fresh = torch.ones(self.width, dtype=torch.bool, device=self.device)  # an episode begins
 
     @property
     def first(self) -> int:
@@ -159,22 +151,22 @@ class Replay:
 
     def end(self, step: Transition) -> None:
         """Write what came of it; the row counts from now on."""
-        slot, room = self.position % self.capacity, self.room
-        room["reward"][slot] = step.reward
-        room["terminated"][slot] = step.terminated
-        room["truncated"][slot] = step.truncated
-        room["final"][slot] = self.cuts
+        slot, row = self.position % self.capacity, self.position % self.capacity * self.width + self.envs
+        self.room["reward"][slot] = step.reward.mean(dim=1, keepdim=True) if self.team else step.reward
         if self.dying:
-            room["died"][slot] = step.agent_terminated
+            self.room["died"][slot] = step.agent_terminated
+        follows = torch.where(step.terminated, row, self._later(row, 1))
         # An environment batch that ended nothing hands back the same tensor: nothing to keep then.
         if step.final_observation is not step.observation:
             finals = self._see(step.final_observation, step.final_state, step.final_action_mask, step.final_alive_mask)
-            place = self._final_place(self.cuts, self.envs)
+            place = (self.capacity + self.cuts % self.spare) * self.width + self.envs
             for name, value in finals.items():
                 where = step.truncated.view(-1, *[1] * (value.ndim - 1))
                 kept = torch.where(where, value, self.flat[name].index_select(0, place))
                 self.flat[name].index_copy_(0, place, kept)
+            follows = torch.where(step.truncated, place, follows)
             self.cuts += step.truncated
+        self.room["next"][slot] = follows
         self.fresh = step.terminated | step.truncated
         self.position += 1
 
@@ -182,19 +174,20 @@ class Replay:
         given = {"observation": observation, "state": state, "mask": mask, "alive": alive}
         return {name: value for name in self.seen if (value := given[name]) is not None}
 
-    def _final_place(self, number: Tensor, env: Tensor) -> Tensor:
-        """Rows of ``flat`` that hold the final rows of these numbers and environments."""
-        return (self.capacity + number % self.spare).long() * len(self.envs) + env
+    def _later(self, row: Tensor, steps: Tensor | int) -> Tensor:
+        """Rows of ``flat`` so many steps later, in the same environments."""
+        row = row + steps * self.width
+        return torch.where(row >= self.end_of_ring, row - self.end_of_ring, row)
 
     # -- reading -----------------------------------------------------------------------------------------
 
-    def draw(self, update: int, rows: int, steps: int) -> At:
-        """Uniform places [R, M] from which ``steps`` steps, and what was seen after them, are held.
+    def draw(self, updates: Sequence[int], rows: int, steps: int) -> Tensor:
+        """Uniform rows of ``flat``, int64 [U, R, M], from which ``steps`` steps and what was seen after them are held.
 
         Args:
-            update: counts the draws; the same number draws the same places.
+            updates: U numbers that count the draws; the same number draws the same rows.
             rows: M.
-            steps: how far is read from each place.
+            steps: how far is read from each row.
 
         Raises:
             ValueError: when fewer than ``steps`` + 1 steps are held.
@@ -202,82 +195,70 @@ class Replay:
         room = self.filled - steps
         if room < 1:
             raise ValueError(f"replay: expected more than {steps} steps to draw from, found {self.filled}")
-        counter = torch.arange(rows, device=self.device)
-        place = rng.integers(rng.fold(self.keys, update, counter), room * self.num_envs)
-        return At(self.first + place // self.num_envs, self.base + place % self.num_envs)
+        counted = torch.tensor(list(updates), device=self.device)[:, None, None] << 32
+        bits = rng.sequence(self.keys, counted + torch.arange(1, rows + 1, device=self.device))
+        env = self.base + (((bits & 0xFFFFFFFF) * self.num_envs) >> 32)  # as rng.integers, of the other 32 bits
+        return self._later(self.first % self.capacity * self.width + env, rng.integers(bits, room))
 
-    def index(self, at: At) -> Tensor:
-        """Rows of ``flat`` at these places, int64 [..., R, M]."""
-        return (at.step % self.capacity) * len(self.envs) + at.env
+    def take(self, name: str, row: Tensor) -> Tensor:
+        """A field [..., R, M, ...] of rows of ``flat`` [..., R, M]."""
+        return self.flat[name].index_select(0, row.flatten()).unflatten(0, row.shape)
 
-    def index_after(self, at: At) -> Tensor:
-        """Rows of ``flat`` with what was seen after these steps: the final row where the clock cut."""
-        index = self.index(at)
-        final = self._final_place(self._at("final", index), at.env)
-        return torch.where(self._at("truncated", index), final, self.index(at.later(1)))
+    def moment(self, row: Tensor) -> dict[str, Tensor]:
+        """What learners read of a moment: everything that was seen, and the state where it was asked for."""
+        found = {name: self.take(name, row) for name in self.seen}
+        if self.state and "state" not in found:  # it is the observations side by side
+            flat = found["observation"].flatten(-2)
+            found["state"] = flat if self.columns is None else flat.index_select(-1, self.columns)
+        return found
 
-    def take(self, name: str, index: Tensor) -> Tensor:
-        """A field at rows of ``flat``; a ``state`` that is the observations side by side is made from them."""
-        if name == "state" and name not in self.flat:
-            observation = self._at("observation", index).flatten(-2)
-            return observation if self.columns is None else observation.index_select(-1, self.columns)
-        return self._at(name, index)
+    def _outcome(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(reward [..., V], terminated [..., V or 1], ended [..., 1], the row that was seen after [...])."""
+        reward, after = self.take("reward", row), self.take("next", row)
+        terminated = (after == row)[..., None]
+        ended = terminated | (after >= self.end_of_ring)[..., None]
+        if self.dying and not self.team:  # an agent's own rewards end with it; the team's go on
+            terminated = terminated | self.take("died", row)
+        return reward, terminated, ended, after
 
-    def _at(self, name: str, index: Tensor) -> Tensor:
-        return self.flat[name].index_select(0, index.flatten()).unflatten(0, index.shape)
-
-    @property
-    def read(self) -> tuple[str, ...]:
-        """What learners read of a moment: what is seen, and the state where it was asked for."""
-        return tuple(dict.fromkeys((*self.seen, *(("state",) if self.state else ()))))
-
-    def _outcome(self, index: Tensor, team: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """(reward [..., V], terminated [..., V], ended [..., 1]) of rows."""
-        reward, terminated = self._at("reward", index), self._at("terminated", index)[..., None]
-        ended = terminated | self._at("truncated", index)[..., None]
-        if team:
-            return reward.mean(dim=-1, keepdim=True), terminated, ended
-        if self.dying:  # an agent's own rewards end with it; the team's go on
-            terminated = terminated | self._at("died", index)
-        return reward, terminated.expand(reward.shape), ended
-
-    def transitions(self, update: int, rows: int, *, gamma: float, n: int = 1, team: bool = True) -> Transitions:
-        """Draw M rows per replica with their n-step returns.
+    def transitions(self, updates: Sequence[int], rows: int, *, gamma: float, n: int = 1) -> list[Transitions]:
+        """Draw M rows per replica with their n-step returns, for each of several updates; read all at once.
 
         Args:
-            update: counter of the draw.
+            updates: a number for each draw.
             rows: M.
             gamma: discount of one step.
             n: rewards that are summed before a value is asked.
-            team: one reward, the mean over agents (V = 1), or each agent's own (V = N).
         """
-        at = self.draw(update, rows, n)
-        window = at.later(torch.arange(n, device=self.device)[:, None, None])
-        ahead = look_ahead(*self._outcome(self.index(window), team), gamma)
-        before, after = self.index(at), self.index_after(at.later(ahead.last))
-        seen = {name: self.take(name, before) for name in self.read}
-        seen |= {f"next_{name}": self.take(name, after) for name in self.read}
-        return Transitions(action=self._at("action", before), reward=ahead.reward, discount=ahead.discount, **seen)
+        row = self.draw(updates, rows, n)
+        steps = torch.arange(n, device=self.device).view(-1, 1, 1, 1)
+        reward, terminated, ended, after = self._outcome(self._later(row, steps) if n > 1 else row[None])
+        ahead = look_ahead(reward, terminated, ended, gamma)
+        found = {"action": self.take("action", row), "reward": ahead.reward, "discount": ahead.discount}
+        found |= self.moment(row)
+        last = after.gather(0, ahead.last[None])[0] if n > 1 else after[0]
+        found |= {f"next_{name}": value for name, value in self.moment(last).items()}
+        return [Transitions(**{name: value[u] for name, value in found.items()}) for u in range(len(row))]
 
-    def sequences(self, update: int, rows: int, steps: int, *, burn_in: int = 0, team: bool = True) -> Sequences:
+    def sequences(self, update: int, rows: int, steps: int, *, burn_in: int = 0) -> Sequences:
         """Draw M windows of ``burn_in`` + ``steps`` successive steps per replica; see :class:`Sequences`."""
-        at = self.draw(update, rows, burn_in + steps)
         along = torch.arange(burn_in + steps + 1, device=self.device)[:, None, None]
-        index = self.index(at.later(along))  # [burn_in + T + 1, R, M]
-        learn = index[burn_in:-1]
-        reward, terminated, ended = self._outcome(learn, team)
+        row = self._later(self.draw([update], rows, burn_in + steps), along)  # [burn_in + T + 1, R, M]
+        learn = row[burn_in:-1]
+        reward, terminated, ended, after = self._outcome(learn)
         over = ended.squeeze(-1).cumsum(dim=0)
         within = torch.cat((torch.ones_like(over[:1], dtype=torch.bool), over[:-1] == 0))
-        begins = self._at("begins", index)
+        begins = self.take("begins", row)
         begins[0] = True  # what came before is not known
         begins[burn_in + 1 :] = False  # beyond an end nothing is learned
-        last = burn_in + within.sum(dim=0) - 1  # [R, M]
         # What was seen after the last step takes the place of the row behind it.
-        index = torch.where(along == last + 1, self.index_after(at.later(last)), index)
-        seen = {name: self.take(name, index if name == "observation" else index[burn_in:]) for name in self.read}
+        last = within.sum(dim=0, keepdim=True) - 1  # [1, R, M]
+        row = torch.where(along == burn_in + last + 1, after.gather(0, last), row)
+        seen = self.moment(row)
+        seen |= {name: value[burn_in:] for name, value in seen.items() if name != "observation"}
         return Sequences(
-            begins=begins, action=self._at("action", learn), reward=reward, terminated=terminated, ended=ended,
-            within=within, **seen,
+            begins=begins, action=self.take("action", learn), reward=reward, terminated=terminated.expand(reward.shape),
+            ended=ended, within=within, **seen,
         )  # fmt: skip
 
     # -- checkpoint --------------------------------------------------------------------------------------
@@ -289,17 +270,16 @@ class Replay:
             return
         slots = torch.arange(start, self.position, device=self.device) % self.capacity
         tensors = {name: room.index_select(0, slots) for name, room in self.room.items()}
-        place = self._finals_of(tensors)
-        tensors |= {f"final.{name}": self.flat[name].index_select(0, place) for name in self.seen}
+        finals = self._finals(tensors)
+        tensors |= {f"final.{name}": self.flat[name].index_select(0, finals) for name in self.seen}
         yield Piece(start, self.position, tensors)
 
-    def _finals_of(self, rows: Mapping[str, Tensor]) -> Tensor:
-        step, env = rows["truncated"].nonzero(as_tuple=True)
-        return self._final_place(rows["final"][step, env], env)
+    def _finals(self, rows: Mapping[str, Tensor]) -> Tensor:
+        return rows["next"][rows["next"] >= self.end_of_ring]
 
     def state_dict(self) -> dict[str, Any]:
         """The ring itself: a checkpoint stores what is new of it (see :class:`~rlnet_bench.learning.learner.Rows`)."""
-        return {"rows": self}
+        return {"rows": self, "cuts": self.cuts, "fresh": self.fresh}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Hold what another ring of the same shape holds, or what a checkpoint stored of one."""
@@ -310,11 +290,9 @@ class Replay:
             slots = torch.arange(piece.start, piece.stop, device=self.device) % self.capacity
             for name, room in self.room.items():
                 room.index_copy_(0, slots, tensors[name])
-            place = self._finals_of(tensors)
+            finals = self._finals(tensors)
             for name in self.seen:
-                self.flat[name].index_copy_(0, place, tensors[f"final.{name}"])
+                self.flat[name].index_copy_(0, finals, tensors[f"final.{name}"])
         self.position, self.segments = stored.position, tuple(stored.segments)
-        if self.position:
-            last = {name: self.room[name][(self.position - 1) % self.capacity] for name in self.room}
-            self.fresh = last["terminated"] | last["truncated"]
-            self.cuts = last["final"] + last["truncated"]
+        self.cuts.copy_(state["cuts"])
+        self.fresh = state["fresh"].to(self.device)

@@ -42,16 +42,15 @@ def look_ahead(reward: Tensor, terminated: Tensor, ended: Tensor, gamma: float) 
     Returns:
         ``reward`` and ``discount`` [..., V], ``last`` [...].
     """
-    total = torch.zeros_like(reward[0])
-    discount = torch.ones_like(total)
-    going = torch.ones_like(ended[0])
-    last = torch.zeros_like(ended[0], dtype=torch.int64)
-    for k in range(len(reward)):
+    total, discount = reward[0], gamma * (~terminated[0]).to(reward.dtype)
+    going = ~ended[0]
+    last = torch.zeros_like(going, dtype=torch.int64)
+    for k in range(1, len(reward)):
         total = total + torch.where(going, discount * reward[k], 0.0)
-        discount = torch.where(going, gamma * torch.where(terminated[k], 0.0, discount), discount)
+        discount = torch.where(going, gamma * (~terminated[k]) * discount, discount)
         last = torch.where(going, k, last)
         going = going & ~ended[k]
-    return Ahead(total, discount, last.squeeze(-1))
+    return Ahead(total, discount.expand(total.shape), last.squeeze(-1))
 
 
 def n_step(reward: Tensor, following: Tensor, terminated: Tensor, ended: Tensor, gamma: float, n: int) -> Tensor:

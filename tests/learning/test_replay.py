@@ -13,7 +13,7 @@ from torch import Tensor
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.contract import Reset, Transition
 from rlnet_bench.learning.fields import replay_bytes
-from rlnet_bench.learning.replay import At, Replay
+from rlnet_bench.learning.replay import Replay
 
 H = 5
 PLAIN = replace(CARD, horizon=H)
@@ -83,28 +83,33 @@ class Story:
         return getattr(row["final" if bool(row["truncated"][env]) else "after"], what)[env]
 
 
-def told(
-    card: TaskCard, steps: int, capacity: int, *, r: int = 2, b: int = 3, dying: bool = False
-) -> tuple[Story, Replay]:
-    story = Story(card, r * b, dying=dying)
-    replay = Replay(card, tuple(range(r)), b, capacity, state=True, dying=dying)
+def told(card: TaskCard, steps: int, capacity: int, dying: bool = False, team: bool = True) -> tuple[Story, Replay]:
+    """Two replicas of three environments."""
+    story = Story(card, 6, dying=dying)
+    replay = Replay(card, (0, 1), 3, capacity, team=team, state=True, dying=dying)
     for _ in range(steps):
         story.step(replay)
     return story, replay
+
+
+def place(replay: Replay, row: Tensor) -> tuple[int, int]:
+    """(step, environment) of a row."""
+    slot, env = divmod(int(row), replay.width)
+    return replay.first + (slot - replay.first) % replay.capacity, env
 
 
 @pytest.mark.parametrize("card", [PLAIN, RICH], ids=["plain", "rich"])
 @pytest.mark.parametrize("steps", [9, 16, 41], ids=["not full", "just full", "wrapped"])
 @pytest.mark.parametrize(("n", "team"), [(1, True), (3, True), (3, False)])
 def test_transitions_are_what_a_plain_log_says(card: TaskCard, steps: int, n: int, team: bool) -> None:
-    story, replay = told(card, steps, 16, dying=not team)
+    story, replay = told(card, steps, 16, dying=not team, team=team)
     gamma = 0.9
-    batch, at = replay.transitions(7, 200, gamma=gamma, n=n, team=team), replay.draw(7, 200, n)
-    assert int(at.step.min()) >= replay.first and int(at.step.max()) + n < replay.position
+    _, batch = replay.transitions([6, 7], 200, gamma=gamma, n=n)
+    rows = replay.draw([7], 200, n)[0]
     for r in range(2):
         for m in range(200):
-            t, env = int(at.step[r, m]), int(at.env[r, m])
-            assert env // 3 == r
+            t, env = place(replay, rows[r, m])
+            assert env // 3 == r and replay.first <= t < replay.position - n
             now = story.log[t]["now"]
             assert torch.equal(batch.observation[r, m], now.observation[env])
             assert torch.equal(batch.action[r, m], story.log[t]["action"][env])
@@ -140,13 +145,13 @@ def test_transitions_are_what_a_plain_log_says(card: TaskCard, steps: int, n: in
 def test_sequences_stop_at_ends_and_bring_the_final_observation(steps: int, burn_in: int) -> None:
     story, replay = told(RICH, steps, 16)
     length = 4
-    batch, at = replay.sequences(3, 100, length, burn_in=burn_in), replay.draw(3, 100, burn_in + length)
+    batch, rows = replay.sequences(3, 100, length, burn_in=burn_in), replay.draw([3], 100, burn_in + length)[0]
     assert batch.mask is not None and batch.state is not None
     assert len(batch.observation) == len(batch.begins) == burn_in + length + 1 and len(batch.mask) == length + 1
     ends = 0
     for r in range(2):
         for m in range(100):
-            start, env = int(at.step[r, m]), int(at.env[r, m])
+            start, env = place(replay, rows[r, m])
             for k in range(burn_in):
                 row = story.log[start + k]
                 assert torch.equal(batch.observation[k, r, m], row["now"].observation[env])
@@ -177,32 +182,31 @@ def test_sequences_stop_at_ends_and_bring_the_final_observation(steps: int, burn
 
 def test_draws_are_uniform_and_counted() -> None:
     _, replay = told(PLAIN, 30, 10)
-    at = replay.draw(0, 14_000, 2)
-    assert torch.equal(at.step, replay.draw(0, 14_000, 2).step)
-    assert not torch.equal(at.step, replay.draw(1, 14_000, 2).step)
-    assert torch.equal(at.step[:, :50], replay.draw(0, 50, 2).step)  # a row does not depend on how many there are
+    rows = replay.draw([0], 14_000, 2)[0]
+    assert torch.equal(rows, replay.draw([5, 0], 14_000, 2)[1])
+    assert not torch.equal(rows, replay.draw([1], 14_000, 2)[0])
+    assert torch.equal(rows[:, :50], replay.draw([0], 50, 2)[0])  # a row does not depend on how many there are
     for r in range(2):
-        place = (at.step[r] - replay.first) * 3 + at.env[r] - 3 * r
-        count = place.bincount(minlength=24)
+        count = ((rows[r] // 6 - replay.first) % 10 * 3 + rows[r] % 6 - 3 * r).bincount(minlength=24)
         assert len(count) == 24 and count.min() > 450 and count.max() < 720  # 583 each, 5 deviations
     alone = Replay(PLAIN, (1,), 3, 10)
     alone.position = 30
-    assert torch.equal(alone.draw(0, 50, 2).step[0], at.step[1, :50])
+    assert [place(alone, x)[0] for x in alone.draw([0], 50, 2)[0, 0]] == [place(replay, x)[0] for x in rows[1, :50]]
 
 
 def test_too_little_to_draw_from_is_said() -> None:
     _, replay = told(PLAIN, 3, 10)
-    replay.draw(0, 4, 2)
+    replay.draw([0], 4, 2)
     with pytest.raises(ValueError, match="expected more than 3 steps to draw from, found 3"):
-        replay.draw(0, 4, 3)
+        replay.draw([0], 4, 3)
     with pytest.raises(ValueError, match="room for at least 2 steps"):
         Replay(PLAIN, (0,), 1, 1)
 
 
 @pytest.mark.parametrize(("steps", "later"), [(0, 12), (7, 3), (16, 16), (37, 20)])
 def test_a_loaded_ring_goes_on_to_the_bit(steps: int, later: int) -> None:
-    story, replay = told(RICH, steps, 16, dying=True)
-    other = Replay(RICH, (0, 1), 3, 16, state=True, dying=True)
+    story, replay = told(RICH, steps, 16, dying=True, team=False)
+    other = Replay(RICH, (0, 1), 3, 16, team=False, state=True, dying=True)
     for _ in range(5):  # whatever was in it
         Story(RICH, 6, seed=9, dying=True).step(other)
     other.load_state_dict(replay.state_dict())
@@ -214,7 +218,7 @@ def test_a_loaded_ring_goes_on_to_the_bit(steps: int, later: int) -> None:
         story.log.pop()
         story.step(other)
     for update in range(3):
-        a, b = (x.transitions(update, 64, gamma=0.9, n=2, team=False) for x in (replay, other))
+        a, b = (x.transitions([update], 64, gamma=0.9, n=2)[0] for x in (replay, other))
         c, d = (x.sequences(update, 64, 3, burn_in=2) for x in (replay, other))
         for one, two in ((a, b), (c, d)):
             assert all(
@@ -224,13 +228,6 @@ def test_a_loaded_ring_goes_on_to_the_bit(steps: int, later: int) -> None:
 
 def test_its_size_is_known_before() -> None:
     for card, dying in ((PLAIN, False), (RICH, True)):
-        replay = Replay(card, (0, 1), 3, 16, state=True, dying=dying)
+        replay = Replay(card, (0, 1), 3, 16, team=not dying, state=True, dying=dying)
         size = sum(room.numel() * room.element_size() for room in replay.room.values())
-        assert size == replay_bytes(card, 2, 3, 16, state=True, dying=dying)
-
-
-def test_places_are_an_index_away() -> None:
-    _, replay = told(PLAIN, 12, 8)
-    at = At(torch.tensor([[9], [11]]), torch.tensor([[2], [5]]))
-    assert replay.index(at).tolist() == [[1 * 6 + 2], [3 * 6 + 5]]
-    assert replay.index(at.later(1)).tolist() == [[2 * 6 + 2], [4 * 6 + 5]]
+        assert size == replay_bytes(card, 2, 3, 16, team=not dying, state=True, dying=dying)
