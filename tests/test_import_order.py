@@ -15,22 +15,21 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = (  # lowest first; rooms of one line do not know each other
-    ("vocabulary", "errors", "rng"),
+    ("vocabulary", "errors", "rng", "leash"),
     ("yaml_lines", "stats", "envs"),
     ("learning",),
     ("methods",),
     ("networks", "baselines"),
     ("runs",),
-    ("analysis",),
     ("foreign",),
+    ("analysis",),
     ("reports",),
     ("leaderboard",),
-    ("lint",),
     ("cli",),
     ("__main__",),
 )
 # (from, to): rooms that still import upwards. The list may only shrink; an entry that nothing needs fails.
-PRESENT = {("runs", "foreign"), ("foreign", "reports")}
+PRESENT = {("runs", "foreign")}
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
 
@@ -61,6 +60,7 @@ def upward() -> Iterator[tuple[tuple[str, str], str]]:
         room = room_of(path)
         for line, name in imported(path.read_text()):
             other = name.split(".")[1]
+            assert other in LEVEL, f"{path}:{line} imports {name}: a room without a place in ORDER"
             if other != room and LEVEL[other] >= LEVEL[room]:
                 yield (room, other), f"{path.relative_to(ROOT)}:{line} imports {name}"
 
