@@ -25,6 +25,7 @@ from rlnet_bench.runs.files import DiskRefused
 
 FORMAT = 1
 KEEP = 2
+CHECKPOINT_SECONDS = 60.0  # between two checkpoints of a run, where nobody asks for another interval
 _TENSOR = "__tensor__"
 
 

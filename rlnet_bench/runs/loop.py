@@ -26,14 +26,12 @@ from rlnet_bench.learning.learner import Divergence, Learner
 from rlnet_bench.learning.play import evaluate, evaluate_on_reference
 from rlnet_bench.learning.policy import Policy
 from rlnet_bench.runs.callbacks import Callback, Event
-from rlnet_bench.runs.checkpoint import read_newest, write_checkpoint
+from rlnet_bench.runs.checkpoint import CHECKPOINT_SECONDS, read_newest, write_checkpoint
 from rlnet_bench.runs.plan import method_of
 from rlnet_bench.runs.policies import save_policies
 from rlnet_bench.runs.recorder import Recorder
 from rlnet_bench.runs.records import EvalLine
 from rlnet_bench.vocabulary import MODES, Kind, Mode, Status
-
-CHECKPOINT_SECONDS = 60.0
 
 
 @dataclass
@@ -147,43 +145,120 @@ def run_group(
         NotReproducible: when a line made again differs from the stored one.
     """
     torch.set_num_threads(int(config["threads"]))
-    seeds, budget, evaluation = tuple(config["seeds"]), int(config["frames"]), config["evaluation"]
     folder.mkdir(parents=True, exist_ok=True)
+    card, learner = build_learner(config)
+    run = _GroupRun(folder, config, card, learner, Recorder(folder), callbacks, should_stop, checkpoint_seconds, clock)
+    run.resume()
+    run.train()
+    run.finish()
+    return run.outcome()
 
-    def tell(kind: str, **data: Any) -> None:
-        for callback in callbacks:
+
+@dataclass
+class _GroupRun:
+    """A group while it is trained: what a checkpoint holds, and who is told."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    card: TaskCard
+    learner: Learner
+    recorder: Recorder
+    callbacks: tuple[Callback, ...]
+    should_stop: Callable[[], bool]
+    checkpoint_seconds: float
+    clock: Callable[[], float]
+    next_point: int = 0
+    diverged: dict[int, Divergence] = field(default_factory=dict)
+    best: Best = field(init=False)
+    started: float = 0.0
+    saved_at: float = 0.0
+    frames_at_start: int = 0
+
+    def __post_init__(self) -> None:
+        self.seeds = tuple(self.config["seeds"])
+        self.evaluation = self.config["evaluation"]
+        self.points = curve_points(int(self.config["frames"]), self.evaluation["every"])
+        self.best = Best.none(len(self.seeds))
+
+    def tell(self, kind: str, **data: Any) -> None:
+        """Tell every callback of an event."""
+        for callback in self.callbacks:
             callback.on_event(Event(kind, data))
 
-    card, learner = build_learner(config)
-    recorder = Recorder(folder)
-    points = curve_points(budget, evaluation["every"])
-    next_point, best = 0, Best.none(len(seeds))
-    diverged: dict[int, Divergence] = {}
+    def resume(self) -> None:
+        """Go on from the newest checkpoint that the records can follow, if there is one."""
+        saved, notes = read_newest(self.folder / "checkpoints", lambda state: self.recorder.holds(state["recorded"]))
+        for note in notes:
+            self.tell("note", text=note)
+        if saved is not None:
+            self.learner.load_state_dict(saved["learner"])
+            self.next_point, self.best = saved["next_point"], Best.from_state(saved["best"])
+            self.diverged = {d["seed"]: Divergence(**d) for d in saved["diverged"]}
+            self.tell("resumed", frames=self.learner.frames)
 
-    saved, notes = read_newest(folder / "checkpoints", lambda state: recorder.holds(state["recorded"]))
-    for note in notes:
-        tell("note", text=note)
-    if saved is not None:
-        learner.load_state_dict(saved["learner"])
-        next_point, best = saved["next_point"], Best.from_state(saved["best"])
-        diverged = {d["seed"]: Divergence(**d) for d in saved["diverged"]}
-        tell("resumed", frames=learner.frames)
-
-    def checkpoint() -> None:
+    def checkpoint(self) -> None:
+        """Write down everything that :meth:`resume` needs."""
         write_checkpoint(
-            folder / "checkpoints",
-            learner.frames,
+            self.folder / "checkpoints",
+            self.learner.frames,
             {
-                "learner": learner.state_dict(),
-                "next_point": next_point,
-                "best": best.state_dict(),
-                "recorded": recorder.heads(),
-                "diverged": [d.to_json() for d in diverged.values()],
+                "learner": self.learner.state_dict(),
+                "next_point": self.next_point,
+                "best": self.best.state_dict(),
+                "recorded": self.recorder.heads(),
+                "diverged": [d.to_json() for d in self.diverged.values()],
             },
         )
-        tell("checkpoint", frames=learner.frames)
+        self.tell("checkpoint", frames=self.learner.frames)
+        self.saved_at = self.clock()
+
+    def train(self) -> None:
+        """Train to every point of the curve that is left, and score it there."""
+        self.started = self.saved_at = self.clock()
+        self.frames_at_start = self.learner.frames
+        for point in range(self.next_point, len(self.points)):
+            frames, train_started = self.points[point], self.clock()
+            while self.any_left() and self.learner.frames + self.learner.frames_per_iteration <= frames:
+                self.iterate()
+            eval_started = self.clock()
+            if self.any_left():
+                meta = dict.fromkeys(self.seeds, (point, frames, self.learner.frames, self.learner.updates))
+                stream = rng.Stream.EVALUATION_ENV
+                self.score("curve", self.learner.policy(), self.evaluation["episodes"], stream, meta)
+            self.next_point = point + 1
+            ended = self.clock()
+            self.recorder.timing(
+                frames=frames, trained_frames=self.learner.frames, updates=self.learner.updates,
+                train_seconds=eval_started - train_started, eval_seconds=ended - eval_started,
+                frames_per_second=self.rate(ended),
+            )  # fmt: skip
+            self.tell("evaluated", point=point, points=len(self.points), frames=frames, best=list(self.best.value))
+
+    def iterate(self) -> None:
+        """One iteration of the learner; then a checkpoint, when it is time or somebody asked to stop."""
+        metrics = self.learner.iterate()
+        for found in self.learner.divergences:
+            if found.seed not in self.diverged:
+                self.diverged[found.seed] = found
+                self.tell("diverged", seed=found.seed, tensor=found.tensor, frames=found.frames)
+        now, frames = self.clock(), self.learner.frames
+        self.tell("progress", frames=frames, budget=self.points[-1], rate=self.rate(now), metrics=metrics)
+        if self.should_stop():
+            self.checkpoint()
+            raise Interrupted("stopped as asked; the checkpoint is written and `rlnet-bench run` goes on from it.")
+        if now - self.saved_at >= self.checkpoint_seconds:
+            self.checkpoint()
+
+    def any_left(self) -> bool:
+        """Whether a seed has not diverged."""
+        return len(self.diverged) < len(self.seeds)
+
+    def rate(self, now: float) -> float:
+        """Frames per second of all seeds since this process took up the run, evaluation included."""
+        return (self.learner.frames - self.frames_at_start) * len(self.seeds) / max(now - self.started, 1e-9)
 
     def score(
+        self,
         kind: Kind,
         policy: Policy,
         episodes: int,
@@ -191,98 +266,61 @@ def run_group(
         meta: Mapping[int, tuple[int, ...]],
         modes: tuple[Mode, ...] = MODES,
     ) -> None:
-        """Evaluate all replicas in these modes and record a line per healthy seed."""
+        """Evaluate all replicas in these modes and record a line per healthy seed.
+
+        ``meta``: per seed, the point, its frames, the frames trained and the updates of the weights.
+        """
+        seeds, device, best = self.seeds, self.config["device"], self.best
         weights = policy.state_dict()
         digests = [weights_digest(weights, k, len(seeds)) for k in range(len(seeds))]
         for mode in modes:
             if kind == "reference":
-                played = evaluate_on_reference(policy, card, seeds, episodes, mode=mode, device=config["device"])
+                played = evaluate_on_reference(policy, self.card, seeds, episodes, mode=mode, device=device)
             else:
-                played = evaluate(policy, card, seeds, episodes, stream=stream, mode=mode, device=config["device"])
+                played = evaluate(policy, self.card, seeds, episodes, stream=stream, mode=mode, device=device)
             for k, seed in enumerate(seeds):
-                if seed in diverged:
+                if seed in self.diverged:
                     continue
                 point, frames, trained, updates = meta[seed]
                 if not np.isfinite(played.returns[k]).all():
-                    diverged[seed] = Divergence(seed, "evaluation return", trained)
+                    self.diverged[seed] = Divergence(seed, "evaluation return", trained)
                     continue
-                recorder.record(
+                self.recorder.record(
                     EvalLine(
                         kind, mode, seed, point, frames, trained, updates,
                         played.returns[k], played.success[k], played.length[k], digests[k],
                     )
                 )  # fmt: skip
-                last_chance = point == len(points) - 1 and best.value[k] == -float("inf")
+                last_chance = point == len(self.points) - 1 and best.value[k] == -float("inf")
                 eligible = getattr(policy, "competes", True) or last_chance
-                if kind == "curve" and mode == evaluation["primary"] and eligible:
+                if kind == "curve" and mode == self.evaluation["primary"] and eligible:
                     best.offer(k, float(played.team[k].mean()), point, (frames, trained, updates), weights)
-        recorder.sync()
+        self.recorder.sync()
 
-    started = saved_at = clock()
-    frames_at_start = learner.frames
-    for point in range(next_point, len(points)):
-        frames = points[point]
-        train_started = clock()
-        while len(diverged) < len(seeds) and learner.frames + learner.frames_per_iteration <= frames:
-            metrics = learner.iterate()
-            for found in learner.divergences:
-                if found.seed not in diverged:
-                    diverged[found.seed] = found
-                    tell("diverged", seed=found.seed, tensor=found.tensor, frames=found.frames)
-            now = clock()
-            rate = (learner.frames - frames_at_start) * len(seeds) / max(now - started, 1e-9)
-            tell("progress", frames=learner.frames, budget=budget, rate=rate, metrics=metrics)
-            if should_stop():
-                checkpoint()
-                raise Interrupted("stopped as asked; the checkpoint is written and `rlnet-bench run` goes on from it.")
-            if now - saved_at >= checkpoint_seconds:
-                checkpoint()
-                saved_at = clock()
-        eval_started = clock()
-        if len(diverged) < len(seeds):
-            meta = dict.fromkeys(seeds, (point, frames, learner.frames, learner.updates))
-            score("curve", learner.policy(), evaluation["episodes"], rng.Stream.EVALUATION_ENV, meta)
-        next_point = point + 1
-        ended = clock()
-        recorder.timing(
-            frames=frames, trained_frames=learner.frames, updates=learner.updates,
-            train_seconds=eval_started - train_started, eval_seconds=ended - eval_started,
-            frames_per_second=(learner.frames - frames_at_start) * len(seeds) / max(ended - started, 1e-9),
-        )  # fmt: skip
-        tell("evaluated", point=point, points=len(points), frames=frames, best=list(best.value))
+    def finish(self) -> None:
+        """Score the final and the best weights on fresh episodes, and keep both."""
+        policy, episodes = self.learner.policy(), self.evaluation["absolute_episodes"]
+        stream = rng.Stream.ABSOLUTE_ENV
+        final = {k: v.clone() for k, v in policy.state_dict().items()}
+        if self.any_left():
+            last = (len(self.points) - 1, self.points[-1], self.learner.frames, self.learner.updates)
+            self.score("final", policy, episodes, stream, dict.fromkeys(self.seeds, last))
+            meta = {s: (self.best.point[k], *self.best.meta[k]) for k, s in enumerate(self.seeds)}
+            if final:
+                policy.load_state_dict(self.best.weights)
+            self.score("absolute", policy, episodes, stream, meta)
+            if self.evaluation.get("referee") == "reference":
+                self.score("reference", policy, episodes, stream, meta)
+            for kind, changed in degraded(policy, self.card, self.config["device"]):
+                self.score(kind, changed, episodes, stream, meta, (self.evaluation["primary"],))
+        sets = {"final": final, "best": self.best.weights if final else {}}
+        save_policies(self.folder, self.card, policy, sets, self.config["device"])
+        self.recorder.close()
 
-    _finish(folder, config, card, learner, best, points, diverged, score)
-    recorder.close()
-    return Outcome({s: "diverged" if s in diverged else "ok" for s in seeds}, tuple(diverged.values()))
-
-
-def _finish(
-    folder: Path,
-    config: Mapping[str, Any],
-    card: TaskCard,
-    learner: Learner,
-    best: Best,
-    points: list[int],
-    diverged: Mapping[int, Divergence],
-    score: Callable[..., None],
-) -> None:
-    """Score the final and the best weights on fresh episodes, and keep both."""
-    seeds, episodes = tuple(config["seeds"]), config["evaluation"]["absolute_episodes"]
-    policy = learner.policy()
-    final = {k: v.clone() for k, v in policy.state_dict().items()}
-    if len(diverged) < len(seeds):
-        meta = {s: (len(points) - 1, points[-1], learner.frames, learner.updates) for s in seeds}
-        score("final", policy, episodes, rng.Stream.ABSOLUTE_ENV, meta)
-        meta = {s: (best.point[k], *best.meta[k]) for k, s in enumerate(seeds)}
-        if final:
-            policy.load_state_dict(best.weights)
-        score("absolute", policy, episodes, rng.Stream.ABSOLUTE_ENV, meta)
-        if config["evaluation"].get("referee") == "reference":
-            score("reference", policy, episodes, rng.Stream.ABSOLUTE_ENV, meta)
-        for kind, changed in degraded(policy, card, config["device"]):
-            score(kind, changed, episodes, rng.Stream.ABSOLUTE_ENV, meta, (config["evaluation"]["primary"],))
-    sets = {"final": final, "best": best.weights if final else {}}
-    save_policies(folder, card, policy, sets, config["device"])
+    def outcome(self) -> Outcome:
+        """What became of every seed."""
+        seeds: dict[int, Status] = {s: "diverged" if s in self.diverged else "ok" for s in self.seeds}
+        return Outcome(seeds, tuple(self.diverged.values()))
 
 
 def curve_points(budget: int, every: int) -> list[int]:
