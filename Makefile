@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: bench test test-all benchmarks lint format setup clean
+.PHONY: bench test test-all benchmarks peers lint format setup clean
 
 bench: $(READY)
 	$(BIN)/rlnet-bench run quick --store rlnet-store
@@ -19,6 +19,10 @@ test-all: $(READY) browser
 
 benchmarks: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks -s --slow all --benchmark-disable-gc
+
+# Training speed against JaxMARL and BenchMARL, in turns; builds their environments in .peers/ once.
+peers: $(READY)
+	$(BIN)/python tests/benchmarks/peers $(ROWS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
