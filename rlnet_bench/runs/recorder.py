@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -85,11 +86,16 @@ class Recorder:
     def _append(self, text: str) -> None:
         data = (text + "\n").encode()
         with writing(self.path, "earlier lines are safe"):
-            if os.fstat(self.handle.fileno()).st_size != self.size:
-                raise LeaseLost(f"{self.path}: another process wrote here; this worker has lost its lease.")
-            written = 0
-            while written < len(data):
-                written += os.write(self.handle.fileno(), data[written:])
+            # Looking and writing are one step: a worker that is stopped in between makes its successor wait.
+            fcntl.flock(self.handle, fcntl.LOCK_EX)
+            try:
+                if os.fstat(self.handle.fileno()).st_size != self.size:
+                    raise LeaseLost(f"{self.path}: another process wrote here; this worker has lost its lease.")
+                written = 0
+                while written < len(data):
+                    written += os.write(self.handle.fileno(), data[written:])
+            finally:
+                fcntl.flock(self.handle, fcntl.LOCK_UN)
         self.size += len(data)
 
     def sync(self) -> None:
