@@ -6,8 +6,13 @@ is the process's (1: the work itself failed, 2: bad input).
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
+_REPR.maxlist = _REPR.maxdict = _REPR.maxtuple = 20
 
 
 class RlnetError(Exception):
@@ -53,6 +58,20 @@ class ContractViolation(RlnetError):
 
 class StoreError(RlnetError):
     """Raised when a run store is damaged, read-only, full or not a store."""
+
+
+class Malformed(StoreError, BadInput):
+    """Raised for a file, or a part of one, that is not what it should be: where, what was expected, what was found."""
+
+    def __init__(self, where: str, expected: str, found: object, hint: str = "") -> None:
+        text = found if isinstance(found, str) and found.startswith(("nothing", "a ", "an ")) else shown(found)
+        super().__init__(f"{where}: expected {expected}, found {text}.{' ' + hint if hint else ''}")
+
+
+def shown(value: object) -> str:
+    """A value in an error message: its repr, cut."""
+    text = repr(value[:80]) if isinstance(value, str) else _REPR.repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class WorkFailed(RlnetError):

@@ -85,7 +85,7 @@ def drive(
     if json:
         print_json([row.to_json() for row in rows])
     if any(row.status == "failed" for row in rows):
-        raise WorkFailed(failures(store, planned))
+        raise WorkFailed(failures(store, planned, rows))
     open_rows = [row for row in rows if row.status not in ("ok", "diverged")]
     if open_rows:
         raise WorkFailed(complaint or f"{len(open_rows)} groups are not done; the same command goes on with them.")

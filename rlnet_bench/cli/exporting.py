@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, print_json
+from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, loaded, print_json
 from rlnet_bench.cli.stats import ModeOption, SourceArgument, SourceOption
 from rlnet_bench.errors import BadInput
 
@@ -41,9 +41,8 @@ def export(
     from rlnet_bench.foreign.marl_eval import write_marl_eval
     from rlnet_bench.foreign.results import from_results
     from rlnet_bench.runs.files import write_atomic
-    from rlnet_bench.runs.results import load_results
 
-    results = load_results(source or store, suite)
+    results = loaded(source or store, suite)
     remarks: list[str] = []
     if format is ExportFormat.csv:
         if mode is not None:

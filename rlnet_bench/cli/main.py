@@ -12,7 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 from rlnet_bench import cli
-from rlnet_bench.errors import RlnetError
+from rlnet_bench.cli.output import Harmless, damage_told
+from rlnet_bench.errors import RlnetError, WorkFailed
 
 
 class Verbs(TyperGroup):
@@ -21,7 +22,14 @@ class Verbs(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a verb."""
         try:
-            return super().invoke(ctx)
+            damage_told.clear()
+            value = super().invoke(ctx)
+            if damage_told:
+                raise WorkFailed(
+                    f"{len(damage_told)} groups (above) are not what was written, and count as failed; "
+                    "`rlnet-bench store check` says what else is wrong."
+                )
+            return value
         except KeyboardInterrupt:
             print("rlnet-bench: interrupted; the store keeps what was done.", file=sys.stderr)
             raise SystemExit(130) from None
@@ -47,6 +55,7 @@ for _info in pkgutil.iter_modules(cli.__path__):
 
 def main() -> None:
     """Entry point: a user's mistake is a sentence and exit code 2, never a traceback."""
+    sys.stdout, sys.stderr = Harmless(sys.stdout), Harmless(sys.stderr)
     try:
         app(prog_name="rlnet-bench")
     except RlnetError as error:

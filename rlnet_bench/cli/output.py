@@ -2,19 +2,85 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from rlnet_bench.reading.names import harmless
+
+if TYPE_CHECKING:
+    from rlnet_bench.runs.results import Results
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 StoreOption = Annotated[str, typer.Option("--store", help="The run store.")]
 SuiteOption = Annotated[str | None, typer.Option("--suite", help="Which suite of the store.")]
 
 DEFAULT_STORE = "rlnet-store"
+
+
+damage_told: list[str] = []  # by the verb that runs: what is not as it was written
+
+
+def loaded(source: str | Path, suite: str | None = None) -> Results:
+    """The results of a source, as :func:`~rlnet_bench.runs.results.load_results` reads them.
+
+    What is damaged in them is said on standard error, and the verb ends with code 1 (:class:`Verbs` of ``main``).
+    """
+    from rlnet_bench.runs.results import load_results
+
+    results = load_results(source, suite)
+    tell_damage(results.damage)
+    return results
+
+
+def tell_damage(sentences: Sequence[str]) -> None:
+    """Say what is damaged on standard error; the verb shows the rest and ends with code 1."""
+    for sentence in sentences:
+        print(f"damaged: {sentence}", file=sys.stderr)
+    damage_told.extend(sentences)
+
+
+class Harmless(io.TextIOBase):
+    """A terminal's stream for ``print``: nothing that is printed can command the terminal.
+
+    rich writes its own escapes to the stream beneath (``rich_proxied_file`` is how it asks for it); what it is given
+    goes through :func:`cell`.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.rich_proxied_file = stream
+
+    def write(self, text: str) -> int:
+        """Write the text with everything written out that a terminal would obey."""
+        return self.rich_proxied_file.write(harmless(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rich_proxied_file, name)
+
+    def flush(self) -> None:
+        """Flush the stream beneath."""
+        self.rich_proxied_file.flush()
+
+    def fileno(self) -> int:
+        """Of the stream beneath."""
+        return self.rich_proxied_file.fileno()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self.rich_proxied_file.isatty()
+
+
+def cell(value: object, style: str = "") -> Text:
+    """Text for rich that is neither markup nor a command to the terminal."""
+    return Text(harmless(str(value)), style=style)
 
 
 def print_json(data: Any) -> None:
@@ -25,11 +91,11 @@ def print_json(data: Any) -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
     """A table on a terminal; the same, unwrapped, into a pipe."""
     console = Console()
-    table = Table(title=title or None, box=None, header_style="bold", pad_edge=False)
+    table = Table(title=cell(title) if title else None, box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(cell(column), overflow="fold")
     for row in rows:
-        table.add_row(*(str(x) for x in row))
+        table.add_row(*map(cell, row))
     if not console.is_terminal:
         console = Console(width=max(200, *(len(str(x)) * len(columns) for row in rows for x in row), 0) if rows else 80)
     console.print(table)

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
+from rich.text import Text
+
+from rlnet_bench.cli.output import cell
 
 if TYPE_CHECKING:
     from rlnet_bench.runs.plan import Plan
@@ -34,15 +37,13 @@ class Events:
                 self.seen[row.run_id] = row.status
                 reason = f": {row.reason}" if row.reason else ""
                 diverged = f" (diverged seeds: {list(row.diverged_seeds)})" if row.diverged_seeds else ""
-                self.console.print(f"{row.status}: {what}{diverged}{reason}", highlight=False, soft_wrap=True)
+                self.console.print(cell(f"{row.status}: {what}{diverged}{reason}"), soft_wrap=True)
             tenth = 10 * row.frames // row.budget if row.budget else 0
             if row.status == "running" and tenth > self.tenths.get(row.run_id, 0):
                 self.tenths[row.run_id] = tenth
                 left = duration(time_left(rows, self.workers))
-                self.console.print(
-                    f"progress: {what} {10 * tenth}%, {row.rate:,.0f} frames/s, about {left} left for the suite",
-                    highlight=False, soft_wrap=True,
-                )  # fmt: skip
+                text = f"progress: {what} {10 * tenth}%, {row.rate:,.0f} frames/s, about {left} left for the suite"
+                self.console.print(cell(text), soft_wrap=True)
 
 
 def grid(planned: Plan, rows: list[GroupView], workers: int) -> RenderableType:
@@ -57,26 +58,28 @@ def grid(planned: Plan, rows: list[GroupView], workers: int) -> RenderableType:
         state = f"{row.status} ({len(row.diverged_seeds)} diverged)" if row.diverged_seeds else row.status
         share = f"{row.frames:,} / {row.budget:,}" if row.budget else "-"
         rate = f"{row.rate:,.0f}" if row.rate else ""
+        shown = cell(state, colours.get(row.status, "dim"))
         table.add_row(
-            row.method, row.task, str(len(row.seeds)), f"[{colours.get(row.status, 'dim')}]{state}[/]", share, rate,
-            duration(row.seconds_left) if row.seconds_left else "", row.worker, row.run_id,
+            cell(row.method), cell(row.task), str(len(row.seeds)), shown, share, rate,
+            duration(row.seconds_left) if row.seconds_left else "", cell(row.worker), row.run_id,
         )  # fmt: skip
     done = sum(row.status in ("ok", "diverged") for row in rows)
     left = duration(time_left(rows, workers))
     summary = f"{planned.suite.name}-v{planned.suite.version}: {done} of {len(rows)} groups done"
     if done < len(rows):
         summary += f", about {left} left"
-    failed = [f"[red]{row.run_id} failed:[/] {row.reason}" for row in rows if row.status == "failed"]
+    failed = [
+        Text.assemble((f"{row.run_id} failed:", "red"), " ", cell(row.reason)) for row in rows if row.status == "failed"
+    ]
     return Group(table, "", summary, *failed)
 
 
-def failures(store: Store, planned: Plan) -> str:
+def failures(store: Store, planned: Plan, rows: list[GroupView]) -> str:
     """Which groups failed, why, and where to look."""
     lines = []
-    for group in planned.groups:
-        found = store.status(group)
-        if found["status"] == "failed":
-            lines.append(f"failed: {group.describe()}: {found.get('reason', '')}")
+    for group, row in zip(planned.groups, rows):
+        if row.status == "failed":
+            lines.append(f"failed: {group.describe()}: {row.reason}")
             lines += [f"  | {line}" for line in store.last_lines(group)]
             lines.append(f"  rlnet-bench logs {group.run_id} --store {store.root}")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, SuiteOption, print_json
+from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, SuiteOption, loaded, print_json
 
 if TYPE_CHECKING:
     from rlnet_bench.runs.results import Results
@@ -53,9 +53,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML page with its figures and tables."""
     from rlnet_bench.reports import build_report
-    from rlnet_bench.runs.results import load_results
 
-    results = load_results(source or store, suite)
+    results = loaded(source or store, suite)
     _notes(results)
     page = build_report(results, out or Path(f"{results.name}-report"), timings=timings)
     if json:
@@ -78,9 +77,8 @@ def table(
     from rlnet_bench.reports import render_table
     from rlnet_bench.reports.table_tasks import score_table
     from rlnet_bench.reports.tables import as_text
-    from rlnet_bench.runs.results import load_results
 
-    results = load_results(source or store, suite)
+    results = loaded(source or store, suite)
     _notes(results)
     if json:
         print_json(_finite(estimates_json(estimate_all(results))))

@@ -117,6 +117,7 @@ def work(store: Annotated[str, typer.Argument(help="The run store.")], suite: Su
     """Claim groups of a store and run them in this process until nothing is left."""
     from rlnet_bench.runs.calibrate import cache_folder
     from rlnet_bench.runs.store import Store
+    from rlnet_bench.runs.watch import snapshot
     from rlnet_bench.runs.worker import StopFlag
     from rlnet_bench.runs.worker import work as work_through
 
@@ -130,7 +131,7 @@ def work(store: Annotated[str, typer.Argument(help="The run store.")], suite: Su
         calibrations=cache_folder(),
     )
     if failed:
-        raise WorkFailed(failures(opened, planned))
+        raise WorkFailed(failures(opened, planned, snapshot(opened, planned)))
 
 
 def _until_decided(

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, print_json, print_table
+from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, loaded, print_json, print_table
 from rlnet_bench.cli.stats import LEVEL, ReferenceOption, SourceArgument, SourceOption, references, say, text_of
 from rlnet_bench.errors import BadInput
 
@@ -24,9 +24,8 @@ def sensitivity(
     json: JsonFlag = False,
 ) -> None:
     """Compare diverged at the floor with dropped, final with absolute, deterministic with sampled actions."""
-    from rlnet_bench.runs.results import load_results
 
-    results = load_results(source or store, suite)
+    results = loaded(source or store, suite)
     bounds = references(reference or [])
     rows = [*_diverged(results, bounds), *_pairs(results, bounds)]
     notes = list(getattr(results, "notes", ()))

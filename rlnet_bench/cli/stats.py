@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, print_json, print_table
+from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, loaded, print_json, print_table
 from rlnet_bench.errors import BadInput
 from rlnet_bench.vocabulary import EndKind, Mode
 
@@ -60,9 +60,8 @@ def judged_source(
 ) -> Judged:
     """Load a source and collect what may be compared."""
     from rlnet_bench.analysis.judged import judged
-    from rlnet_bench.runs.results import load_results
 
-    results = load_results(source or store, suite)
+    results = loaded(source or store, suite)
     return judged(
         results,
         kind=kind,

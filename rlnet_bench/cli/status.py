@@ -8,9 +8,10 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, SuiteOption, print_json
+from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, SuiteOption, print_json, tell_damage
 from rlnet_bench.cli.progress import grid
 from rlnet_bench.errors import BadInput, StoreError
+from rlnet_bench.reading.files import Absent, read_bytes
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,7 +33,9 @@ def status(
     opened = Store(store).checked()
     planned = opened.plan(suite)
     if json:
-        print_json([row.to_json() for row in snapshot(opened, planned)])
+        rows = snapshot(opened, planned)
+        print_json([row.to_json() for row in rows])
+        tell_damage([row.reason for row in rows if row.damaged])
         return
     if watch and Console().is_terminal:
         import time
@@ -49,6 +52,7 @@ def status(
     console = Console()
     rows = snapshot(opened, planned)
     (console if console.is_terminal else Console(width=200)).print(grid(planned, rows, live_workers(rows)))
+    tell_damage([row.reason for row in rows if row.damaged])
 
 
 def logs(
@@ -67,6 +71,8 @@ def logs(
             f"group {group!r}: expected the beginning of one run id, found {names}; `rlnet-bench status` shows them."
         )
     log = found[0] / "log.txt"
-    if not log.exists():
-        raise StoreError(f"{found[0].name}: no log yet.")
-    print("\n".join(log.read_text(encoding="utf-8").splitlines()[-lines:]))
+    try:
+        text = read_bytes(log).decode(errors="replace")
+    except Absent:
+        raise StoreError(f"{found[0].name}: no log yet.") from None
+    print("\n".join(text.splitlines()[-lines:]))

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from rlnet_bench.errors import BadInput
+from rlnet_bench.errors import BadInput, Malformed
 from rlnet_bench.vocabulary import Mode
 
 Kind = Literal["curve", "final", "absolute", "best-episode", "training"]
@@ -27,20 +27,6 @@ STEP_UNITS: tuple[str, ...] = get_args(StepUnit)
 STATUSES: tuple[str, ...] = get_args(RunStatus)
 UNKNOWN_CLASS = "unknown"  # the execution class of a method that was never seen acting
 MAX_NAME = 120
-
-
-class Malformed(BadInput):
-    """Raised for foreign input that is not what its format says: where, what was expected, what was found."""
-
-    def __init__(self, where: str, expected: str, found: object, hint: str = "") -> None:
-        text = found if isinstance(found, str) and found.startswith(("nothing", "a ", "an ")) else shown(found)
-        super().__init__(f"{where}: expected {expected}, found {text}.{' ' + hint if hint else ''}")
-
-
-def shown(value: object) -> str:
-    """A value in an error message: its repr, cut."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @dataclass(frozen=True, eq=False)

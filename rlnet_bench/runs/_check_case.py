@@ -21,7 +21,7 @@ from rlnet_bench.runs._check_faults import Bomb, Disk, ticking
 from rlnet_bench.runs.checkpoint import flatten
 from rlnet_bench.runs.loop import build_learner, run_group
 from rlnet_bench.runs.plan import method_of
-from rlnet_bench.runs.records import EvalLine, read_lines
+from rlnet_bench.runs.records import EvalLine, read_evals
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Case:
 
     def lines(self, folder: Path) -> list[EvalLine]:
         """The evaluation lines of a run."""
-        return [EvalLine.from_json(x) for x in read_lines(folder / "evals.jsonl")[0]]
+        return list(read_evals(folder / "evals.jsonl")[0])
 
 
 RULES: list[Callable[[Case], str]] = []

@@ -13,7 +13,7 @@ from rlnet_bench.runs._check_case import Case, rule
 from rlnet_bench.runs._check_faults import torment
 from rlnet_bench.runs.loop import curve_points, run_group, weights_digest
 from rlnet_bench.runs.policies import load_policy
-from rlnet_bench.runs.records import check_chain, read_lines
+from rlnet_bench.runs.records import check_chain
 from rlnet_bench.vocabulary import CHANNEL_KINDS, MODES, Weights
 
 
@@ -38,11 +38,10 @@ def evaluation_disturbs_nothing(case: Case) -> str:
 def records(case: Case) -> str:
     """The run scores every planned point once per seed and mode, within the budget, in an unbroken chain."""
     folder, _, _ = case.finished
-    raw, _ = read_lines(folder / "evals.jsonl")
-    broken = check_chain(raw)
+    lines = case.lines(folder)
+    broken = check_chain(lines)
     found = [broken] if broken else []
     points = curve_points(case.config["frames"], case.config["evaluation"]["every"])
-    lines = case.lines(folder)
     for seed in case.seeds:
         for mode in MODES:
             mine = [x for x in lines if x.seed == seed and x.mode == mode]

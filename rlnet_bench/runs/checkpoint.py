@@ -17,13 +17,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from rlnet_bench.errors import StoreError
 from rlnet_bench.learning.learner import Rows, Segment
+from rlnet_bench.reading.tensors import parse_tensors
 from rlnet_bench.runs import segments
 from rlnet_bench.runs.files import DiskRefused
+from rlnet_bench.runs.verify import SAVED_FORMAT, read_saved
 
-FORMAT = 1
 KEEP = 2
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints of a run, where nobody asks for another interval
 _TENSOR = "__tensor__"
@@ -91,7 +93,7 @@ def write_checkpoint(folder: Path, frames: int, state: dict[str, Any]) -> Path:
         tree, tensors = flatten(segments.replace_rows(state, store))
         save_file(tensors, temporary / "state.safetensors")
         digest = segments.digest(temporary / "state.safetensors")
-        body = {"format": FORMAT, "frames": frames, "sha256": digest, "tree": tree}
+        body = {"format": SAVED_FORMAT, "frames": frames, "sha256": digest, "tree": tree}
         if stored:
             body["rows"] = sorted({s.sha256 for _, found in stored for s in found})
         (temporary / "state.json").write_text(json.dumps(body))
@@ -142,14 +144,10 @@ def read_newest(
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read and verify one checkpoint directory; raises ValueError when it is not whole."""
-    body = json.loads((path / "state.json").read_text())
-    if body["format"] != FORMAT:
-        raise ValueError(f"checkpoint format {body['format']}, expected {FORMAT}")
-    file = path / "state.safetensors"
-    if segments.digest(file) != body["sha256"]:
-        raise ValueError("its contents do not match their digest")
-    return _with_rows(unflatten(body["tree"], load_file(file)), path.parent / segments.ROWS)
+    """Read and verify one checkpoint directory; raises StoreError when it is not whole."""
+    saved = read_saved(path)
+    tensors = parse_tensors(saved.data, str(path / "state.safetensors"))
+    return _with_rows(unflatten(saved.tree, tensors), path.parent / segments.ROWS)
 
 
 def _with_rows(tree: Any, folder: Path) -> Any:
@@ -163,8 +161,8 @@ def _with_rows(tree: Any, folder: Path) -> Any:
 def _rows_of(path: Path) -> list[str]:
     """The segments that a checkpoint needs; none of one that is damaged."""
     try:
-        return json.loads((path / "state.json").read_text()).get("rows", [])
-    except (OSError, ValueError, AttributeError):
+        return read_saved(path).rows
+    except StoreError:
         return []
 
 

@@ -8,24 +8,38 @@ cache: it can be deleted, it is made again from the records, and a line counts o
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlnet_bench.errors import StoreError
-from rlnet_bench.runs.files import read_json, remove, write_atomic
+from rlnet_bench.errors import Malformed, StoreError
+from rlnet_bench.reading.files import read_bytes
+from rlnet_bench.reading.names import checked_name, plain_part
+from rlnet_bench.reading.plain import parse_json
+from rlnet_bench.reading.shapes import Each, check
+from rlnet_bench.runs.files import remove, write_atomic
 from rlnet_bench.runs.indexed import score_key
-from rlnet_bench.runs.records import EvalLine, RunRecord, read_lines
+from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import ENDED, Store
+from rlnet_bench.runs.verify import DIVERGENCE, PROVENANCE, STATUS, read_run, read_status
 
 if TYPE_CHECKING:
     import pandas
 
-FORMAT = 2
+FORMAT = 3
 INDEX = "index.jsonl"
+_CHECK = re.compile(rb', "check": "([0-9a-f]{16})"\}')
+_CHECK_BYTES = len(', "check": "0123456789abcdef"}')
+LINE = {
+    "run_id": str, "stamp": [int], "status": ENDED, "method": checked_name, "task": checked_name, "frames": int,
+    "seeds": STATUS["seeds"], "reason": str, "divergences": [DIVERGENCE], "provenance": PROVENANCE,
+    "scores": Each([float]),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,13 +54,18 @@ class Compacted:
 
 
 def stamp(folder: Path) -> list[int]:
-    """What changes whenever a group's status or its evaluations are written; raises OSError without a status."""
-    found = (folder / "status.json").stat()
-    try:
-        evals = (folder / "evals.jsonl").stat()
-    except FileNotFoundError:  # it failed before its first evaluation
-        return [found.st_mtime_ns, found.st_size]
-    return [found.st_mtime_ns, found.st_size, evals.st_mtime_ns, evals.st_size]
+    """What changes whenever something is written of which a line of the index is made; OSError without a status."""
+    found: list[int] = []
+    for name in ("status.json", "config.json", "evals.jsonl", "provenance.json", "policies/policy.json"):
+        try:
+            now = (folder / name).stat()
+        except FileNotFoundError:
+            if name == "status.json":
+                raise
+            found += [0, 0]  # it failed before its first evaluation, say
+            continue
+        found += [now.st_mtime_ns, now.st_size]
+    return found
 
 
 def compact(store: Store) -> Compacted:
@@ -55,42 +74,63 @@ def compact(store: Store) -> Compacted:
     Raises:
         StoreError: when the disk refuses; the old index is untouched.
     """
-    old = {line["run_id"]: line for line in _lines(store)}
+    old = {line["run_id"]: line for line in fresh_lines(store)}
     texts, made, records, freed = [], 0, 0, store.sweep()
     for folder in store.run_folders():
         try:
             now = stamp(folder)
             line = old.get(folder.name)
-            if line is None or line["stamp"] != now:
+            if line is None:
                 line = _line(folder, now)
                 made += 1
-        except (OSError, StoreError, KeyError, TypeError, ValueError):
+        except (OSError, StoreError):
             continue  # damaged: `store check` says how; it is read from its own files, as without an index
         if line is None:
             continue
         freed += _sweep(store, folder)
         records += len(line["seeds"])
-        texts.append(json.dumps(line, separators=(",", ":")))
+        texts.append(_signed(line))
     body = "\n".join([json.dumps({"format": FORMAT}), *texts]) + "\n"
     write_atomic(store.root / INDEX, body)
     return Compacted(len(texts), records, made, len(body), freed)
 
 
 def _line(folder: Path, now: list[int]) -> dict[str, Any] | None:
-    """The line of a group; None while it goes on."""
-    status, config = read_json(folder / "status.json"), read_json(folder / "config.json")
-    if status.get("status") not in ENDED:
+    """The line of a group, whose record is verified; None while it goes on."""
+    status = read_status(folder / "status.json")
+    if status["status"] not in ENDED:
         return None
-    raw, _ = read_lines(folder / "evals.jsonl")
-    ends = tuple(EvalLine.from_json(x) for x in raw if x["kind"] != "curve")
-    record = RunRecord(folder.name, config, status["status"], {}, ends)
+    record = read_run(folder)
     return {
-        "run_id": folder.name, "stamp": now, "status": status["status"], "method": config["label"],
-        "task": config["task"], "frames": config["frames"], "seeds": status["seeds"],
-        "reason": status.get("reason", ""), "divergences": status.get("divergences", []),
-        "provenance": read_json(folder / "provenance.json"),
-        "scores": {score_key(e.seed, e.kind, e.mode): record.score(e.kind, e.mode, e.seed) for e in ends},
+        "run_id": folder.name, "stamp": now, "status": status["status"], "method": record.method,
+        "task": record.task, "frames": record.config["frames"], "seeds": status["seeds"],
+        "reason": record.reason, "divergences": list(record.divergences), "provenance": record.provenance,
+        "scores": end_scores(record),
     }  # fmt: skip
+
+
+def end_scores(record: RunRecord) -> dict[str, list[float]]:
+    """Mean return and success of every end (not of the curve), by :func:`~rlnet_bench.runs.indexed.score_key`."""
+    ends = [e for e in record.evals if e.kind != "curve"]
+    scores = {score_key(e.seed, e.kind, e.mode): record.score(e.kind, e.mode, e.seed) for e in ends}
+    return {key: list(score) for key, score in scores.items() if score is not None}
+
+
+def _signed(line: dict[str, Any]) -> str:
+    """A line of the index with its own digest: a change by hand or by accident makes it stale."""
+    body = json.dumps(line)
+    return f'{body[:-1]}, "check": "{hashlib.sha256(body.encode()).hexdigest()[:16]}"}}'
+
+
+def _parse(text: bytes, where: str) -> dict[str, Any]:
+    """A line of the index as it was written; raises Malformed."""
+    signed = _CHECK.fullmatch(text, len(text) - _CHECK_BYTES)
+    body = text[:-_CHECK_BYTES] + b"}"
+    if signed is None or signed[1].decode() != hashlib.sha256(body).hexdigest()[:16]:
+        raise Malformed(where, "a line of an index, as it was written", "a changed one")
+    line = parse_json(body, where)
+    check(line, LINE, where)
+    return dict(line)
 
 
 def _sweep(store: Store, folder: Path) -> int:
@@ -102,7 +142,7 @@ def _sweep(store: Store, folder: Path) -> int:
         return 0  # without the lock, which workers share
     freed = 0
     with store.locked(), contextlib.suppress(OSError, StoreError):
-        status = read_json(folder / "status.json").get("status")  # again: meanwhile, somebody may have retried it
+        status = read_status(folder / "status.json")["status"]  # again: meanwhile, somebody may have retried it
         if status not in ENDED:
             return 0
         over = "checkpoints/.*" if status == "failed" else "checkpoints/*"  # a dot: its writer was killed
@@ -113,26 +153,24 @@ def _sweep(store: Store, folder: Path) -> int:
     return freed
 
 
-def _lines(store: Store) -> Iterator[dict[str, Any]]:
-    """The lines of the index; none when there is no index, or one of another version."""
+def fresh_lines(store: Store) -> Iterator[dict[str, Any]]:
+    """Lines of the index that are as they were written and still true; none without an index of this version."""
     try:
-        lines, _ = read_lines(store.root / INDEX)
-    except StoreError:
+        head, *texts = read_bytes(store.root / INDEX).splitlines()
+        if parse_json(head, INDEX) != {"format": FORMAT}:
+            return
+    except (StoreError, ValueError):
         return
-    if lines and lines[0].get("format") == FORMAT:
-        yield from lines[1:]
+    for text in texts:
+        with contextlib.suppress(StoreError, OSError):  # the group is read from its own files instead
+            line = _parse(text, INDEX)
+            if stamp(store.folder(plain_part(line["run_id"], INDEX))) == line["stamp"]:
+                yield line
 
 
 def read_index(store: Store) -> dict[str, dict[str, Any]]:
     """Fresh lines of the index by run id: a stale line (its group was tried again) is left out."""
-    fresh = {}
-    for line in _lines(store):
-        try:
-            if stamp(store.folder(line["run_id"])) == line["stamp"]:
-                fresh[line["run_id"]] = line
-        except OSError:
-            continue
-    return fresh
+    return {line["run_id"]: line for line in fresh_lines(store)}
 
 
 def index_frame(store: Store) -> pandas.DataFrame:

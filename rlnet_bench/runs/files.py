@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import ctypes
+import errno
 import os
 import shutil
 import time
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import StoreError
+from rlnet_bench.reading import plain
+from rlnet_bench.reading.files import Absent
+from rlnet_bench.reading.shapes import check
 from rlnet_bench.runs.process import abandoned, signature
 
 
@@ -73,14 +77,46 @@ def remove(path: Path) -> int:
     return size
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file, empty when absent; raises StoreError when damaged."""
+def put_in_place(made: Path, target: Path) -> None:
+    """Give a folder that was made aside its name; what had that name is gone only when this has worked.
+
+    Raises:
+        DiskRefused: when the disk refuses; what was there is still there.
+    """
+    with writing(target, "what was there is still there"):
+        if target.exists() or target.is_symlink():
+            _exchange(made, target)
+            shutil.rmtree(made, ignore_errors=True)
+        else:
+            os.rename(made, target)
+
+
+def _exchange(a: Path, b: Path) -> None:
+    """Exchange two names in one step where the system can (Linux), else in two."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "renameat2"):
+        here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+        if libc.renameat2(here, os.fsencode(a), here, os.fsencode(b), exchange) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in (errno.EINVAL, errno.ENOSYS):  # the file system cannot: in two steps
+            raise OSError(code, os.strerror(code), str(b))
+    aside = b.with_name(f".{b.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(b, aside)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError(f"expected a mapping, found {type(found).__name__}")
-        return found
-    except FileNotFoundError:
+        os.rename(a, b)
+    except OSError:
+        os.rename(aside, b)
+        raise
+    os.rename(aside, a)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file that holds a mapping, empty when absent; raises StoreError when damaged."""
+    try:
+        found = plain.read_json(path)
+    except Absent:
         return {}
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: damaged or unreadable ({error}).") from None
+    check(found, dict, str(path))
+    return dict(found)

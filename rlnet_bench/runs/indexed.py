@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from rlnet_bench.runs.plan import Group
-from rlnet_bench.runs.records import EvalLine, RunRecord, read_lines
+from rlnet_bench.runs.records import EvalLine, RunRecord, read_evals, read_timings
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class IndexedEvals(Later[EvalLine]):
     """The lines of ``evals.jsonl``, with the means of its ends already known."""
 
     def __init__(self, file: Path, scores: Mapping[str, Sequence[float]]) -> None:
-        super().__init__(lambda: map(EvalLine.from_json, read_lines(file)[0]))
+        super().__init__(lambda: read_evals(file)[0])
         self._scores = scores
 
     def means(self, seed: int, kind: str, mode: str) -> tuple[float, float] | None:
@@ -72,7 +72,7 @@ def indexed_record(folder: Path, group: Group, line: Mapping[str, Any]) -> RunRe
         status=line["status"],
         seed_status={int(k): v for k, v in line["seeds"].items()},
         evals=IndexedEvals(folder / "evals.jsonl", line["scores"]),
-        timings=Later(lambda: read_lines(folder / "timings.jsonl")[0]),
+        timings=Later(lambda: read_timings(folder / "timings.jsonl")[0]),
         provenance=line["provenance"],
         divergences=tuple(line["divergences"]),
         reason=line["reason"],

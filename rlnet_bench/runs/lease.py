@@ -16,8 +16,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rlnet_bench.errors import StoreError
+from rlnet_bench.reading.shapes import Maybe, check
 from rlnet_bench.runs.files import DiskRefused, read_json, write_atomic, writing
 from rlnet_bench.runs.process import alive, place
 
@@ -68,7 +70,7 @@ class Lease:
                 self.path.unlink(missing_ok=True)
 
     def _is_mine(self) -> bool:
-        return read_json(self.path).get("owner") == self.owner
+        return read_lease(self.path).get("owner") == self.owner
 
     def _lost(self) -> LeaseLost:
         return LeaseLost(f"{self.path.parent.name}: the lease was taken over by another worker; stopping.")
@@ -85,10 +87,20 @@ def take(path: Path, clock: Clock = time.time) -> Lease:
     return Lease(path, owner)
 
 
+LEASE = {"owner?": str, "host?": str, "place?": Maybe(str), "pid?": int}
+
+
+def read_lease(path: Path) -> dict[str, Any]:
+    """A lease file, empty when absent; raises Malformed."""
+    found = read_json(path)
+    check(found, LEASE, str(path))
+    return found
+
+
 def holder(path: Path, clock: Clock = time.time) -> str | None:
     """Who holds a live lease, or None."""
     try:
-        body, beaten = read_json(path), path.stat().st_mtime
+        body, beaten = read_lease(path), path.stat().st_mtime
     except (StoreError, OSError):
         return None
     pid = body.get("pid")

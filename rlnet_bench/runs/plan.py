@@ -6,19 +6,23 @@ is the sha256 of everything that moves its numbers; the label and the git commit
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from rlnet_bench.envs.card import has_original
 from rlnet_bench.envs.registry import task_card
-from rlnet_bench.errors import BadInput, ImpossibleCell, RlnetError
+from rlnet_bench.errors import BadInput, ImpossibleCell, Malformed, RlnetError, shown
 from rlnet_bench.learning.config import MethodConfig
 from rlnet_bench.methods import Method, check_possible, find_method
+from rlnet_bench.reading import shapes
+from rlnet_bench.reading.plain import read_json
 from rlnet_bench.runs.suite import MethodEntry, Suite
+from rlnet_bench.runs.verify import CONFIG, run_id
 
 FORMAT = 1
 DEFAULT_POINTS = 10
@@ -60,15 +64,57 @@ class Plan:
         return {"suite": self.suite.model_dump(), "groups": [asdict(g) for g in self.groups]}
 
 
-def plan_from_json(data: dict[str, Any]) -> Plan:
-    """Inverse of :meth:`Plan.to_json`."""
-    return Plan(Suite(**data["suite"]), tuple(Group(**g) for g in data["groups"]))
+PLAN = {"suite": dict, "groups": [{"run_id": str, "config": CONFIG}]}
 
 
-def run_id(config: dict[str, Any]) -> str:
-    """sha256 over the canonical JSON of a resolved configuration, without its label; 16 hex digits."""
-    content = {k: v for k, v in config.items() if k != "label"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+def plan_from_json(data: Any, where: str = "plan") -> Plan:
+    """Inverse of :meth:`Plan.to_json`; every run id is recomputed, and every group is one of the suite's.
+
+    Raises:
+        Malformed: naming ``where`` and the first thing that is wrong.
+    """
+    shapes.check(data, PLAN, where)
+    try:
+        suite = Suite.model_validate(data["suite"])
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        path = "/".join(map(str, ("suite", *first["loc"])))[:200]
+        raise Malformed(f"{where}: {path}", f"a suite ({first['msg'][:200]})", first["input"]) from None
+    methods = {m.name: m for m in suite.methods}
+    taken: set[tuple[str, str, int]] = set()
+    for i, group in enumerate(data["groups"]):
+        config, at = group["config"], f"{where}: groups/{i}"
+        if run_id(config) != group["run_id"]:
+            raise Malformed(f"{at}/run_id", f"{run_id(config)}, the sha256 of its config", group["run_id"])
+        if set(group) != {"run_id", "config"}:
+            raise Malformed(at, "the keys run_id and config", sorted(group))
+        entry, task = methods.get(config["label"]), config["task"]
+        if entry is None or task not in suite.tasks:
+            raise Malformed(at, "a method and a task of the suite", f"{config['label']!r} on {task!r}")
+        for key, expected in _declared(suite, entry, task):
+            if key in config and config[key] not in expected:
+                raise Malformed(f"{at}/config/{key}", f"{shown(expected[0])}, as in the suite", config[key])
+        cells = {(entry.name, task, seed) for seed in config["seeds"]}
+        if cells & taken:
+            raise Malformed(f"{at}/config/seeds", "every seed of a cell in one group", sorted(cells & taken)[0][2])
+        taken |= cells
+    return Plan(suite, tuple(Group(g["run_id"], g["config"]) for g in data["groups"]))
+
+
+def _declared(suite: Suite, entry: MethodEntry, task: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """What a suite says of the groups of a cell: keys of their configuration, and the values they may have."""
+    yield "training_reward", (suite.training_reward,)
+    yield "frames", (suite.budget.of(task), 0)  # controls are not trained
+
+
+def read_plan(path: Path) -> Plan:
+    """A plan from its file.
+
+    Raises:
+        Absent: when there is none.
+        Malformed: as :func:`plan_from_json`.
+    """
+    return plan_from_json(read_json(path), str(path))
 
 
 def make_plan(suite: Suite, *, device: str = "cpu", threads: int = 1) -> Plan:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card
@@ -18,7 +18,10 @@ from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.channel import needs
 from rlnet_bench.learning.information import execution_class
 from rlnet_bench.learning.policy import ActorPolicy, Policy
+from rlnet_bench.reading.shapes import check
+from rlnet_bench.reading.tensors import read_tensors
 from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
+from rlnet_bench.runs.verify import read_config, read_policy
 from rlnet_bench.vocabulary import Weights
 
 
@@ -74,10 +77,10 @@ def load_policy(run_dir: str | Path, seed: int | None = None, which: Weights = "
     """
     folder = Path(run_dir)
     try:
-        config = json.loads((folder / "config.json").read_text())
-        spec = json.loads((folder / "policies" / "policy.json").read_text())
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{folder}: no finished policy here ({error}); give a directory STORE/runs/<id>.") from None
+        config, spec = read_config(folder / "config.json"), read_policy(folder / "policies" / "policy.json")
+        check(spec, {"kind": ("actor", "network", "method")}, str(folder / "policies" / "policy.json"))
+    except StoreError as error:
+        raise StoreError(f"{folder}: no finished policy here ({error}) Give a directory STORE/runs/<id>.") from None
     seeds = tuple(config["seeds"])
     if seed is not None and seed not in seeds:
         raise BadInput(f"{folder}: no seed {seed}; this run has seeds {list(seeds)}.")
@@ -88,9 +91,9 @@ def load_policy(run_dir: str | Path, seed: int | None = None, which: Weights = "
         return build_learner({**config, "seeds": list(chosen), "device": device})[1].policy()
     file = folder / "policies" / f"{which}.safetensors"
     try:
-        weights = load_file(file, device=device)
-    except (OSError, SafetensorError) as error:
-        raise StoreError(f"{file}: no {which} weights here ({error}).") from None
+        weights = read_tensors(file, device)
+    except StoreError as error:
+        raise StoreError(f"{file}: no {which} weights here ({error})") from None
     if seed is not None:
         k = seeds.index(seed)
         weights = {n: w[k * len(w) // len(seeds) : (k + 1) * len(w) // len(seeds)] for n, w in weights.items()}

@@ -13,7 +13,15 @@ from typing import Any
 from rlnet_bench.errors import NotReproducible
 from rlnet_bench.runs.files import writing
 from rlnet_bench.runs.lease import LeaseLost
-from rlnet_bench.runs.records import CHAIN_START, DamagedRecord, EvalLine, chained, check_chain, read_lines
+from rlnet_bench.runs.records import (
+    CHAIN_START,
+    DamagedRecord,
+    EvalLine,
+    chained,
+    check_chain,
+    read_evals,
+    read_timings,
+)
 
 
 class Recorder:
@@ -33,16 +41,16 @@ class Recorder:
         self.path, self.timings = folder / "evals.jsonl", folder / "timings.jsonl"
         with writing(self.path):
             folder.mkdir(parents=True, exist_ok=True)
-            lines, good = read_lines(self.path)
-            sizes = {self.path: good, self.timings: read_lines(self.timings)[1]}
+            lines, good = read_evals(self.path)
+            sizes = {self.path: good, self.timings: read_timings(self.timings)[1]}
         broken = check_chain(lines)
         if broken:
             raise DamagedRecord(f"{self.path}: {broken}; the record was changed after it was written.")
         self.head: dict[int, str] = {}  # seed -> chain digest of its last line
         self.links: set[tuple[int, str]] = set()  # every (seed, chain digest) that is on disk
         self.stored: dict[tuple[int, str, str, int], tuple[str, str]] = {}  # key -> (digest before, text)
-        for data in lines:
-            self._remember(EvalLine.from_json(data), json.dumps(data), data["chain"])
+        for line in lines:
+            self._remember(line, line.text.decode(), line.chain)
         self.size = good
         with writing(self.path):
             for path, size in sizes.items():
@@ -76,7 +84,7 @@ class Recorder:
         text = chained(line, before)
         if known is None:
             self._append(text)
-            self._remember(line, text, json.loads(text)["chain"])
+            self._remember(line, text, line.digest(before))
         elif known[1] != text:
             raise NotReproducible(
                 f"not reproducible: the {line.kind} line of seed {line.seed} at frame {line.frames} ({line.mode}) "

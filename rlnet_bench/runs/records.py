@@ -18,21 +18,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from rlnet_bench.errors import StoreError
-from rlnet_bench.vocabulary import Kind, Mode, Status
+from rlnet_bench.errors import Malformed, StoreError, shown
+from rlnet_bench.reading.plain import parse_json, read_lines
+from rlnet_bench.reading.shapes import check
+from rlnet_bench.vocabulary import KINDS, MODES, Kind, Mode, Status
+
+STATUSES: tuple[Status, ...] = ("running", "ok", "diverged", "failed", "missing")
 
 CHAIN_START = "0" * 16
 
 
-class DamagedRecord(StoreError):
+TIMING = dict.fromkeys(("frames?", "trained_frames?", "updates?"), int) | dict.fromkeys(
+    ("train_seconds?", "eval_seconds?", "frames_per_second?"), float
+)
+
+
+class DamagedRecord(Malformed):
     """Raised when a stored line is unreadable or was changed: one run is spoilt, the store is not."""
+
+    def __init__(self, sentence: str) -> None:
+        StoreError.__init__(self, sentence)
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,16 @@ class EvalLine:
         return self.returns.sum(axis=1)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """(episodes, agents)."""
+        return self.returns.shape[0], self.returns.shape[1]
+
+    @property
+    def played(self) -> bytes:
+        """The returns as text: what was played, whoever played it."""
+        return json.dumps(self.to_json()["returns"]).encode()[2:-2]
+
+    @property
     def key(self) -> tuple[int, str, str, int]:
         """Identity of the line within its run."""
         return self.seed, self.kind, self.mode, self.point
@@ -79,17 +102,126 @@ class EvalLine:
             "weights": self.weights,
         }  # fmt: skip
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> EvalLine:
-        """Inverse of :meth:`to_json`; raises KeyError or ValueError on a malformed line."""
-        arrays = {
-            "returns": np.asarray(data["returns"], dtype=np.float64),
-            "success": np.asarray(data["success"], dtype=np.float64),
-            "length": np.asarray(data["length"], dtype=np.int64),
-        }
-        if arrays["returns"].ndim != 2:
-            raise ValueError(f"returns: expected [episodes, agents], found shape {arrays['returns'].shape}")
-        return cls(**{**data, **arrays})
+    def digest(self, previous: str) -> str:
+        """The line's chain digest: sha256 over the digest before it and the line itself."""
+        return _digest(previous, json.dumps(self.to_json()).encode())
+
+
+class StoredLine(EvalLine):
+    """A line as it was read: ``text`` are its own bytes, and arrays are made of them when somebody asks.
+
+    Made by :func:`parse_line`. Raises DamagedRecord where an array is asked for whose numbers are none.
+    """
+
+    text: bytes
+    where: str
+    places: dict[str, slice]
+    size: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(episodes, agents), without a look at the numbers."""
+        return self.size
+
+    @property
+    def played(self) -> bytes:
+        """As of any line, but from its own bytes."""
+        place = self.places["returns"]
+        return self.text[place.start + 2 : place.stop - 2]
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        """``returns``, ``success`` and ``length``."""
+        if name not in ("returns", "success", "length") or "places" not in self.__dict__:
+            raise AttributeError(name)
+        try:
+            values = json.loads(self.text[self.places[name]])
+            array = np.asarray(values, dtype=np.int64 if name == "length" else np.float64)
+            if array.shape != (self.size if name == "returns" else self.size[:1]) or not np.isfinite(array).all():
+                raise ValueError(f"shape {array.shape}, or a number that is not finite")
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise DamagedRecord(f"{self.where}: {name}: expected finite numbers, found others ({error}).") from None
+        self.__dict__[name] = array
+        return array
+
+    def digest(self, previous: str) -> str:
+        """As of any line, but from its own bytes."""
+        text = self.__dict__.get("text")
+        return _digest(previous, text[:-_CHAIN_BYTES] + b"}") if text else super().digest(previous)
+
+
+_CHAIN = re.compile(rb', "chain": "([0-9a-f]{16})"\}')
+_CHAIN_BYTES = len(', "chain": "0123456789abcdef"}')
+_WEIGHTS = re.compile(r"-|[0-9a-f]{1,64}")
+_SCALARS = ("kind", "mode", "seed", "point", "frames", "trained_frames", "updates", "weights")
+_OPEN = (b'"returns": [[', b'"success": [', b'"length": [')
+_CLOSE = (b"]], ", b"], ", b"], ")
+_NUMBERS = (b"0123456789+-.eE, []", b"0123456789+-.eE, []", b"0123456789, []")
+
+
+def _weights(value: Any, where: str) -> None:
+    if not isinstance(value, str) or not _WEIGHTS.fullmatch(value):
+        raise Malformed(where, "a digest of hex digits, or - for none", value)
+
+
+_LINE = {
+    "kind": KINDS, "mode": MODES, "seed": int, "point": int, "frames": int, "trained_frames": int, "updates": int,
+    "weights": _weights,
+}  # fmt: skip
+
+
+def _digest(previous: str, body: bytes) -> str:
+    return hashlib.sha256(previous.encode() + body).hexdigest()[:16]
+
+
+def parse_line(text: bytes, where: str) -> StoredLine:
+    """A line of ``evals.jsonl`` from its own bytes, exactly as :func:`chained` writes it.
+
+    Every field is checked here, and that the arrays hold nothing but numbers, as many as there must be; their chain
+    is for :func:`check_chain`, and the numbers themselves are read when somebody asks for them.
+
+    Raises:
+        DamagedRecord: naming ``where``, what was expected and what was found.
+    """
+    places: dict[str, slice] = {}
+    start, at = text.find(_OPEN[0]), 0
+    at = start
+    for name, opening, closing, allowed in zip(("returns", "success", "length"), _OPEN, _CLOSE, _NUMBERS):
+        end = text.find(closing, at)
+        if start < 0 or end < 0 or not text.startswith(opening, at):
+            _refuse(text, where, name)
+        end += len(closing) - 2
+        places[name] = slice(at + len(name) + 4, end)
+        if text[places[name]].translate(None, allowed):
+            raise DamagedRecord(f"{where}: {name}: expected numbers alone, found other characters.")
+        at = end + 2
+    chain = _CHAIN.fullmatch(text, len(text) - _CHAIN_BYTES)
+    if chain is None:
+        raise DamagedRecord(f"{where}: expected a line that ends with its chain digest, found none.")
+    scalars = parse_json(text[:start] + text[at:-_CHAIN_BYTES] + b"}", where)
+    if tuple(scalars) != _SCALARS:
+        raise DamagedRecord(f"{where}: expected the fields {', '.join(_SCALARS)}, found {', '.join(scalars)[:200]}.")
+    check(scalars, _LINE, where)
+    episodes = text.count(b"], [", places["returns"].start, places["returns"].stop) + 1
+    agents = text.count(b",", places["returns"].start, text.index(b"]", start)) + 1
+    counts = [text.count(b",", p.start, p.stop) + 1 for p in places.values()]
+    if counts != [episodes * agents, episodes, episodes]:
+        raise DamagedRecord(
+            f"{where}: expected {episodes} episodes of {agents} agents, found {counts[0]} returns, {counts[1]} "
+            f"successes and {counts[2]} lengths."
+        )
+    line = StoredLine.__new__(StoredLine)
+    line.__dict__.update(scalars, chain=chain[1].decode())
+    line.__dict__.update(text=text, where=where, places=places, size=(episodes, agents))
+    return line
+
+
+def _refuse(text: bytes, where: str, name: str) -> NoReturn:
+    """Say why a text is no line at all: no JSON, or JSON of another kind or form."""
+    try:
+        found = parse_json(text, where)
+    except Malformed as error:
+        raise DamagedRecord(f"{where} is not JSON ({error})") from None
+    raise DamagedRecord(f"{where}: expected an evaluation line as it was written, with {name}, found {shown(found)}.")
 
 
 def _short(x: float) -> float:
@@ -99,9 +231,8 @@ def _short(x: float) -> float:
 
 def chained(line: EvalLine, previous: str) -> str:
     """The line as JSON text with its chain digest: sha256 over the previous digest and the line."""
-    body = line.to_json()
-    body["chain"] = hashlib.sha256((previous + json.dumps(body)).encode()).hexdigest()[:16]
-    return json.dumps(body)
+    body = json.dumps(line.to_json())
+    return f'{body[:-1]}, "chain": "{_digest(previous, body.encode())}"}}'
 
 
 @dataclass(frozen=True)
@@ -117,6 +248,7 @@ class RunRecord:
     provenance: dict[str, Any] = field(default_factory=dict)
     divergences: tuple[dict[str, Any], ...] = ()
     reason: str = ""
+    damaged: bool = False  # it could not be read as it was written; ``reason`` says why
 
     @property
     def method(self) -> str:
@@ -149,66 +281,36 @@ class RunRecord:
         return (float(lines[-1].team.mean()), float(lines[-1].success.mean())) if lines else None
 
 
-def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Complete JSON lines of a file and the length in bytes of that complete part.
+def read_evals(path: Path) -> tuple[list[StoredLine], int]:
+    """The lines of an ``evals.jsonl`` and the length in bytes of its complete part; none where it is absent.
 
-    A torn last line (no newline, or not JSON) is left out: a process was killed while writing it.
+    A torn last line is left out: a process was killed while writing it.
 
     Raises:
         DamagedRecord: for a broken line that is not the last.
+        Malformed: when it is not a regular file.
     """
-    if not path.exists():
-        return [], 0
-    data = path.read_bytes()
-    lines: list[dict[str, Any]] = []
-    good = 0
-    pieces = data.split(b"\n")
-    for number, piece in enumerate(pieces[:-1]):
-        try:
-            lines.append(json.loads(piece))
-        except ValueError as error:
-            if number == len(pieces) - 2 and not pieces[-1]:
-                break
-            raise DamagedRecord(f"{path}: line {number + 1} is not JSON ({error}); `store check` shows more.") from None
-        good += len(piece) + 1
-    return lines, good
+    return read_lines(path, parse_line)
 
 
-def check_chain(lines: Iterable[Mapping[str, Any]]) -> str | None:
+def read_timings(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The lines of a ``timings.jsonl``; as :func:`read_evals`."""
+    return read_lines(path, parse_timing)
+
+
+def parse_timing(text: bytes | Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A line of ``timings.jsonl``; raises Malformed."""
+    found = parse_json(text, where) if isinstance(text, bytes) else dict(text)
+    check(found, TIMING, where)
+    return found
+
+
+def check_chain(lines: Iterable[EvalLine]) -> str | None:
     """None when every seed's digest chain holds, else a sentence naming the first broken line."""
     last: dict[int, str] = {}
-    for number, raw in enumerate(lines, 1):
-        body = {k: v for k, v in raw.items() if k != "chain"}
-        previous = last.get(raw["seed"], CHAIN_START)
-        expected = hashlib.sha256((previous + json.dumps(body)).encode()).hexdigest()[:16]
-        if raw.get("chain") != expected:
-            return f"line {number} (seed {raw['seed']}): chain digest {raw.get('chain')!r}, expected {expected!r}"
-        last[raw["seed"]] = expected
+    for number, line in enumerate(lines, 1):
+        expected = line.digest(last.get(line.seed, CHAIN_START))
+        if line.chain != expected:
+            return f"line {number} (seed {line.seed}): chain digest {line.chain!r}, expected {expected!r}"
+        last[line.seed] = expected
     return None
-
-
-def read_run(path: Path) -> RunRecord:
-    """Read one run directory.
-
-    Raises:
-        StoreError: naming the file that is missing or damaged.
-    """
-    try:
-        config = json.loads((path / "config.json").read_text())
-        status = json.loads((path / "status.json").read_text())
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: not a readable run directory ({error}).") from None
-    provenance = path / "provenance.json"
-    lines, _ = read_lines(path / "evals.jsonl")
-    timings, _ = read_lines(path / "timings.jsonl")
-    return RunRecord(
-        run_id=path.name,
-        config=config,
-        status=status["status"],
-        seed_status={int(k): v for k, v in status["seeds"].items()},
-        evals=tuple(EvalLine.from_json(x) for x in lines),
-        timings=tuple(timings),
-        provenance=json.loads(provenance.read_text()) if provenance.exists() else {},
-        divergences=tuple(status.get("divergences", ())),
-        reason=status.get("reason", ""),
-    )

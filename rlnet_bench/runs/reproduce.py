@@ -24,11 +24,12 @@ from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import StoreError, WorkFailed
 from rlnet_bench.runs.launch import Workers
 from rlnet_bench.runs.local_launch import LocalLauncher
-from rlnet_bench.runs.plan import Group, Plan, method_of, run_id
+from rlnet_bench.runs.plan import Group, Plan, method_of
 from rlnet_bench.runs.provenance import provenance
-from rlnet_bench.runs.records import DamagedRecord, RunRecord, check_chain, read_lines, read_run
+from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
+from rlnet_bench.runs.verify import read_run
 from rlnet_bench.vocabulary import KINDS, Kind, Mode
 
 Verdict = Literal["identical", "within interval", "different"]
@@ -86,10 +87,7 @@ def reproduce(
     old = read_run(Path(run_dir))
     if old.status not in ("ok", "diverged"):
         raise StoreError(f"{run_dir}: expected a run that ended as ok or diverged, found {old.status}.")
-    broken = check_chain(read_lines(Path(run_dir) / "evals.jsonl")[0])
-    if broken:
-        raise DamagedRecord(f"{run_dir}/evals.jsonl: {broken}; the record was changed after it was written.")
-    group = Group(run_id(old.config), old.config)
+    group = Group(old.run_id, old.config)
     with ExitStack() as stack:
         root = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="reproduce-"))
         if folder is None:

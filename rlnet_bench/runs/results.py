@@ -15,11 +15,13 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import StoreError
 from rlnet_bench.runs.compact import read_index
+from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.indexed import indexed_record
 from rlnet_bench.runs.plan import Group, Plan, method_of
 from rlnet_bench.runs.publish import SEED_PLAN, Policies, is_published, read_published
 from rlnet_bench.runs.records import RunRecord
-from rlnet_bench.runs.store import Store, read_json
+from rlnet_bench.runs.store import Store
+from rlnet_bench.runs.verify import read_policy
 from rlnet_bench.stats.scores import RunScores, TaskRuns
 from rlnet_bench.vocabulary import Kind, Mode, Status, class_rank
 
@@ -62,6 +64,11 @@ class Results:
     def find(self, method: str, task: str) -> list[RunRecord]:
         """The records of a cell (several when the seeds were split into groups)."""
         return [r for r in self.records if r.method == method and r.task == task]
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """A sentence for every group whose record is damaged or was changed: it counts as failed."""
+        return tuple(f"{r.method} on {r.task}: {r.reason}" for r in self.records if r.damaged)
 
     @property
     def complete(self) -> bool:
@@ -187,10 +194,18 @@ def load_results(source: Store | str | Path, suite: str | None = None) -> Result
     policies = {}
     for g in reversed(plan.groups):  # one policy speaks for its cell: that of the last group with any
         cell = g.label, g.config["task"]
-        if cell not in policies and (found := read_json(store.folder(g) / "policies" / "policy.json")):
+        if cell not in policies and (found := _policy(store, g)):
             policies[cell] = found
     declared = read_json(store.root / "seed-plans" / f"{plan.suite.name}-v{plan.suite.version}.json")
     return _results(plan, records, policies, declared)
+
+
+def _policy(store: Store, group: Group) -> dict[str, Any]:
+    """The description of a group's policy; none where it is damaged, of which :func:`_record` speaks."""
+    try:
+        return read_policy(store.folder(group) / "policies" / "policy.json")
+    except StoreError:
+        return {}
 
 
 def _record(store: Store, group: Group) -> RunRecord | None:
@@ -199,7 +214,7 @@ def _record(store: Store, group: Group) -> RunRecord | None:
         return store.record(group)
     except StoreError as error:
         seeds: dict[int, Status] = dict.fromkeys(group.config["seeds"], "failed")
-        return RunRecord(group.run_id, group.config, "failed", seeds, reason=str(error))
+        return RunRecord(group.run_id, group.config, "failed", seeds, reason=str(error), damaged=True)
 
 
 def _results(

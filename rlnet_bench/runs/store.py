@@ -18,11 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rlnet_bench.errors import StoreError, UnknownName
+from rlnet_bench.errors import Malformed, StoreError, UnknownName
+from rlnet_bench.reading.files import Absent, listing, read_bytes
+from rlnet_bench.reading.names import plain_part
 from rlnet_bench.runs.files import DiskRefused, read_json, sweep, write_atomic, writing
 from rlnet_bench.runs.lease import Clock, Lease, holder, take
-from rlnet_bench.runs.plan import Group, Plan, plan_from_json
-from rlnet_bench.runs.records import RunRecord, read_run
+from rlnet_bench.runs.plan import Group, Plan, read_plan
+from rlnet_bench.runs.records import RunRecord
+from rlnet_bench.runs.verify import read_run, read_status
 from rlnet_bench.vocabulary import Status
 
 FORMAT = 1
@@ -98,16 +101,25 @@ class Store:
 
     def kept_plan(self, digest: str) -> Plan:
         """The plan of a digest that :meth:`keep_plan` returned; raises StoreError when it is not here."""
-        path = self.root / "plans" / f"{digest}.json"
-        found = read_json(path)
-        if not found:
-            raise StoreError(f"{path}: no such plan; the same `rlnet-bench run` writes it again.")
-        return plan_from_json(found)
+        path = self.root / "plans" / plain_part(f"{digest}.json", str(self.root / "plans"))
+        try:
+            return read_plan(path)
+        except Absent:
+            raise StoreError(f"{path}: no such plan; the same `rlnet-bench run` writes it again.") from None
 
     def plans(self) -> dict[str, Plan]:
-        """Every recorded plan, by ``name-vN``."""
-        files = sorted((self.root / "suites").glob("*.json"))
-        return {f.stem: plan_from_json(read_json(f)) for f in files}
+        """Every recorded plan, by ``name-vN``; raises StoreError for one that is damaged."""
+        return {f.stem: self._plan(f) for f in self._plan_files()}
+
+    def _plan_files(self) -> list[Path]:
+        return listing(self.root / "suites", ".json")
+
+    def _plan(self, file: Path) -> Plan:
+        found = read_plan(file)
+        name = f"{found.suite.name}-v{found.suite.version}"
+        if name != file.stem:
+            raise Malformed(str(file), f"the plan of {file.stem}, as it is called", name)
+        return found
 
     def plan(self, suite: str | None = None) -> Plan:
         """The plan of a suite (``name`` or ``name-vN``); the only one, when there is one.
@@ -115,16 +127,16 @@ class Store:
         Raises:
             UnknownName, StoreError: when it is not there or ambiguous.
         """
-        plans = self.plans()
+        files = {f.stem: f for f in self._plan_files()}
+        known = ", ".join(files) or "none"
         if suite is None:
-            if len(plans) == 1:
-                return next(iter(plans.values()))
-            found = ", ".join(plans) or "none"
-            raise StoreError(f"{self.root}: expected one suite, found {found}; name one with --suite.")
-        matches = [p for key, p in plans.items() if suite in (key, p.suite.name)]
+            if len(files) == 1:
+                return self._plan(*files.values())
+            raise StoreError(f"{self.root}: expected one suite, found {known}; name one with --suite.")
+        matches = [f for name, f in files.items() if suite in (name, name.rpartition("-v")[0])]
         if not matches:
-            raise UnknownName("suite", suite, plans, hint=f"Suites in {self.root}: {', '.join(plans) or 'none'}.")
-        return max(matches, key=lambda p: p.suite.version)
+            raise UnknownName("suite", suite, files, hint=f"Suites in {self.root}: {known}.")
+        return max(map(self._plan, matches), key=lambda p: p.suite.version)
 
     def sweep(self) -> int:
         """Remove what processes that are gone left unfinished beside the plans; returns bytes."""
@@ -141,7 +153,9 @@ class Store:
         path = self.folder(group) / "status.json"
         absent = {"status": "missing", "seeds": {}, "attempts": 0, "reached": 0}
         try:
-            found = read_json(path)
+            found = read_status(path)
+        except Absent:
+            return absent
         except StoreError as error:
             reason = f"{error} Delete that file and run again: the records are kept."
             return {**absent, "status": "failed", "reason": reason}
@@ -233,10 +247,10 @@ class Store:
     def last_lines(self, group: Group, count: int = 6) -> list[str]:
         """The end of a group's log."""
         try:
-            text = (self.folder(group) / "log.txt").read_text(encoding="utf-8", errors="replace")
-        except OSError:
+            data = read_bytes(self.folder(group) / "log.txt")
+        except StoreError:
             return []
-        return text.splitlines()[-count:]
+        return data.decode(errors="replace").splitlines()[-count:]
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -262,8 +276,12 @@ class Store:
     # -- reading -------------------------------------------------------------------------------------------
 
     def record(self, group: Group) -> RunRecord | None:
-        """The record of a group under the label of its plan, or None when it never started."""
-        if not (self.folder(group) / "status.json").exists():
+        """The record of a group under the label of its plan, verified, or None when it never started.
+
+        Raises:
+            StoreError: when it is damaged or its parts do not agree.
+        """
+        if not os.path.lexists(self.folder(group) / "status.json"):
             return None
         record = read_run(self.folder(group))
         return replace(record, config={**record.config, "label": group.label})

@@ -6,12 +6,16 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from rlnet_bench.errors import StoreError
+from rlnet_bench.reading.shapes import check
 from rlnet_bench.runs.calibrate import Calibration, estimate, key, stored
 from rlnet_bench.runs.compact import read_index
 from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.lease import worker_of
 from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.store import ENDED, Store
+
+PROGRESS = {"frames?": int, "budget?": int, "rate?": float}
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class GroupView:
     diverged_seeds: tuple[int, ...]
     reason: str
     worker: str = ""  # host:process of who works on it
+    damaged: bool = False  # its record is not what was written, so that it counts as failed
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -38,14 +43,21 @@ class GroupView:
 
 def view(store: Store, group: Group) -> GroupView:
     """The row of one group. A group that is running without a living worker is ``waiting``."""
-    status = store.status(group)
+    status, damaged = store.status(group), False
+    if status["status"] in ENDED:
+        try:
+            store.record(group)
+        except StoreError as error:
+            damaged = True
+            status = {**status, "status": "failed", "seeds": {}, "reason": str(error)}
     state = status["status"]
     budget = group.config["frames"]
     frames, rate, worker = (budget if state in ("ok", "diverged") else 0), 0.0, ""
     if state == "running":
         try:
             progress = read_json(store.folder(group) / "progress.json")
-        except Exception:  # it is being rewritten this very moment
+            check(progress, PROGRESS, "progress.json")
+        except StoreError:  # it is being rewritten this very moment
             progress = {}
         frames, rate = progress.get("frames", 0), progress.get("rate", 0.0)
         holder = store.holder(group)
@@ -57,7 +69,7 @@ def view(store: Store, group: Group) -> GroupView:
     diverged = tuple(int(s) for s, v in status["seeds"].items() if v == "diverged")
     return GroupView(
         group.run_id, group.label, group.config["task"], tuple(group.config["seeds"]), state, frames, budget,
-        rate, left, diverged, status.get("reason", ""), worker,
+        rate, left, diverged, status.get("reason", ""), worker, damaged,
     )  # fmt: skip
 
 

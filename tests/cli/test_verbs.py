@@ -267,7 +267,8 @@ def test_resume_refuses_what_no_longer_fits(
     for group in store.plan().groups:  # what has ended needs nothing
         store.folder(group).mkdir()
         store.set_status(group, "ok")
-    assert say("resume", "--store", store.root).code == 0
+    said = say("resume", "--store", store.root)  # ... and is shown as damaged, since it has no record
+    assert said.code == 1 and "of disk" not in said.err and "config.json: expected a regular file" in said.err
 
 
 @pytest.mark.slow
@@ -304,12 +305,11 @@ def test_reproduce(say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest
 
 def worsen(file: Path) -> None:
     """A record with other returns whose chain of digests holds: as if the code had changed since."""
-    from rlnet_bench.runs.records import CHAIN_START, EvalLine, chained
+    from rlnet_bench.runs.records import CHAIN_START, chained, read_evals
 
     heads: dict[int, str] = {}
     lines = []
-    for text in file.read_text().splitlines():
-        line = EvalLine.from_json(json.loads(text))
+    for line in read_evals(file)[0]:
         lines.append(chained(replace(line, returns=line.returns - 1000), heads.get(line.seed, CHAIN_START)))
         heads[line.seed] = json.loads(lines[-1])["chain"]
     file.write_text("\n".join(lines) + "\n")

@@ -13,7 +13,7 @@ from rlnet_bench.learning.information import execution_class, information_flow
 from rlnet_bench.learning.policy import ActorPolicy
 from rlnet_bench.runs.loop import run_group
 from rlnet_bench.runs.plan import make_plan
-from rlnet_bench.runs.records import EvalLine, read_lines
+from rlnet_bench.runs.records import read_evals
 from rlnet_bench.runs.suite import Suite
 from rlnet_bench.vocabulary import CHANNEL_KINDS
 
@@ -72,7 +72,7 @@ def test_a_run_records_them_once_in_its_primary_mode(tmp_path: Path) -> None:
         "evaluation": {"every": 96, "episodes": 2, "absolute_episodes": 3},
     }  # fmt: skip
     run_group(tmp_path, make_plan(Suite.model_validate(suite)).groups[0].config)
-    lines = [EvalLine.from_json(x) for x in read_lines(tmp_path / "evals.jsonl")[0]]
+    lines = read_evals(tmp_path / "evals.jsonl")[0]
     mine = [x for x in lines if x.kind in CHANNEL_KINDS]
     assert [(x.kind, x.seed) for x in mine] == [(k, s) for k in CHANNEL_KINDS for s in (0, 1)]
     assert {x.mode for x in mine} == {"deterministic"}

@@ -14,7 +14,7 @@ from rlnet_bench.runs import loop
 from rlnet_bench.runs.loop import run_group
 from rlnet_bench.runs.plan import make_plan
 from rlnet_bench.runs.policies import load_policy
-from rlnet_bench.runs.records import EvalLine, read_lines
+from rlnet_bench.runs.records import EvalLine, read_evals
 from rlnet_bench.runs.suite import Suite
 
 SETTINGS = {**TINY, "hidden": [8], "critic_hidden": [8], "rollout_steps": 10}  # 40 frames per iteration
@@ -27,7 +27,7 @@ def run(folder: Path, network: str, frames: int, every: int, **settings: Any) ->
         "evaluation": {"every": every, "episodes": 2, "absolute_episodes": 2},
     }  # fmt: skip
     run_group(folder, make_plan(Suite.model_validate(suite)).groups[0].config)
-    lines = [EvalLine.from_json(x) for x in read_lines(folder / "evals.jsonl")[0]]
+    lines = read_evals(folder / "evals.jsonl")[0]
     return [x for x in lines if x.mode == "deterministic"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import small
 
 from rlnet_bench.runs.check_store import check_store
 from rlnet_bench.runs.compact import INDEX, compact, index_frame, read_index
+from rlnet_bench.runs.records import CHAIN_START, chained, read_evals
 from rlnet_bench.runs.results import Results, load_results
 from rlnet_bench.runs.watch import snapshot
 from rlnet_bench.runs.worker import work
@@ -65,14 +67,20 @@ def flip(folder: Path) -> None:
 
 DAMAGE = [
     (change("evals.jsonl", '"success": [0.0', '"success": [1.0'), "chain digest"),
-    (change("evals.jsonl", '{"kind"', '{"kond'), "line 1 is not JSON"),
-    (change("config.json", '"frames": 160', '"frames": 161'), "config.json was changed: its sha256 is"),
-    (change("status.json", '"status": "ok"', '"status": "fine"'), "status 'fine', expected one of"),
-    (change("status.json", "{", ""), "damaged or unreadable"),
+    (change("evals.jsonl", '{"kind"', '{"kond'), "line 1: expected JSON"),
+    (change("config.json", '"frames": 160', '"frames": 161'), "its configuration was changed: the id is"),
+    (
+        change("status.json", '"status": "ok"', '"status": "fine"'),
+        "status: expected one of running, ok, diverged, failed",
+    ),
+    (change("status.json", "{", ""), "expected JSON, found a syntax error"),
     (lambda folder: os.truncate(folder / "evals.jsonl", (folder / "evals.jsonl").stat().st_size - 3), "is torn"),
-    (lambda folder: (folder / "evals.jsonl").unlink(), "lines are missing"),
-    (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
-    (lambda folder: (folder / "policies" / "final.safetensors").unlink(), "missing or damaged"),
+    (lambda folder: (folder / "evals.jsonl").unlink(), "its final deterministic line is missing"),
+    (lambda folder: (folder / "config.json").unlink(), "config.json: expected a regular file, found nothing there"),
+    (
+        lambda folder: (folder / "policies" / "final.safetensors").unlink(),
+        "final.safetensors: expected a regular file, found",
+    ),
     (flip, "is not what was evaluated"),
 ]
 
@@ -181,8 +189,8 @@ def test_scores_from_the_index_read_no_record(damaged: Path, monkeypatch: pytest
     def no(path: Path) -> None:
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr("rlnet_bench.runs.indexed.read_lines", no)
-    monkeypatch.setattr("rlnet_bench.runs.records.read_lines", no)
+    monkeypatch.setattr("rlnet_bench.runs.indexed.read_evals", no)
+    monkeypatch.setattr("rlnet_bench.runs.verify.read_evals", no)
     results = load_results(store)
     assert results.scores() and results.complete
     with pytest.raises(AssertionError, match=r"evals\.jsonl was read"):
@@ -194,10 +202,13 @@ def test_a_record_that_was_written_since_is_read_from_its_file(damaged: Path) ->
     compact(store)
     before = load_results(store).scores()[0].runs[small.SPREAD].scores
     file = ippo(damaged) / "evals.jsonl"
-    lines = [json.loads(x) for x in file.read_text().splitlines()]
-    for line in lines:
-        line["returns"] = [[x + 1 for x in row] for row in line["returns"]]
-    file.write_text("".join(json.dumps(x) + "\n" for x in lines))
+    heads: dict[int, str] = {}
+    texts = []
+    for line in read_evals(file)[0]:
+        better = replace(line, returns=line.returns + 1)
+        texts.append(chained(better, heads.get(line.seed, CHAIN_START)) + "\n")
+        heads[line.seed] = better.digest(heads.get(line.seed, CHAIN_START))
+    file.write_text("".join(texts))
     after = load_results(store).scores()[0].runs[small.SPREAD].scores
     assert (after > before).all()
 

@@ -21,11 +21,11 @@ from rlnet_bench.runs import loop
 from rlnet_bench.runs._check_faults import HARMS, Bomb, Disk, Fault, ticking, torment
 from rlnet_bench.runs.loop import Best, build_learner, curve_points, run_group
 from rlnet_bench.runs.policies import load_policy
-from rlnet_bench.runs.records import EvalLine, read_lines
+from rlnet_bench.runs.records import EvalLine, read_evals, read_timings
 
 
 def lines(folder: Path, kind: str = "curve", mode: str = "deterministic", seed: int = 0) -> list[EvalLine]:
-    found = [EvalLine.from_json(x) for x in read_lines(folder / "evals.jsonl")[0]]
+    found = read_evals(folder / "evals.jsonl")[0]
     return [x for x in found if (x.kind, x.mode, x.seed) == (kind, mode, seed)]
 
 
@@ -120,7 +120,7 @@ def test_events_tell_the_story(tmp_path: Path) -> None:
 
 def test_timings_are_apart_from_the_records(tmp_path: Path) -> None:
     folder = whole(tmp_path / "a")
-    timings = read_lines(folder / "timings.jsonl")[0]
+    timings = read_timings(folder / "timings.jsonl")[0]
     assert [x["frames"] for x in timings] == [0, 80, 160]
     assert "seconds" not in (folder / "evals.jsonl").read_text()
 

@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 from rlnet_bench.errors import NotReproducible, StoreError
 from rlnet_bench.runs.recorder import Recorder
-from rlnet_bench.runs.records import CHAIN_START, DamagedRecord, EvalLine, chained, check_chain, read_lines
+from rlnet_bench.runs.records import (
+    CHAIN_START,
+    DamagedRecord,
+    EvalLine,
+    chained,
+    check_chain,
+    parse_line,
+    read_evals,
+    read_timings,
+)
 
 
 def line(point: int, seed: int = 0, value: float = 0.1) -> EvalLine:
@@ -40,11 +49,11 @@ LINES = [line(p, s, 0.1 + p + s) for p in range(3) for s in (0, 1)]
 
 
 def test_lines_are_chained_per_seed(tmp_path: Path) -> None:
-    data = read_lines(write(tmp_path, *LINES))[0]
+    data = read_evals(write(tmp_path, *LINES))[0]
     assert check_chain(data) is None and len(data) == 6
-    assert json.loads(chained(LINES[0], CHAIN_START))["chain"] == data[0]["chain"]
-    assert json.loads(chained(LINES[2], data[0]["chain"]))["chain"] == data[2]["chain"]
-    assert len({x["chain"] for x in data}) == 6
+    assert json.loads(chained(LINES[0], CHAIN_START))["chain"] == data[0].chain
+    assert json.loads(chained(LINES[2], data[0].chain))["chain"] == data[2].chain
+    assert len({x.chain for x in data}) == 6
 
 
 @pytest.mark.parametrize("stop", range(7))
@@ -61,7 +70,7 @@ def test_a_torn_last_line_is_cut(tmp_path: Path, cut: int, tail: bytes) -> None:
     file = write(tmp_path, *LINES)
     expected = file.read_bytes()
     file.write_bytes(expected[:-cut] + tail)
-    assert len(read_lines(file)[0]) == 5
+    assert len(read_evals(file)[0]) == 5
     assert write(tmp_path, LINES[5]).read_bytes() == expected
 
 
@@ -80,7 +89,7 @@ def test_torn_timings_are_cut(tmp_path: Path) -> None:
         handle.write('{"fra')
     again = Recorder(tmp_path)
     again.timing(frames=2)
-    assert [x["frames"] for x in read_lines(tmp_path / "timings.jsonl")[0]] == [1, 2]
+    assert [x["frames"] for x in read_timings(tmp_path / "timings.jsonl")[0]] == [1, 2]
 
 
 def test_tampering_is_detected_wherever_it_is(tmp_path: Path) -> None:
@@ -138,7 +147,7 @@ def test_two_writers_do_not_mix(tmp_path: Path) -> None:
     other.record(LINES[0])
     with pytest.raises(StoreError, match="another process wrote here; this worker has lost its lease"):
         sleeper.record(LINES[0])
-    assert len(read_lines(tmp_path / "evals.jsonl")[0]) == 1
+    assert len(read_evals(tmp_path / "evals.jsonl")[0]) == 1
 
 
 @pytest.mark.parametrize("function", ["write", "fsync"])
@@ -164,12 +173,41 @@ def test_a_full_disk_is_a_sentence_and_earlier_lines_stay(
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=6))
 def test_numbers_come_back_as_the_same_float32(values: list[float]) -> None:
     data = replace(line(0), returns=np.array([values]), success=np.zeros(1), length=np.zeros(1, dtype=np.int64))
-    back = EvalLine.from_json(json.loads(json.dumps(data.to_json())))
+    back = parse_line(chained(data, CHAIN_START).encode(), "here")
     assert back.returns.astype(np.float32).tobytes() == np.array([values], dtype=np.float32).tobytes()
     assert chained(back, CHAIN_START) == chained(data, CHAIN_START)
 
 
 def test_malformed_lines_are_refused() -> None:
-    good = LINES[0].to_json()
-    with pytest.raises(ValueError, match=r"returns: expected \[episodes, agents\], found shape \(2,\)"):
-        EvalLine.from_json({**good, "returns": [1.0, 2.0]})
+    good = chained(LINES[0], CHAIN_START)
+    for old, new, complaint in (
+        ("[[0.1, 0.1, 0.1], [0.1, 0.1, 0.1]]", "[1.0, 2.0]", "expected an evaluation line as it was written, with ret"),
+        (
+            "[[0.1, 0.1, 0.1], [0.1, 0.1, 0.1]]",
+            "[[1.0, 2.0]]",
+            "expected 1 episodes of 2 agents, found 2 ret",
+        ),
+        ("[[0.1, 0.1, 0.1],", "[[0.1, NaN, 0.1],", "returns: expected numbers alone, found other characters"),
+        ("[[0.1, 0.1, 0.1],", '[[0.1, "0.1", 0.1],', "returns: expected numbers alone, found other characters"),
+        ('"frames": 0', '"frames": -1', "frames: expected a whole number of at least 0, found -1"),
+        ('"frames": 0', '"frames": 0, "frames": 0', "expected the key 'frames' once in its object"),
+        ('"frames": 0', '"frames": 0, "more": 0', "expected the fields kind, mode, seed"),
+        ('"kind": "curve"', '"kind": ["curve"]', r"kind: expected one of curve, final, .*, found \['curve'\]"),
+        (', "chain"', ',"chain"', "expected a line that ends with its chain digest"),
+    ):
+        assert old in good
+        with pytest.raises(StoreError, match=f"here: {complaint}"):
+            parse_line(good.replace(old, new).encode(), "here")
+
+
+@pytest.mark.parametrize("number", ["1e999", "1.2.3", "9" * 5000, "--1"])
+def test_numbers_that_are_none_are_a_sentence_when_they_are_asked_for(number: str) -> None:
+    line = parse_line(chained(LINES[0], CHAIN_START).replace("[[0.1", f"[[{number}").encode(), "here")
+    with pytest.raises(DamagedRecord, match="here: returns: expected finite numbers, found others"):
+        line.team  # noqa: B018
+
+
+def test_what_has_no_numbers_at_all_ends_in_a_sentence() -> None:
+    deep = chained(LINES[0], CHAIN_START).replace("[[0.1, 0.1, 0.1], [0.1, 0.1, 0.1]]", "[" * 9999 + "1" + "]" * 9999)
+    with pytest.raises(StoreError, match="here"):
+        parse_line(deep.encode(), "here").team  # noqa: B018

@@ -11,8 +11,9 @@ import small
 from scipy import stats
 
 from rlnet_bench.errors import StoreError
-from rlnet_bench.runs.records import RunRecord, read_run
+from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.reproduce import compare, reproduce, to_text, welch_interval
+from rlnet_bench.runs.verify import read_run
 from rlnet_bench.runs.worker import work
 from rlnet_bench.vocabulary import KINDS, Kind
 

@@ -277,7 +277,7 @@ def test_damaged_files_are_sentences(made: tuple[Store, Group, Clock]) -> None:
     (opened.folder(group) / "status.json").unlink()
     assert opened.claim(group, clock) is not None
     (opened.root / "suites" / "small-v1.json").write_text("{")
-    with pytest.raises(StoreError, match=r"small-v1\.json: damaged or unreadable"):
+    with pytest.raises(StoreError, match=r"small-v1\.json: expected JSON, found a syntax error"):
         opened.plans()
 
 

@@ -1,0 +1,156 @@
+"""JSON as plain data of bounded depth, count and size: finite numbers of moderate length, no key twice."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rlnet_bench.errors import Malformed
+from rlnet_bench.reading.files import MAX_BYTES, as_text, read_bytes
+
+T = TypeVar("T")
+
+MAX_DEPTH = 40
+MAX_VALUES = 4_000_000  # of one document
+MAX_TEXT = 1 << 20  # characters of one string
+MAX_WHOLE = 2**63
+
+
+def read_json(path: Path, most: int = MAX_BYTES, *, links: bool = False) -> Any:
+    """A JSON file as plain data.
+
+    Raises:
+        Absent: when there is none.
+        Malformed: with file, and line or key, for everything else.
+    """
+    return parse_json(read_bytes(path, most, links=links), str(path))
+
+
+def parse_json(data: bytes | str, where: str) -> Any:
+    """JSON text as plain data; raises Malformed."""
+    text = data if isinstance(data, str) else as_text(data, where)
+    if text.count(",") + text.count("{") + text.count("[") > MAX_VALUES:
+        raise Malformed(where, f"at most {MAX_VALUES} values", "a document of more")
+    try:
+        found = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        place = f"{where}, line {error.lineno}" if "\n" in text else where
+        raise Malformed(place, "JSON", f"a syntax error ({error.msg})") from None
+    except RecursionError:
+        raise Malformed(where, f"at most {MAX_DEPTH} levels", "a deeper nesting") from None
+    except _Twice as error:
+        raise Malformed(where, f"the key {str(error)[:80]!r} once in its object", "a second one") from None
+    except ValueError as error:  # of _no_constant, or an integer of thousands of digits
+        raise Malformed(where, "finite numbers of moderate length", f"a number that is not one ({error})") from None
+    _bounded(found, where)
+    return found
+
+
+def read_lines(path: Path, parse: Callable[[bytes, str], T]) -> tuple[list[T], int]:
+    """What ``parse(bytes, where)`` makes of every complete line, and the length in bytes of that part.
+
+    A torn last line (no newline, or not to be parsed) is left out: a process was killed while writing it. Nothing
+    is read of a file that is absent.
+
+    Raises:
+        Malformed: for a broken line that is not the last.
+    """
+    try:
+        data = read_bytes(path)
+    except Malformed:
+        if not path.is_symlink() and not path.exists():
+            return [], 0
+        raise
+    found: list[T] = []
+    good = 0
+    pieces = data.split(b"\n")
+    for number, piece in enumerate(pieces[:-1], 1):
+        try:
+            found.append(parse(piece, f"{path}: line {number}"))
+        except Malformed:
+            if number == len(pieces) - 1 and not pieces[-1]:
+                break
+            raise
+        good += len(piece) + 1
+    return found, good
+
+
+class _Twice(Exception):
+    """A key that is twice in one object."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [key for key, _ in pairs]
+        raise _Twice(next(key for key in names if names.count(key) > 1))
+    return found
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(text)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+
+
+def _bounded(value: Any, where: str) -> None:
+    """Raise Malformed, with the key, for depth, long text, lone surrogates, and numbers nobody can store."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        deeper: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is dict:
+                deeper += item.values()
+                deeper += item  # the keys are text, too
+            elif kind is list:
+                deeper += item
+            elif (
+                (kind is float and not math.isfinite(item))
+                or (kind is int and not -MAX_WHOLE < item < MAX_WHOLE)
+                or (kind is str and (len(item) > MAX_TEXT or not _is_text(item)))
+            ):
+                raise Malformed(*_complaint(value, item, where))
+        level = deeper
+        if not level:
+            return
+    raise Malformed(where, f"at most {MAX_DEPTH} levels", "a deeper nesting")
+
+
+def _is_text(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _complaint(root: Any, bad: Any, where: str) -> tuple[str, str, str]:
+    at = f"{where}{_path_to(root, bad)}"
+    if isinstance(bad, float):
+        return at, "a finite number", "a number that is none"
+    if isinstance(bad, int):
+        return at, "a whole number of at most 63 bits", "a longer one"
+    if len(bad) > MAX_TEXT:
+        return at, f"text of at most {MAX_TEXT} characters", "a longer one"
+    return at, "Unicode text", "a half of a surrogate pair"
+
+
+def _path_to(root: Any, bad: Any) -> str:
+    """``: a/b/3``, where an object stands in plain data."""
+    stack: list[tuple[Any, tuple[str, ...]]] = [(root, ())]
+    while stack:
+        item, path = stack.pop()
+        if item is bad:
+            return ": " + "/".join(path)[:200] if path else ""
+        if isinstance(item, dict):
+            stack += ((v, (*path, repr(k)[1:-1])) for k, v in item.items())
+        elif isinstance(item, list):
+            stack += ((v, (*path, str(i))) for i, v in enumerate(item))
+    return ""

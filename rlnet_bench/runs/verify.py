@@ -1,0 +1,314 @@
+"""What the parts of a record must look like and say of each other. Imports without torch.
+
+Whoever reads a record, from a store or a publication, reads it through here: shapes, the run id recomputed from the
+configuration, seeds, statuses, lines and their chains. What this cannot show (a chain has no key: whoever rewrites
+everything can chain it again) only scoring the weights again can.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlnet_bench.errors import Malformed, StoreError
+from rlnet_bench.reading.files import Absent, MiB, read_bytes
+from rlnet_bench.reading.names import checked_name, plain_part
+from rlnet_bench.reading.plain import read_json
+from rlnet_bench.reading.shapes import Each, Maybe, check, seed_text
+from rlnet_bench.reading.tensors import read_arrays
+from rlnet_bench.runs.records import (
+    STATUSES,
+    DamagedRecord,
+    EvalLine,
+    RunRecord,
+    check_chain,
+    read_evals,
+    read_timings,
+)
+from rlnet_bench.vocabulary import EXECUTION_CLASSES, MODES, Status
+
+ENDS: tuple[Status, ...] = ("ok", "diverged")
+SAVED_FORMAT = 1  # of checkpoints
+SAVED = {"format": (SAVED_FORMAT,), "frames": int, "sha256": str, "rows?": [plain_part]}
+MAX_SAVED = 65536 * MiB  # replay buffers are large, and a checkpoint is the user's own
+
+
+def _seeds(value: Any, where: str) -> None:
+    check(value, [int], where)
+    if not value or len(set(value)) != len(value):
+        raise Malformed(where, "distinct seeds, at least one", value)
+
+
+# Only what readers use; settings and networks are for whoever runs them. Old records have fewer keys.
+CONFIG = {
+    "label": checked_name, "task": checked_name, "method": checked_name, "settings": dict, "network?": Maybe(dict),
+    "seeds": _seeds, "frames": int, "training_reward?": ("team_mean", "individual"), "method_version?": int,
+    "method_source?": str, "task_hash?": str,
+    "evaluation": {"every": int, "episodes": int, "absolute_episodes": int, "primary": MODES},
+}  # fmt: skip
+DIVERGENCE = {"seed": int, "tensor?": str, "frames?": int}
+STATUS = {
+    "status": STATUSES, "seeds": Each(STATUSES, seed_text), "attempts?": int, "divergences?": [DIVERGENCE],
+    "reason?": str,
+}  # fmt: skip
+POLICY = {
+    "format?": int, "execution?": tuple(EXECUTION_CLASSES), "actor_parameters?": Maybe(int), "kind?": str,
+    "columns?": dict, "actor?": dict,
+}  # fmt: skip
+PROVENANCE = {"packages?": Each(str)} | dict.fromkeys(
+    ("python?", "platform?", "processor?", "started?", "commit?", "host?"), Maybe(str)
+)
+
+
+def run_id(config: Mapping[str, Any]) -> str:
+    """sha256 over the canonical JSON of a resolved configuration, without its label; 16 hex digits."""
+    content = {k: v for k, v in config.items() if k != "label"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def problems(record: RunRecord) -> Iterator[str]:
+    """A sentence for everything in which a record's parts disagree: id, seeds, statuses, lines and their chains.
+
+    What is still running may be incomplete; what has ended must be whole.
+    """
+    expected = run_id(record.config)
+    if record.run_id != expected:
+        yield f"its configuration was changed: the id is {record.run_id}, the configuration's sha256 is {expected}"
+        return
+    over, seeds = record.status in ENDS, set(record.seeds)
+    strange = sorted(set(record.seed_status) - seeds) or (sorted(seeds - set(record.seed_status)) if over else [])
+    if strange:
+        yield f"seed {strange[0]} is either in the configuration or in the status, and must be in both"
+    if over and not (set(record.seed_status.values()) <= {"ok", "diverged"}):
+        bad = next(f"seed {s} is {v}" for s, v in record.seed_status.items() if v not in ("ok", "diverged"))
+        yield f"{bad}, though the group has ended as {record.status}"
+    broken = check_chain(record.evals)
+    if broken:
+        yield f"evals.jsonl: {broken}; it was changed after it was written"
+        return
+    yield from _misfits(record)
+    ends = _ends(record)
+    for seed, status in record.seed_status.items():
+        missing = [pair for pair in _WANTED if pair not in ends.get(seed, ())]
+        if over and status == "ok" and missing:
+            yield f"evals.jsonl: seed {seed} is ok, but its {missing[0][0]} {missing[0][1]} line is missing"
+        elif over and status != "ok" and not missing:
+            yield _hidden(seed, status)
+
+
+def hidden(record: RunRecord) -> Iterator[str]:
+    """A sentence for every seed that is not ok and has all the lines of one that is: a bad run, hidden by hand?"""
+    ends = _ends(record)
+    for seed, status in record.seed_status.items():
+        if status in ("failed", "diverged") and all(pair in ends.get(seed, ()) for pair in _WANTED):
+            yield _hidden(seed, status)
+
+
+def _hidden(seed: int, status: Status) -> str:
+    return (
+        f"seed {seed} is marked {status}, but its final and absolute lines are all there; "
+        "`rlnet-bench resume --retry-failed` settles what failed after them"
+    )
+
+
+_WANTED = [(kind, mode) for kind in ("final", "absolute") for mode in MODES]
+
+
+def _ends(record: RunRecord) -> dict[int, set[tuple[str, str]]]:
+    found: dict[int, set[tuple[str, str]]] = {}
+    for line in record.evals:
+        found.setdefault(line.seed, set()).add((line.kind, line.mode))
+    return found
+
+
+def _misfits(record: RunRecord) -> Iterator[str]:
+    """Lines that the configuration does not allow; the first of them is enough."""
+    seeds, rules, budget = set(record.seeds), record.config["evaluation"], record.config["frames"]
+    keys: set[tuple[int, str, str, int]] = set()
+    for number, line in enumerate(record.evals, 1):
+        episodes, agents = line.shape
+        wanted = rules["episodes"] if line.kind == "curve" else rules["absolute_episodes"]
+        first = record.evals[0].shape[1]
+        complaint = (
+            f"seed {line.seed}, expected one of {sorted(seeds)}" if line.seed not in seeds
+            else f"frames {line.frames}, expected at most {budget}" if not line.trained_frames <= line.frames <= budget
+            else f"{episodes} episodes, expected {wanted}" if episodes != wanted
+            else f"{agents} agents, expected {first}" if agents != first
+            else "a second line of its seed, kind, mode and point" if line.key in keys
+            else ""
+        )  # fmt: skip
+        if complaint:
+            yield f"evals.jsonl: line {number} ({line.kind}, seed {line.seed}): {complaint}"
+            return
+        keys.add(line.key)
+
+
+def copies(records: Iterable[RunRecord]) -> str | None:
+    """A sentence where two seeds of one cell are the same run under two numbers, else None.
+
+    Equal weights after training, or equal episodes in every line (unless nothing ever happened in them), have no
+    innocent cause: seeds begin with other weights and play other episodes.
+    """
+    weights: dict[str, int] = {}
+    played: dict[str, int] = {}
+    for record in records:
+        for seed in record.seeds:
+            lines = [e for e in record.evals if e.seed == seed]
+            ends = [e for e in lines if e.kind == "final"]
+            if not ends:
+                continue
+            for table, key in ((weights, ends[-1].weights), (played, _episodes(lines))):
+                if key in ("-", ""):
+                    continue
+                if table.setdefault(key, seed) != seed:
+                    what = "weights" if table is weights else "episodes"
+                    return f"seeds {table[key]} and {seed} are one run under two numbers: all their {what} are equal"
+    return None
+
+
+def _episodes(lines: Sequence[EvalLine]) -> str:
+    """Digest of everything that a seed played; empty when every number of a kind is the same."""
+    total, varied = hashlib.sha256(), False
+    for line in lines:
+        part = line.played
+        varied = varied or len(set(part.strip(b"[]").replace(b"], [", b", ").split(b", "))) > 1
+        total.update(f"{line.kind} {line.mode} {line.point} ".encode() + part)
+    return total.hexdigest() if varied else ""
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    """A status.json; raises Absent or Malformed."""
+    found = read_json(path)
+    check(found, STATUS, str(path))
+    return found
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A config.json; raises Absent or Malformed."""
+    found = read_json(path)
+    check(found, CONFIG, str(path))
+    return found
+
+
+def read_run(path: Path) -> RunRecord:
+    """Read one run directory and verify it.
+
+    Raises:
+        StoreError: naming the file that is missing or damaged, or the first of :func:`problems`.
+    """
+    record, torn = read_record(path)
+    if torn and record.status in ENDS:
+        raise DamagedRecord(f"{path / 'evals.jsonl'}: {torn}, in a run that has ended.")
+    for sentence in problems(record):
+        raise DamagedRecord(f"{path}: {sentence}.")
+    return record
+
+
+def read_record(path: Path) -> tuple[RunRecord, str]:
+    """(record, what is torn) of a run directory: every file is what it must be; whether they agree is not asked.
+
+    Raises:
+        StoreError: naming the file that is missing or damaged.
+    """
+    config, status = read_config(path / "config.json"), read_status(path / "status.json")
+    lines, good = read_evals(path / "evals.jsonl")
+    read_policy(path / "policies" / "policy.json")
+    record = RunRecord(
+        run_id=path.name,
+        config=config,
+        status=status["status"],
+        seed_status={int(k): v for k, v in status["seeds"].items()},
+        evals=tuple(lines),
+        timings=tuple(read_timings(path / "timings.jsonl")[0]),
+        provenance=read_provenance(path / "provenance.json"),
+        divergences=tuple(status.get("divergences", ())),
+        reason=status.get("reason", ""),
+    )
+    return record, torn_after(path / "evals.jsonl", good)
+
+
+def torn_after(file: Path, good: int) -> str:
+    """A sentence when a file is longer than its complete part, else nothing."""
+    try:
+        is_torn = file.stat().st_size != good
+    except FileNotFoundError:
+        return ""
+    return f"the last line is torn after byte {good}" if is_torn else ""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint as plain data."""
+
+    tree: Any
+    data: bytes  # safetensors
+    rows: list[str]  # the segments that it needs
+
+
+def read_saved(path: Path) -> Saved:
+    """A checkpoint directory, whose digest is right.
+
+    Raises:
+        StoreError: when it is not whole.
+    """
+    body = read_json(path / "state.json")
+    check(body, SAVED, str(path / "state.json"))
+    data = read_bytes(path / "state.safetensors", MAX_SAVED)
+    if hashlib.sha256(data).hexdigest() != body["sha256"]:
+        raise Malformed(str(path), "the contents that its digest was made of", "a changed file")
+    if "tree" not in body:
+        raise Malformed(str(path / "state.json"), "a key 'tree'", sorted(body))
+    return Saved(body["tree"], data, body.get("rows", []))
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """A provenance.json, empty when absent; raises Malformed."""
+    return _optional(path, PROVENANCE)
+
+
+def read_policy(path: Path) -> dict[str, Any]:
+    """A policy.json, empty when absent; raises Malformed."""
+    return _optional(path, POLICY)
+
+
+def _optional(path: Path, shape: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        found = read_json(path)
+    except Absent:
+        return {}
+    check(found, shape, str(path))
+    return dict(found)
+
+
+def weights_problems(record: RunRecord, folder: Path) -> Iterator[str]:
+    """A sentence for every file of weights in a run's folder that is not what its lines were scored with."""
+    for which, kind in (("final", "final"), ("best", "absolute")):
+        wanted = {e.seed: e.weights for e in record.evals if e.kind == kind and e.weights != "-"}
+        if not wanted:
+            continue
+        file = folder / "policies" / f"{which}.safetensors"
+        try:
+            found = weights_digests(file, len(record.seeds))
+        except StoreError as error:
+            yield str(error)
+            continue
+        for k, seed in enumerate(record.seeds):
+            if seed in wanted and wanted[seed] != found[k]:
+                yield f"policies/{which}.safetensors: seed {seed} is not what was evaluated"
+
+
+def weights_digests(file: Path, replicas: int) -> list[str]:
+    """The digest of every replica's slice of stacked weights, as the run loop makes it; raises Malformed."""
+    weights = read_arrays(file)
+    digests = []
+    for k in range(replicas):
+        total = hashlib.sha256()
+        for name in sorted(weights):
+            rows = len(weights[name]) // replicas
+            total.update(name.encode() + weights[name][k * rows : (k + 1) * rows].tobytes())
+        digests.append(total.hexdigest()[:16])
+    return digests
