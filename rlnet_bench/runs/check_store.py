@@ -108,7 +108,7 @@ class _Run:
 
     def _record(self, state: str) -> Iterator[Finding]:
         try:
-            record, torn = read_record(self.folder)
+            record, torn = read_record(self.folder, self.folder.name)
             self.lines = len(record.evals)
             if torn:  # while a group goes on, a torn line is cut and made again; in one that has ended it is a loss
                 yield ("problem" if state in ENDS else "note"), f"evals.jsonl: {torn}"

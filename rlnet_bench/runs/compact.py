@@ -100,7 +100,7 @@ def _line(folder: Path, now: list[int]) -> dict[str, Any] | None:
     status = read_status(folder / "status.json")
     if status["status"] not in ENDED:
         return None
-    record = read_run(folder)
+    record = read_run(folder, folder.name)
     return {
         "run_id": folder.name, "stamp": now, "status": status["status"], "method": record.method,
         "task": record.task, "frames": record.config["frames"], "seeds": status["seeds"],

@@ -283,7 +283,7 @@ class Store:
         """
         if not os.path.lexists(self.folder(group) / "status.json"):
             return None
-        record = read_run(self.folder(group))
+        record = read_run(self.folder(group), group.run_id)
         return replace(record, config={**record.config, "label": group.label})
 
 

@@ -194,13 +194,17 @@ def read_config(path: Path) -> dict[str, Any]:
     return found
 
 
-def read_run(path: Path) -> RunRecord:
+def read_run(path: Path, expected: str | None = None) -> RunRecord:
     """Read one run directory and verify it.
+
+    Args:
+        path: the directory.
+        expected: the run id that its configuration must have, where somebody knows it.
 
     Raises:
         StoreError: naming the file that is missing or damaged, or the first of :func:`problems`.
     """
-    record, torn = read_record(path)
+    record, torn = read_record(path, expected)
     if torn and record.status in ENDS:
         raise DamagedRecord(f"{path / 'evals.jsonl'}: {torn}, in a run that has ended.")
     for sentence in problems(record):
@@ -208,7 +212,7 @@ def read_run(path: Path) -> RunRecord:
     return record
 
 
-def read_record(path: Path) -> tuple[RunRecord, str]:
+def read_record(path: Path, expected: str | None = None) -> tuple[RunRecord, str]:
     """(record, what is torn) of a run directory: every file is what it must be; whether they agree is not asked.
 
     Raises:
@@ -218,7 +222,7 @@ def read_record(path: Path) -> tuple[RunRecord, str]:
     lines, good = read_evals(path / "evals.jsonl")
     read_policy(path / "policies" / "policy.json")
     record = RunRecord(
-        run_id=path.name,
+        run_id=expected or run_id(config),
         config=config,
         status=status["status"],
         seed_status={int(k): v for k, v in status["seeds"].items()},

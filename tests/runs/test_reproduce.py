@@ -98,7 +98,7 @@ def test_a_record_that_was_changed_is_no_measure(run_dir: Path, tmp_path: Path) 
     folder = Path(shutil.copytree(run_dir, tmp_path / "r"))
     text = (folder / "evals.jsonl").read_text()
     (folder / "evals.jsonl").write_text(text.replace('"success": [0.0', '"success": [1.0', 1))
-    with pytest.raises(StoreError, match=r"chain digest .* the record was changed after it was written"):
+    with pytest.raises(StoreError, match=r"chain digest .* it was changed after it was written"):
         reproduce(folder)
 
 
