@@ -27,6 +27,10 @@ GpusOption = Annotated[float | None, typer.Option("--gpus", help="GPUs per worke
 OptionsOption = Annotated[
     list[str] | None, typer.Option("--option", help="key=value for the launcher; may be repeated (docs/clusters.md).")
 ]
+CheckpointOption = Annotated[
+    float | None,
+    typer.Option("--checkpoint-every", min=0.0, help="Seconds between the checkpoints of a group; 60 by default."),
+]
 LogOption = Annotated[list[str] | None, typer.Option("--log", help="tensorboard or wandb; may be repeated.")]
 
 
@@ -40,6 +44,7 @@ class Engine:
     options: tuple[str, ...] = ()
     device: str = "cpu"
     loggers: tuple[str, ...] = ()
+    checkpoint_seconds: float | None = None
 
     def checked(self) -> Engine:
         """This, if what it needs is installed: asked before anything is begun."""
@@ -69,7 +74,7 @@ def drive(
     launcher = make_launcher(
         chosen.launcher, store, device=chosen.device, gpus=chosen.gpus, address=chosen.address, options=chosen.options
     )
-    started = Workers(store, planned, count, launcher, chosen.loggers)
+    started = Workers(store, planned, count, launcher, chosen.loggers, chosen.checkpoint_seconds)
     skipped = len(planned.groups) - len(started.unfinished())
     console = console or Console(stderr=json)
     if skipped:

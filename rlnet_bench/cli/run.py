@@ -11,6 +11,7 @@ from rich.console import Console
 
 from rlnet_bench.cli._drive import (
     AddressOption,
+    CheckpointOption,
     Engine,
     GpusOption,
     LauncherOption,
@@ -68,6 +69,7 @@ def run(
     option: OptionsOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
+    checkpoint_every: CheckpointOption = None,
     log: LogOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -77,7 +79,7 @@ def run(
     if until_decided and seeds is not None:
         raise BadInput("--seeds and --until-decided exclude each other: --batch and --looks set the number of seeds.")
     planned = resolve(suite, set_, seeds, methods, tasks, method, network, task, device, threads)
-    engine = Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ())).checked()
+    engine = Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ()), checkpoint_every).checked()
     planned = affordable(planned, store, launcher, workers)
     opened = Store.create(store)
     if until_decided:
@@ -96,6 +98,7 @@ def resume(
     address: AddressOption = None,
     gpus: GpusOption = None,
     option: OptionsOption = None,
+    checkpoint_every: CheckpointOption = None,
     log: LogOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -105,7 +108,7 @@ def resume(
     opened = Store(store).checked()
     planned = opened.plan(suite)
     device = planned.groups[0].config["device"]
-    engine = Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ())).checked()
+    engine = Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ()), checkpoint_every).checked()
     if retry_failed:
         again = [group for group in planned.groups if opened.retry(group)]
         print(f"{len(again)} failed groups are tried again.", file=sys.stderr)

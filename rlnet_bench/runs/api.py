@@ -18,6 +18,7 @@ def run(
     *,
     overrides: list[str] | None = None,
     workers: int = 1,
+    checkpoint_seconds: float | None = None,
 ) -> Results:
     """Run what is left of a suite in worker processes and return its results.
 
@@ -26,6 +27,7 @@ def run(
         store: directory of the run store; made where there is none.
         overrides: ``key.path=value`` changes, as ``--set`` takes them.
         workers: processes.
+        checkpoint_seconds: time between the checkpoints of a group (a minute by default); moves no number.
 
     Raises:
         RlnetError: for bad input; :class:`~rlnet_bench.errors.WorkFailed` when groups failed.
@@ -34,7 +36,7 @@ def run(
     plan = make_plan(loaded)
     opened = Store.create(store)
     opened.add_plan(plan)
-    started = Workers(opened, plan, workers, make_launcher("local", opened))
+    started = Workers(opened, plan, workers, make_launcher("local", opened), checkpoint_seconds=checkpoint_seconds)
     started.start()
     complaint = started.wait(lambda: None)
     failed = [g.describe() for g in plan.groups if opened.status(g)["status"] not in ("ok", "diverged")]

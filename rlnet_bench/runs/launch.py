@@ -49,12 +49,14 @@ class Job:
     threads: int = 1
     folder: str = field(default_factory=os.getcwd)  # where file.py:Class and file.yaml are looked up
     loggers: tuple[str, ...] = ()
+    checkpoint_seconds: float | None = None
     plan: str = ""  # its digest; without one (a job that an older version queued), the newest of that name
 
     def arguments(self) -> list[str]:
         """The arguments of ``python -m rlnet_bench.runs.worker``."""
         plan = [f"--plan={self.plan}"] if self.plan else []
-        return [self.store, self.suite, *plan, *(f"--log={name}" for name in self.loggers)]
+        every = [] if self.checkpoint_seconds is None else [f"--checkpoint-every={self.checkpoint_seconds}"]
+        return [self.store, self.suite, *plan, *every, *(f"--log={name}" for name in self.loggers)]
 
     def environment(self) -> dict[str, str]:
         """Variables that thread pools read once, when they are imported: threads are dealt out before."""
@@ -105,6 +107,7 @@ class Workers:
     count: int
     launcher: Launcher
     loggers: tuple[str, ...] = ()
+    checkpoint_seconds: float | None = None
     handles: list[Handle] = field(default_factory=list)
     in_vain: int = 0  # workers in a row that were started for a free group, and claimed none
     claims: list[tuple[int, int]] = field(default_factory=list)  # when the last of them was started
@@ -125,7 +128,7 @@ class Workers:
         threads = self.plan.groups[0].config["threads"]
         root = str(Path(self.store.root).absolute())
         name, digest = f"{suite.name}-v{suite.version}", self.store.keep_plan(self.plan)
-        job = Job(root, name, threads, loggers=self.loggers, plan=digest)
+        job = Job(root, name, threads, loggers=self.loggers, checkpoint_seconds=self.checkpoint_seconds, plan=digest)
         self.handles += self.launcher.submit(job, count)
 
     def wait(self, on_poll: Callable[[], None]) -> str:

@@ -124,7 +124,7 @@ def run_group(
     *,
     callbacks: tuple[Callback, ...] = (),
     should_stop: Callable[[], bool] = lambda: False,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_seconds: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Train, evaluate and record a group in ``folder``, continuing whatever is already there.
@@ -134,7 +134,7 @@ def run_group(
         config: the resolved configuration of a :class:`~rlnet_bench.runs.plan.Group`.
         callbacks: told about every event.
         should_stop: asked between iterations; True makes a checkpoint and raises Interrupted.
-        checkpoint_seconds: time between checkpoints.
+        checkpoint_seconds: time between checkpoints; None: :data:`~rlnet_bench.runs.checkpoint.CHECKPOINT_SECONDS`.
         clock: seconds, injectable.
 
     Returns:
@@ -147,7 +147,8 @@ def run_group(
     torch.set_num_threads(int(config["threads"]))
     folder.mkdir(parents=True, exist_ok=True)
     card, learner = build_learner(config)
-    run = _GroupRun(folder, config, card, learner, Recorder(folder), callbacks, should_stop, checkpoint_seconds, clock)
+    every = CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds
+    run = _GroupRun(folder, config, card, learner, Recorder(folder), callbacks, should_stop, every, clock)
     run.resume()
     run.train()
     run.finish()

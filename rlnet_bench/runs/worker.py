@@ -162,6 +162,7 @@ def work_on(
     should_stop: Callable[[], bool] = lambda: False,
     callbacks: Callable[[Group], tuple[Callback, ...]] = lambda group: (),
     calibrations: Path | None = None,
+    checkpoint_seconds: float | None = None,
 ) -> str:
     """Run one claimed group to its end; returns its status. What it cost is kept in ``calibrations``.
 
@@ -185,7 +186,13 @@ def work_on(
         with heartbeat(lease), _crashes_into(folder / "log.txt"):
             with _listening():
                 listeners = [Listener(callback) for callback in callbacks(group)]
-            outcome = run_group(folder, group.config, callbacks=(journal, meter, *listeners), should_stop=should_stop)
+            outcome = run_group(
+                folder,
+                group.config,
+                callbacks=(journal, meter, *listeners),
+                should_stop=should_stop,
+                checkpoint_seconds=checkpoint_seconds,
+            )
         lease.beat()
         status: Status = "diverged" if all(s == "diverged" for s in outcome.seeds.values()) else "ok"
         if calibrations is not None and status == "ok":
@@ -221,6 +228,7 @@ def work(
     on_group: Callable[[Group, str], None] = lambda group, status: None,
     callbacks: Callable[[Group], tuple[Callback, ...]] = lambda group: (),
     calibrations: Path | None = None,
+    checkpoint_seconds: float | None = None,
 ) -> list[Group]:
     """Claim and run groups until none is left to claim; returns those that failed here.
 
@@ -231,6 +239,7 @@ def work(
         on_group: told what becomes of every group that was claimed.
         callbacks: makes what listens to a group's events.
         calibrations: where the costs of what was run are kept for later plans; nowhere by default.
+        checkpoint_seconds: time between the checkpoints of a group, where not the usual one.
     """
     import rlnet_bench.runs.loop  # noqa: F401  # before anything is claimed: a broken torch is no group's fault
 
@@ -247,7 +256,7 @@ def work(
             claimed = True
             on_group(group, "started")
             try:
-                status = work_on(store, group, lease, should_stop, callbacks, calibrations)
+                status = work_on(store, group, lease, should_stop, callbacks, calibrations, checkpoint_seconds)
             except Interrupted:
                 on_group(group, "interrupted")
                 return failed
@@ -264,8 +273,8 @@ def work(
 def main(arguments: list[str], stop: StopFlag | None = None) -> int:
     """``python -m rlnet_bench.runs.worker STORE SUITE [OPTION ...]``: what launchers start.
 
-    Options: ``--plan=DIGEST``, ``--log=NAME`` (may be repeated), ``--leash=DESCRIPTOR`` (the end of that inherited pipe
-    is the end of whoever started this: the same as SIGTERM).
+    Options: ``--plan=DIGEST``, ``--log=NAME`` (may be repeated), ``--checkpoint-every=SECONDS``,
+    ``--leash=DESCRIPTOR`` (the end of that inherited pipe is the end of whoever started this: the same as SIGTERM).
 
     Returns:
         0 when nothing is left to claim, :data:`~rlnet_bench.runs.launch.EXIT_FAILED` when groups failed here,
@@ -284,9 +293,16 @@ def main(arguments: list[str], stop: StopFlag | None = None) -> int:
         store = Store(root).checked()
         digests = _options(options, "plan")
         plan = store.kept_plan(digests[0]) if digests else store.plan(suite)
+        every = _options(options, "checkpoint-every")
         with Loggers(_options(options, "log"), store, plan.suite.name) as loggers:
             failed = work(
-                store, plan.groups, should_stop=stop, on_group=say, callbacks=loggers.of, calibrations=cache_folder()
+                store,
+                plan.groups,
+                should_stop=stop,
+                on_group=say,
+                callbacks=loggers.of,
+                calibrations=cache_folder(),
+                checkpoint_seconds=float(every[0]) if every else None,
             )
     except RlnetError as error:
         print(str(error), file=sys.stderr)

@@ -7,11 +7,13 @@ import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import small
 
 from rlnet_bench.errors import BadInput, ContractViolation, StoreError
+from rlnet_bench.runs import loop
 from rlnet_bench.runs.check_launcher import check_launcher, tiny_plan
 from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.launch import DEATHS_WITHOUT_WORK, Ending, Job, Workers, make_launcher
@@ -171,6 +173,26 @@ def test_no_worker_is_started_without_work(tmp_path: Path) -> None:
 
 def test_threads_are_dealt_out_before_anything_is_imported() -> None:
     assert set(Job("s", "q-v1", threads=3).environment().values()) == {"3"}
+
+
+def test_the_checkpoint_interval_reaches_every_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From what starts workers, over their command line, to the loop; unsaid, it is the loop's own."""
+    real, given = loop.run_group, []
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        given.append(options["checkpoint_seconds"])
+        return real(*arguments, **options)
+
+    class Here(Scripted):
+        def submit(self, job: Job, count: int) -> list[Script]:
+            assert main(job.arguments()) == 0
+            return []
+
+    monkeypatch.setattr(loop, "run_group", run)
+    for seconds in (7.5, None):
+        opened, planned = small.store(tmp_path / str(seconds), small.method("random"))
+        Workers(opened, planned, 1, Here(), checkpoint_seconds=seconds).start()
+    assert given == [7.5, None]
 
 
 def test_several_workers_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

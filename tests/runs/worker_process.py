@@ -29,8 +29,7 @@ def main() -> int:
         return card, learner
 
     loop.build_learner = slowly
-    loop.run_group.__kwdefaults__["checkpoint_seconds"] = 0.0
-    return worker.main([root, suite])
+    return worker.main([root, suite, "--checkpoint-every=0"])
 
 
 if __name__ == "__main__":
