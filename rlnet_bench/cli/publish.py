@@ -1,4 +1,4 @@
-"""``rlnet-bench publish``: a finished suite as small files that can be committed."""
+"""``rlnet-bench publish``: a suite's results as small files that can be committed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ def publish(
     suite: SuiteOption = None,
     out: Annotated[Path, typer.Option("--out", help="Where results live.")] = Path("results"),
     weights: Annotated[bool, typer.Option(help="Also the weights of each cell's median seed.")] = True,
+    finished: Annotated[
+        bool, typer.Option("--finished", help="Publish what has ended, and declare the rest as open.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Write a finished suite's records, median-seed weights and one episode per cell."""
@@ -27,7 +30,7 @@ def publish(
     from rlnet_bench.runs.store import Store
 
     opened = Store(store).checked()
-    files = write(opened, opened.plan(suite), out, weights=weights)
+    files = write(opened, opened.plan(suite), out, weights=weights, finished=finished)
     size = sum(f.stat().st_size for f in files)
     if json:
         print_json({"files": [str(f) for f in files], "bytes": size})

@@ -1,9 +1,11 @@
-"""``rlnet-bench store check|compact|list``: look after a run store."""
+"""``rlnet-bench store check|compact|list|adopt``: look after a run store."""
 
 from __future__ import annotations
 
 import json as json_
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -13,10 +15,11 @@ from rlnet_bench.errors import WorkFailed
 
 def add_to(app: typer.Typer) -> None:
     """Register the verbs."""
-    group = typer.Typer(no_args_is_help=True, help="Check, compact and list a run store.")
+    group = typer.Typer(no_args_is_help=True, help="Check, compact and list a run store; adopt published runs.")
     group.command("check")(check)
     group.command("compact")(compact)
     group.command("list")(list_)
+    group.command("adopt")(adopt)
     app.add_typer(group, name="store")
 
 
@@ -49,6 +52,24 @@ def compact(store: StoreOption = DEFAULT_STORE, json: JsonFlag = False) -> None:
             f"{done.groups} ended groups ({done.records} records) in the index, {done.made} of them read anew; "
             f"{done.bytes:,} bytes; {done.freed:,} bytes of abandoned files removed."
         )
+
+
+def adopt(
+    results: Annotated[Path, typer.Argument(help="A folder of published results, such as results/quick-v2.")],
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonFlag = False,
+) -> None:
+    """Let published runs count as done: the same runs of any suite are then skipped by `run`."""
+    from rlnet_bench.runs.adopt import adopt as take
+    from rlnet_bench.runs.store import Store
+
+    done = take(Store.create(store), results)
+    if json:
+        print_json(asdict(done))
+        return
+    rest = {"had ended here": done.here, "are being worked on": done.held, "are open there": done.open}
+    words = "".join(f"; {len(runs)} {what}" for what, runs in rest.items() if runs)
+    print(f"{len(done.taken)} groups adopted from {results}{words}.")
 
 
 def list_(store: StoreOption = DEFAULT_STORE, json: JsonFlag = False) -> None:

@@ -21,7 +21,7 @@ from rlnet_bench.learning.policy import ActorPolicy, Policy
 from rlnet_bench.reading.shapes import check
 from rlnet_bench.reading.tensors import read_tensors
 from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
-from rlnet_bench.runs.verify import read_config, read_policy
+from rlnet_bench.runs.verify import adopted_weights, read_config, read_policy
 from rlnet_bench.vocabulary import Weights
 
 
@@ -89,12 +89,14 @@ def load_policy(run_dir: str | Path, seed: int | None = None, which: Weights = "
         from rlnet_bench.runs.loop import build_learner
 
         return build_learner({**config, "seeds": list(chosen), "device": device})[1].policy()
-    file = folder / "policies" / f"{which}.safetensors"
+    file, alone = folder / "policies" / f"{which}.safetensors", False
+    if seed is not None and which == "best" and adopted_weights(folder, seed).exists():
+        file, alone = adopted_weights(folder, seed), True
     try:
         weights = read_tensors(file, device)
     except StoreError as error:
         raise StoreError(f"{file}: no {which} weights here ({error})") from None
-    if seed is not None:
+    if seed is not None and not alone:
         k = seeds.index(seed)
         weights = {n: w[k * len(w) // len(seeds) : (k + 1) * len(w) // len(seeds)] for n, w in weights.items()}
     return rebuild_policy(spec, weights, chosen, config["task"], device)

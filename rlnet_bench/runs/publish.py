@@ -3,16 +3,18 @@
 ``results/<suite>-v<n>/``: ``suite.json`` (the plan), ``seed-plan.json`` where one was declared, and per method
 and task ``<task>.jsonl.gz`` (a header, then the evaluation lines with their digest chains, then timings), the
 weights of the median seed and one recorded episode. Other seeds' weights are there by digest, and come back by
-running the suite again.
+running the suite again. A suite may be published before it is finished: ``open`` in ``suite.json`` then has the status
+of every group that had not ended.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,11 @@ from rlnet_bench.errors import Malformed, StoreError
 from rlnet_bench.reading.files import inside, read_bytes, unpack
 from rlnet_bench.reading.plain import parse_json
 from rlnet_bench.reading.shapes import Each, check, seed_text
-from rlnet_bench.runs.files import put_in_place, read_json, write_atomic, writing
+from rlnet_bench.runs.files import put_in_place, read_json, sweep, write_atomic, writing
 from rlnet_bench.runs.plan import Group, Plan, read_plan
+from rlnet_bench.runs.process import signature
 from rlnet_bench.runs.records import (
+    STATUSES,
     DamagedRecord,
     EvalLine,
     RunRecord,
@@ -36,26 +40,30 @@ from rlnet_bench.runs.suite import file_stem
 from rlnet_bench.runs.verify import (
     CONFIG,
     DIVERGENCE,
+    ENDS,
     POLICY,
     PROVENANCE,
+    adopted_episode,
+    adopted_weights,
     copies,
     problems,
     read_policy,
     read_provenance,
     weights_problems,
 )
+from rlnet_bench.vocabulary import Mode, Status
 
 FORMAT = 1
 SUITE, SEED_PLAN = "suite.json", "seed-plan.json"
-ENDS = ("ok", "diverged")
+OPEN = tuple(s for s in STATUSES if s not in ENDS)
 HEADER = {
     "header": (FORMAT,), "run_id": str, "config": CONFIG, "status": ENDS, "seeds": Each(ENDS, seed_text),
     "divergences": [DIVERGENCE], "provenance": PROVENANCE, "policy": POLICY,
 }  # fmt: skip
 
 
-def publish(store: Store, plan: Plan, out: Path, *, weights: bool = True) -> list[Path]:
-    """Write the published form of a finished suite; returns the files.
+def publish(store: Store, plan: Plan, out: Path, *, weights: bool = True, finished: bool = False) -> list[Path]:
+    """Write the published form of a suite; returns the files.
 
     It is written beside the place where it belongs and read back before it takes that place: what is published
     already survives whatever goes wrong, and what is published can be read.
@@ -65,21 +73,27 @@ def publish(store: Store, plan: Plan, out: Path, *, weights: bool = True) -> lis
         plan: the suite's.
         out: the folder of published results.
         weights: also those of each cell's median seed; without them only their digests.
+        finished: also a suite of which only some groups have ended; ``suite.json`` declares the others as open.
 
     Raises:
         StoreError: naming the groups that have not ended, or what was damaged or changed.
     """
-    open_groups = [g.describe() for g in plan.groups if store.status(g)["status"] not in ("ok", "diverged")]
-    if open_groups:
-        raise StoreError(f"{plan.suite.name}: not finished: {'; '.join(open_groups)}. `rlnet-bench resume` goes on.")
-    records = _verified(store, plan)
+    states = {g.run_id: store.status(g)["status"] for g in plan.groups}
+    missing = {run: status for run, status in states.items() if status not in ENDS}
+    if missing and (not finished or len(missing) == len(states)):
+        names = "; ".join(g.describe() for g in plan.groups if g.run_id in missing)
+        some = "" if len(missing) == len(states) else "; --finished publishes the others"
+        raise StoreError(f"{plan.suite.name}: not finished: {names}. `rlnet-bench resume` goes on{some}.")
+    records = _verified(store, [g for g in plan.groups if g.run_id not in missing], plan)
     name = f"{plan.suite.name}-v{plan.suite.version}"
-    target, made = out / name, out / f".{name}.new"
-    shutil.rmtree(made, ignore_errors=True)
+    target, made = out / name, out / f".{name}{signature()}"
+    if missing and is_published(target):
+        _refuse_loss(target, missing)
     with writing(made):
         made.mkdir(parents=True)
+    sweep(out)
     try:
-        files = _write(store, plan, records, made, weights)
+        files = _write(store, plan, records, missing, made, weights)
         read_published(made)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
@@ -88,11 +102,21 @@ def publish(store: Store, plan: Plan, out: Path, *, weights: bool = True) -> lis
     return [target / f.relative_to(made) for f in files]
 
 
-def _verified(store: Store, plan: Plan) -> dict[str, RunRecord]:
+def _refuse_loss(target: Path, missing: Mapping[str, str]) -> None:
+    """Raises StoreError when an earlier publication has groups that are open here."""
+    lost = [r.run_id for r in read_published(target).finished if r.run_id in missing]
+    if lost:
+        raise StoreError(
+            f"{target}: holds {len(lost)} groups that have not ended here ({lost[0]}, ...), which would be lost; "
+            f"`rlnet-bench store adopt {target}` takes them over first."
+        )
+
+
+def _verified(store: Store, groups: Iterable[Group], plan: Plan) -> dict[str, RunRecord]:
     """The record of every group by run id, if all of them are whole and what was evaluated."""
     records: dict[str, RunRecord] = {}
     found: list[str] = []
-    for group in plan.groups:
+    for group in groups:
         try:
             record = store.record(group)
             assert record is not None  # it has ended
@@ -100,8 +124,8 @@ def _verified(store: Store, plan: Plan) -> dict[str, RunRecord]:
             records[group.run_id] = record
         except StoreError as error:
             found.append(f"{group.describe()}: {error}")
-    for label, task, groups in cells(plan) if not found else ():
-        twins = copies(records[g.run_id] for g in groups)
+    for label, task, cell in cells(plan) if not found else ():
+        twins = copies(records[g.run_id] for g in cell if g.run_id in records)
         if twins:
             found.append(f"{label} on {task}: {twins}.")
     if found:
@@ -111,20 +135,45 @@ def _verified(store: Store, plan: Plan) -> dict[str, RunRecord]:
     return records
 
 
-def _write(store: Store, plan: Plan, records: Mapping[str, RunRecord], made: Path, weights: bool) -> list[Path]:
+def _write(
+    store: Store, plan: Plan, records: Mapping[str, RunRecord], missing: Mapping[str, str], made: Path, weights: bool
+) -> list[Path]:
     files = [made / SUITE]
-    write_atomic(files[0], json.dumps(plan.to_json(), indent=1) + "\n")
-    declared = read_json(store.root / "seed-plans" / f"{made.name.removeprefix('.').removesuffix('.new')}.json")
+    declaration = plan.to_json() | ({"open": dict(missing)} if missing else {})
+    write_atomic(files[0], json.dumps(declaration, indent=1) + "\n")
+    declared = read_json(store.root / "seed-plans" / f"{plan.suite.name}-v{plan.suite.version}.json")
     if declared:
         files.append(made / SEED_PLAN)
         write_atomic(files[-1], json.dumps(declared, indent=1) + "\n")
     for label, task, groups in cells(plan):
-        folder = inside(made, file_stem(label))
-        folder.mkdir(exist_ok=True)
-        path = inside(made, file_stem(label), f"{file_stem(task)}.jsonl.gz")
-        _write_gzip(path, [line for g in groups for line in _lines(store, g)])
-        files += [path, *_median_seed(store, plan, groups, records, path, weights)]
+        cell = [records[g.run_id] for g in groups if g.run_id in records]
+        if not cell:
+            continue
+        path = records_file(made, label, task)
+        path.parent.mkdir(exist_ok=True)
+        _write_gzip(path, [line for g in groups if g.run_id in records for line in _lines(store, g)])
+        files += [path, *_median_seed(store, plan, cell, made, weights)]
     return files
+
+
+def records_file(root: Path, label: str, task: str) -> Path:
+    """The records of a cell in a publication."""
+    return inside(root, file_stem(label), f"{file_stem(task)}.jsonl.gz")
+
+
+def cell_files(root: Path, label: str, task: str, seed: int) -> tuple[Path, Path]:
+    """(weights, recorded episode) of a cell's median seed in a publication."""
+    folder, stem = inside(root, file_stem(label)), file_stem(task)
+    return folder / f"{stem}.seed{seed}.safetensors", folder / f"{stem}.episode.json.gz"
+
+
+def median_seed(cell: Iterable[RunRecord], mode: Mode) -> tuple[int, RunRecord] | None:
+    """The seed whose absolute score is the (lower) median of a cell, and its record; None without scores."""
+    scores = [(float(e.team.mean()), e.seed, record) for record in cell for e in record.lines("absolute", mode)]
+    if not scores:
+        return None
+    _, seed, record = sorted(scores, key=lambda s: s[:2])[(len(scores) - 1) // 2]
+    return seed, record
 
 
 def cells(plan: Plan) -> Iterator[tuple[str, str, list[Group]]]:
@@ -163,17 +212,25 @@ def _write_gzip(path: Path, lines: Iterable[str]) -> None:
         packed.write(text.encode())
 
 
-def _median_seed(
-    store: Store, plan: Plan, groups: list[Group], records: Mapping[str, RunRecord], path: Path, with_weights: bool
-) -> list[Path]:
-    """Weights, where asked for, and one recorded episode of the seed whose absolute score is the median."""
-    scores: list[tuple[float, int, Group]] = []
-    for group in groups:
-        for line in records[group.run_id].lines("absolute", plan.suite.evaluation.primary):
-            scores.append((float(line.team.mean()), line.seed, group))
-    if not scores:
-        return []
-    _, seed, group = sorted(scores, key=lambda s: s[:2])[(len(scores) - 1) // 2]
+def _median_seed(store: Store, plan: Plan, cell: Sequence[RunRecord], made: Path, with_weights: bool) -> Iterator[Path]:
+    """Weights, where asked for, and one recorded episode of the median seed."""
+    mode = plan.suite.evaluation.primary
+    median = median_seed(cell, mode)
+    if median is None:
+        return
+    seed, record = median
+    folder = store.folder(record.run_id)
+    weights_file, episode_file = cell_files(made, record.method, record.task, seed)
+    if "adopted" in record.provenance:  # what was published then; a run has no more
+        kept_files = {episode_file: adopted_episode(folder, seed)}
+        if with_weights:
+            kept_files[weights_file] = adopted_weights(folder, seed)
+        for file, kept in kept_files.items():
+            if kept.exists():
+                with writing(file):
+                    file.write_bytes(read_bytes(kept))
+                yield file
+        return
     import torch
     from safetensors.torch import save_file
 
@@ -182,18 +239,14 @@ def _median_seed(
     from rlnet_bench.runs.policies import load_policy
 
     torch.set_num_threads(1)
-    policy = load_policy(store.folder(group), seed)
-    stem = path.name.removesuffix(".jsonl.gz")
-    written = []
+    policy = load_policy(folder, seed)
     weights = {k: v.contiguous() for k, v in policy.state_dict().items()}
     if weights and with_weights:
-        file = path.with_name(f"{stem}.seed{seed}.safetensors")
-        save_file(weights, file)
-        written.append(file)
-    scenes = record_scenes(policy, task_card(group.config["task"]), seed, plan.suite.evaluation.primary)
-    file = path.with_name(f"{stem}.episode.json.gz")
-    _write_gzip(file, (json.dumps(_scene_json(scene)) for scene in scenes))
-    return [*written, file]
+        save_file(weights, weights_file)
+        yield weights_file
+    scenes = record_scenes(policy, task_card(record.task), seed, mode)
+    _write_gzip(episode_file, (json.dumps(_scene_json(scene)) for scene in scenes))
+    yield episode_file
 
 
 def _scene_json(scene: Any) -> dict[str, Any]:
@@ -209,41 +262,77 @@ def is_published(root: Path) -> bool:
     return (root / SUITE).is_file()
 
 
-Policies = dict[tuple[str, str], dict[str, Any]]  # description of the policy by (method label, task)
+@dataclass(frozen=True)
+class Publication:
+    """A published suite, everything verified."""
+
+    plan: Plan
+    records: tuple[RunRecord, ...]  # a group that was declared failed has a record without lines
+    policies: dict[str, dict[str, Any]]  # description of the policy by run id
+    digests: dict[str, str]  # sha256 of the file that holds a run, by run id
+    open: dict[str, str]  # status of the groups that had not ended, by run id
+    seed_plan: dict[str, Any]
+
+    @property
+    def finished(self) -> tuple[RunRecord, ...]:
+        """The records of the groups that had ended."""
+        return tuple(r for r in self.records if r.run_id not in self.open)
+
+    def cells(self) -> list[list[RunRecord]]:
+        """What is finished, by method and task."""
+        found: dict[tuple[str, str], list[RunRecord]] = {}
+        for record in self.finished:
+            found.setdefault((record.method, record.task), []).append(record)
+        return list(found.values())
 
 
-def read_published(root: Path) -> tuple[Plan, tuple[RunRecord, ...], Policies]:
-    """(plan, records, policies) of a published suite, everything verified; see :mod:`rlnet_bench.runs.verify`.
+def read_published(root: Path) -> Publication:
+    """Read a published suite and verify everything; see :mod:`rlnet_bench.runs.verify`.
 
     Raises:
         StoreError: naming the file that is damaged or was changed after it was written, or what does not agree.
     """
-    plan = read_plan(root / SUITE)
+    plan, missing = read_plan(root / SUITE), _open_groups(root / SUITE)
     records: list[RunRecord] = []
-    policies: Policies = {}
+    policies: dict[str, dict[str, Any]] = {}
+    digests: dict[str, str] = {}
     for label, task, groups in cells(plan):
-        path = inside(root, file_stem(label), f"{file_stem(task)}.jsonl.gz")
-        planned = {g.run_id for g in groups}
+        path = records_file(root, label, task)
+        planned = {g.run_id for g in groups if g.run_id not in missing}
         found: list[RunRecord] = []
-        for record, policy in _records(unpack(read_bytes(path), str(path)), path):
+        data = read_bytes(path) if planned or path.exists() else b""
+        for record, policy in _records(unpack(data, str(path)), path) if data else ():
             if record.run_id not in planned:
-                raise Malformed(
-                    f"{path}: run_id", f"every run of {label!r} on {task!r} in suite.json once", record.run_id
-                )
+                raise Malformed(f"{path}: run_id", f"a run of {label!r} on {task!r} that suite.json has", record.run_id)
             planned.remove(record.run_id)
             for sentence in problems(record):
-                raise DamagedRecord(
-                    f"{path}: run {record.run_id}: {sentence}; the record was changed after it was written."
-                )
+                raise DamagedRecord(f"{path}: run {record.run_id}: {sentence}; the record was changed later.")
             found.append(replace(record, config={**record.config, "label": label}))
-            policies[label, task] = policy
+            policies[record.run_id] = policy
+            digests[record.run_id] = hashlib.sha256(data).hexdigest()
         if planned:
             raise Malformed(str(path), f"the runs {', '.join(sorted(planned))}, as in suite.json", "nothing of them")
         twins = copies(found)
         if twins:
             raise DamagedRecord(f"{path}: {twins}.")
-        records += found
-    return plan, tuple(records), policies
+        records += found + [_failed(g) for g in groups if missing.get(g.run_id) == "failed"]
+    return Publication(plan, tuple(records), policies, digests, missing, read_json(root / SEED_PLAN))
+
+
+def _open_groups(path: Path) -> dict[str, str]:
+    """Run ids and statuses of the groups that a publication declares as open."""
+    declared = read_json(path)
+    check(declared, {"groups": [{"run_id": str}], "open?": Each(OPEN)}, str(path))
+    missing: dict[str, str] = declared.get("open", {})
+    strange = sorted(set(missing) - {g["run_id"] for g in declared["groups"]})
+    if strange:
+        raise Malformed(f"{path}: open", "run ids of its groups", strange[0])
+    return missing
+
+
+def _failed(group: Group) -> RunRecord:
+    seeds: dict[int, Status] = dict.fromkeys(group.config["seeds"], "failed")
+    return RunRecord(group.run_id, group.config, "failed", seeds, reason="it had failed when this was published")
 
 
 def _records(data: bytes, path: Path) -> Iterator[tuple[RunRecord, dict[str, Any]]]:

@@ -18,7 +18,7 @@ from rlnet_bench.runs.compact import read_index
 from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.indexed import indexed_record
 from rlnet_bench.runs.plan import Group, Plan, method_of
-from rlnet_bench.runs.publish import SEED_PLAN, Policies, is_published, read_published
+from rlnet_bench.runs.publish import is_published, read_published
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.verify import read_policy
@@ -27,6 +27,9 @@ from rlnet_bench.vocabulary import Kind, Mode, Status, class_rank
 
 if TYPE_CHECKING:
     import pandas
+
+
+Policies = dict[tuple[str, str], dict[str, Any]]  # description of the policy by (method label, task)
 
 
 @dataclass(frozen=True)
@@ -181,8 +184,9 @@ def load_results(source: Store | str | Path, suite: str | None = None) -> Result
         if is_table(Path(source)):
             return to_results(read_table(Path(source)))
     if not isinstance(source, Store) and is_published(Path(source)):
-        plan, records, policies = read_published(Path(source))
-        return _results(plan, records, policies, read_json(Path(source) / SEED_PLAN))
+        published = read_published(Path(source))
+        spoken = {(r.method, r.task): published.policies[r.run_id] for r in published.finished}
+        return _results(published.plan, published.records, spoken, published.seed_plan)
     store = (source if isinstance(source, Store) else Store(source)).checked()
     plan = store.plan(suite)
     index = read_index(store)  # of what has ended; the rest is read from its own files
@@ -191,7 +195,7 @@ def load_results(source: Store | str | Path, suite: str | None = None) -> Result
         for g in plan.groups
         if (r := indexed_record(store.folder(g), g, index[g.run_id]) if g.run_id in index else _record(store, g))
     )
-    policies = {}
+    policies: Policies = {}
     for g in reversed(plan.groups):  # one policy speaks for its cell: that of the last group with any
         cell = g.label, g.config["task"]
         if cell not in policies and (found := _policy(store, g)):

@@ -140,7 +140,7 @@ class Store:
 
     def sweep(self) -> int:
         """Remove what processes that are gone left unfinished beside the plans; returns bytes."""
-        return sum(sweep(self.root / name) for name in (".", "suites", "plans", "seed-plans"))
+        return sum(sweep(self.root / name) for name in (".", "suites", "plans", "seed-plans", "runs"))
 
     # -- groups --------------------------------------------------------------------------------------------
 
@@ -269,7 +269,7 @@ class Store:
         """The directories of all runs, whatever plan they belong to, by name."""
         try:
             with os.scandir(self.root / "runs") as entries:
-                return [Path(e.path) for e in sorted(entries, key=lambda e: e.name) if e.is_dir()]
+                return [Path(e.path) for e in sorted(entries, key=lambda e: e.name) if e.is_dir() and e.name[0] != "."]
         except FileNotFoundError:  # whoever made the store was killed at once
             return []
 

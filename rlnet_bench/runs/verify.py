@@ -289,7 +289,17 @@ def _optional(path: Path, shape: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def weights_problems(record: RunRecord, folder: Path) -> Iterator[str]:
-    """A sentence for every file of weights in a run's folder that is not what its lines were scored with."""
+    """A sentence for every file of weights in a run's folder that is not what its lines were scored with.
+
+    A run that was adopted from a publication has at most the best weights of a few seeds.
+    """
+    if "adopted" in record.provenance:
+        absolute = {e.seed: e.weights for e in record.evals if e.kind == "absolute"}
+        for seed, digest in absolute.items():
+            file = adopted_weights(folder, seed)
+            if file.exists() and weights_digests(file, 1) != [digest]:
+                yield f"policies/{file.name}: not what was evaluated"
+        return
     for which, kind in (("final", "final"), ("best", "absolute")):
         wanted = {e.seed: e.weights for e in record.evals if e.kind == kind and e.weights != "-"}
         if not wanted:
@@ -303,6 +313,16 @@ def weights_problems(record: RunRecord, folder: Path) -> Iterator[str]:
         for k, seed in enumerate(record.seeds):
             if seed in wanted and wanted[seed] != found[k]:
                 yield f"policies/{which}.safetensors: seed {seed} is not what was evaluated"
+
+
+def adopted_weights(folder: Path, seed: int) -> Path:
+    """Where an adopted run has the best weights of a seed, if they were published."""
+    return folder / "policies" / f"best.seed{seed}.safetensors"
+
+
+def adopted_episode(folder: Path, seed: int) -> Path:
+    """Where an adopted run has the recorded episode of a seed, if it was published."""
+    return folder / f"episode.seed{seed}.json.gz"
 
 
 def weights_digests(file: Path, replicas: int) -> list[str]:

@@ -388,6 +388,22 @@ class Patient(Ippo):
 """
 
 
+def test_work_outlives_a_session(say: Callable[..., Said], tmp_path: Path) -> None:
+    from rlnet_bench.runs.worker import work
+
+    store = planned_store(tmp_path, re.sub(r"  - id: ippo\n.*\n", "  - uncoordinated\n", SUITE))
+    work(store, store.plan().groups[:1])
+    refused = say("publish", store.root)
+    assert refused.code == 2 and "goes on; --finished publishes the others" in refused.err
+    assert say("publish", store.root, "--finished").code == 0
+    taken = say("store", "adopt", "results/tiny-v1", "--store", "another")
+    assert (taken.code, taken.out) == (0, "1 groups adopted from results/tiny-v1; 1 are open there.\n")
+    again = json.loads(say("store", "adopt", "results/tiny-v1", "--store", "another", "--json").out)
+    assert len(again["here"]) == 1 and again["taken"] == []
+    assert say("store", "adopt", tmp_path / "nothing", "--store", "another").code == 2
+    assert say("table", "results/tiny-v1").code in (0, 1)
+
+
 def wait_until(what: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
     while not what():
