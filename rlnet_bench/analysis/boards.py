@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rlnet_bench.analysis.classes import classes
+from rlnet_bench.analysis.findings import Findings
 from rlnet_bench.analysis.references import TaskFacts
+from rlnet_bench.analysis.streams import named
 from rlnet_bench.runs.results import Results
 from rlnet_bench.stats.aggregate import mean
-from rlnet_bench.stats.bootstrap import stream
 from rlnet_bench.stats.estimate import estimate
 from rlnet_bench.stats.ranking import rank_intervals, tied_with_best
 from rlnet_bench.stats.result import Estimate
 from rlnet_bench.stats.scores import RunScores, TaskRuns
-from rlnet_bench.vocabulary import CHANNEL_KINDS, MODES, Kind, Mode
+from rlnet_bench.vocabulary import EndKind, Kind, Mode
 
-KINDS: tuple[Kind, ...] = ("absolute", "final")
+KINDS: tuple[EndKind, ...] = ("absolute", "final")  # the order of reports
 METRICS = ("return", "success")
-TABLE_RESAMPLES = 2000
 TABLE_LABELLINGS = 4999
 
 
 @dataclass(frozen=True, eq=False)
 class TaskCell:
-    """One method on one task: the mean of its runs as an estimate, the runs, and the normalised mean."""
+    """One method on one task: the mean of its runs as an estimate, the runs, and the normalised mean.
+
+    ``mark`` says why the cell cannot be compared as it stands, where that is so.
+    """
 
     estimate: Estimate
     runs: TaskRuns
     normalised: float | None
+    mark: str = ""
 
     @property
     def n(self) -> int:
@@ -42,7 +44,7 @@ class TaskCell:
 class Verdict:
     """Who is best on one task within one execution class.
 
-    ``bold`` is None when nothing may be bold: one method alone, too few seeds, or everything tied.
+    ``bold`` is None when nothing may be bold: one method alone, too few seeds, different budgets, or everything tied.
     """
 
     best: str
@@ -53,13 +55,18 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class TaskBoard:
-    """Cells of every method with runs (controls included), verdicts of the trained ones by class."""
+    """Cells of every method with runs (controls included), verdicts of the trained ones by class.
+
+    ``lost`` describes the cells that were begun or declared and have no scored run: ``failed 5 of 5``.
+    """
 
     kind: Kind
     mode: Mode
     metric: str
     cells: dict[str, dict[str, TaskCell]]  # method -> task
     verdicts: dict[str, dict[str, Verdict]]  # task -> execution class
+    lost: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    methods: tuple[str, ...] = ()  # of which there is anything to say, in suite order
 
     @property
     def is_empty(self) -> bool:
@@ -87,51 +94,69 @@ class TaskBoard:
         return [m for m, c in sorted(((m, c) for m, c in there if c), key=lambda p: -p[1].estimate.value)]
 
 
-def boards(results: Results, facts: Sequence[TaskFacts], root: int) -> dict[tuple[Kind, Mode, str], TaskBoard]:
-    """All boards; return and success, absolute and final, deterministic and sampled; and those of channels."""
-    channel = {
-        (kind, results.primary, "return"): _board(results, facts, kind, results.primary, "return", root)
-        for kind in CHANNEL_KINDS
-    }
-    return channel | {
-        (kind, mode, metric): _board(results, facts, kind, mode, metric, root)
-        for kind in KINDS
-        for mode in MODES
-        for metric in METRICS
-    }
+def board(
+    results: Results,
+    scores: Sequence[RunScores],
+    facts: Sequence[TaskFacts],
+    findings: Findings,
+    which: tuple[Kind, Mode, str],
+) -> TaskBoard:
+    """Estimate every cell, and judge the primary mode's absolute and final scores within classes.
 
-
-def _board(results: Results, facts: Sequence[TaskFacts], kind: Kind, mode: Mode, metric: str, root: int) -> TaskBoard:
+    Args:
+        results: who is of which class.
+        scores: in task units, over all declared tasks.
+        facts: of the declared tasks.
+        findings: what may not be compared.
+        which: (kind, mode, metric) of the scores.
+    """
+    kind, mode, metric = which
     by_task = {f.id: f for f in facts}
-    scores = results.scores(kind, mode, metric)
     cells: dict[str, dict[str, TaskCell]] = {}
+    lost: dict[tuple[str, str], str] = {}
     for s in scores:
         for task, runs in s.runs.items():
-            if runs.n:
-                name = f"task {kind} {mode} {metric} {task} {s.method}"
-                value = estimate(s.select([task]), mean, stream(root, name), n_resamples=TABLE_RESAMPLES)
-                scaled = by_task[task].normalised(value.value) if metric == "return" else value.value
-                cells.setdefault(s.method, {})[task] = TaskCell(value, runs, scaled)
-    judged = (
-        {t: _verdicts(results, scores, t, stream(root, f"ties {kind} {mode} {metric} {t}")) for t in by_task}
-        if mode == results.primary and kind in KINDS
-        else {}
-    )
-    return TaskBoard(kind, mode, metric, cells, judged)
+            if not runs.n:
+                if runs.n_failed or runs.n_missing:
+                    lost[s.method, task] = _lost(runs)
+                continue
+            value = estimate(s.select([task]), mean, named("task mean", s.method, task, kind, mode, metric))
+            scaled = by_task[task].normalised(value.value) if metric == "return" else value.value
+            mark = findings.mark(s.method, task) if metric == "return" else ""
+            cells.setdefault(s.method, {})[task] = TaskCell(value, runs, scaled, mark)
+    judged = {}
+    if mode == results.primary and kind in KINDS:
+        judged = {t: _verdicts(results, scores, findings, t, which) for t in by_task}
+    known = {*cells, *(m for m, _ in lost)}
+    return TaskBoard(kind, mode, metric, cells, judged, lost, tuple(s.method for s in scores if s.method in known))
 
 
-def _verdicts(results: Results, scores: Sequence[RunScores], task: str, rng: np.random.Generator) -> dict[str, Verdict]:
+def _lost(runs: TaskRuns) -> str:
+    total = runs.n + runs.n_failed + runs.n_missing
+    parts = [(runs.n_failed, "failed"), (runs.n_missing, "missing")]
+    return ", ".join(f"{word} {n} of {total}" for n, word in parts if n)
+
+
+def _verdicts(
+    results: Results, scores: Sequence[RunScores], findings: Findings, task: str, which: tuple[Kind, Mode, str]
+) -> dict[str, Verdict]:
     out = {}
     for name, members in classes(results).items():
         labels = {m.label for m in members}
         chosen = [s.select([task]) for s in scores if s.method in labels and s.runs[task].n > 0]
         if not chosen:
             continue
+        names = [s.method for s in chosen]
         if len(chosen) == 1:
-            out[name] = Verdict(chosen[0].method, (), None, "one method")
+            out[name] = Verdict(names[0], (), None, "one method")
             continue
-        ranking = rank_intervals(chosen, rng, n_labellings=TABLE_LABELLINGS)
-        tied = tied_with_best(chosen, rng, ranking=ranking)
+        unequal = findings.unequal(names, [task])
+        if unequal:
+            best = max(chosen, key=lambda s: float(s.runs[task].scores.mean())).method
+            out[name] = Verdict(best, (), None, unequal)
+            continue
+        ranking = rank_intervals(chosen, named("ties", sorted(names), task, *which), n_labellings=TABLE_LABELLINGS)
+        tied = tied_with_best(chosen, named(), ranking=ranking)
         reason = tied.reason or ("everything is tied" if tied.is_everything_tied else "")
         # With too few runs there is no test, hence nothing to call tied either.
         out[name] = Verdict(tied.best, () if tied.reason else tied.tied, tied.bold, reason)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from rlnet_bench.analysis.costs import clock
+from rlnet_bench.analysis.streams import named
 from rlnet_bench.errors import BadInput
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.results import Results
 from rlnet_bench.stats.aggregate import mean
 from rlnet_bench.stats.bands import curve_aggregate
-from rlnet_bench.stats.bootstrap import stream
 from rlnet_bench.stats.curves import RunCurve, RunCurves, TaskCurves
 from rlnet_bench.stats.result import BandEstimate
 
@@ -33,24 +34,26 @@ class CurveEstimate:
     notes: tuple[str, ...] = field(default=())
 
 
-def curves(results: Results, axis: Axis, root: int) -> dict[str, dict[str, CurveEstimate]]:
-    """Task -> method -> curve, for trained methods with at least one evaluated run."""
+def curves(
+    results: Results, axis: Axis, copies: Mapping[tuple[str, str], Sequence[int]]
+) -> dict[str, dict[str, CurveEstimate]]:
+    """Task -> method -> curve, for trained methods with at least one evaluated run; copies of runs stay out."""
     out: dict[str, dict[str, CurveEstimate]] = {}
     for task in results.tasks:
         for method in results.methods:
             if not method.trains:
                 continue
-            curve = _curve(results, method.label, task, axis, root)
+            curve = _curve(results, method.label, task, axis, copies.get((method.label, task), ()))
             if curve is not None:
                 out.setdefault(task, {})[method.label] = curve
     return out
 
 
-def _curve(results: Results, method: str, task: str, axis: Axis, root: int) -> CurveEstimate | None:
+def _curve(results: Results, method: str, task: str, axis: Axis, copies: Sequence[int]) -> CurveEstimate | None:
     records = results.find(method, task)
     runs = [r for record in records for r in _runs(results, record, axis)]
     # A run that began later than the others end would leave no common range: it waits.
-    runs = [r for r in runs if np.size(r.frames)]
+    runs = [r for r in runs if np.size(r.frames) and r.seed not in copies]
     if not runs:
         return None
     floor = results.card(task).floor
@@ -60,7 +63,7 @@ def _curve(results: Results, method: str, task: str, axis: Axis, root: int) -> C
         aligned = RunCurves.from_runs(method, {task: runs}, {task: floor}, budgets)
     except BadInput:
         return None
-    band = curve_aggregate(aligned, mean, stream(root, f"curve {axis} {task} {method}"), n_resamples=2000)
+    band = curve_aggregate(aligned, mean, named("curve", method, task, axis, results.primary), n_resamples=2000)
     return CurveEstimate(method, task, axis, aligned.curves[task], band)
 
 

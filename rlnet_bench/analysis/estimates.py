@@ -1,93 +1,282 @@
-"""Every estimate of a report, computed in one place; figures, tables, captions and JSON only read it.
-
-Statistics draw from fixed streams named after what they estimate: the same records give the same bytes,
-and adding a method moves nobody else's interval.
-"""
+"""Every estimate about some results, each computed once, when it is first asked for; verbs and reports only read it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
-from rlnet_bench.analysis.boards import TaskBoard, Verdict, boards
+from rlnet_bench.analysis.boards import KINDS, METRICS, TaskBoard, board
 from rlnet_bench.analysis.classes import classes, trained, untrained
 from rlnet_bench.analysis.costs import Cost, costs
 from rlnet_bench.analysis.curves import CurveEstimate, curves
+from rlnet_bench.analysis.findings import Findings, find
 from rlnet_bench.analysis.grid import GridState, grid_state
-from rlnet_bench.analysis.references import (
-    Pool,
-    TaskFacts,
-    covering,
-    normalised,
-    pool_of,
-    task_facts,
-)
+from rlnet_bench.analysis.pooling import Pool, pool
+from rlnet_bench.analysis.references import TaskFacts, facts_of
+from rlnet_bench.analysis.streams import named
+from rlnet_bench.errors import BadInput, UnknownName
 from rlnet_bench.runs.results import MethodInfo, Results
 from rlnet_bench.stats.aggregate import Aggregate, iqm, lower_tail_mean, mean, median, optimality_gap
-from rlnet_bench.stats.bootstrap import stream
 from rlnet_bench.stats.compare import improvement_matrix
-from rlnet_bench.stats.estimate import Sensitivity, aggregate_table, sensitivity
-from rlnet_bench.stats.profiles import performance_profile, profile_grid
+from rlnet_bench.stats.estimate import Sensitivity, estimate_many, sensitivity
+from rlnet_bench.stats.normalise import Bounds
+from rlnet_bench.stats.profiles import performance_profile
 from rlnet_bench.stats.ranking import Ranking, TiedWithBest, rank_intervals, tied_with_best
 from rlnet_bench.stats.result import BandEstimate, Estimate
-from rlnet_bench.stats.scores import RunScores
-from rlnet_bench.vocabulary import Kind, Mode
+from rlnet_bench.stats.scores import RunScores, TaskRuns
+from rlnet_bench.vocabulary import CHANNEL_KINDS, MODES, EndKind, Kind, Mode
 
-ROOT = 20_260_601  # the fixed root of every random stream of a report
 LEVEL = 0.95
 LOWEST_SHOWN = -0.5  # where the axis of the profiles begins at the lowest
+PROFILE_STEP = 0.01
 AGGREGATES: tuple[Aggregate, ...] = (iqm, mean, median, optimality_gap, lower_tail_mean)
 
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
-    """All numbers of a report. Scores of suite aggregates are normalised: 0 = random, 1 = documented best."""
+    """What can be said about some results.
+
+    ``kind``, ``mode`` and ``metric`` are those of suite aggregates, ranks and pairs; boards exist for all of them.
+    Made by :func:`judge`. Aggregates are normalised (0 = random, 1 = documented best) unless the pool says otherwise.
+    """
 
     results: Results
-    facts: tuple[TaskFacts, ...]
-    grid: GridState
-    pool: Pool
-    scores: tuple[RunScores, ...]  # normalised, of the pooled methods
-    aggregates: dict[Kind, dict[str, dict[str, Estimate]]]  # kind -> method -> statistic
-    controls: dict[str, dict[str, Estimate]]  # untrained methods with every pooled task
-    sensitivities: dict[str, Sensitivity]
-    improvement: dict[tuple[str, str], Estimate]
-    profiles: dict[str, BandEstimate]
-    rankings: dict[str, Ranking]  # execution class -> ranking
-    ties: dict[str, TiedWithBest]
-    boards: dict[tuple[Kind, Mode, str], TaskBoard]  # (kind, mode, metric)
-    by_frames: dict[str, dict[str, CurveEstimate]]
-    by_seconds: dict[str, dict[str, CurveEstimate]]
-    costs: tuple[Cost, ...]
+    kind: EndKind
+    mode: Mode
+    metric: str = "return"
+    references: Mapping[str, Bounds] = field(default_factory=dict)
+    timings: bool = True
     level: float = LEVEL
 
-    @property
+    # -- what there is -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def facts(self) -> tuple[TaskFacts, ...]:
+        """The declared tasks."""
+        return tuple(facts_of(self.results.card(t), self.references.get(t)) for t in self.results.tasks)
+
+    def fact(self, task: str) -> TaskFacts:
+        """Facts of one task."""
+        return next(f for f in self.facts if f.id == task)
+
+    @cached_property
     def classes(self) -> dict[str, tuple[MethodInfo, ...]]:
-        """Execution class -> trained methods."""
+        """Execution class -> trained methods, weakest class first."""
         return classes(self.results)
 
-    def board(self, kind: Kind, mode: Mode | None = None, metric: str = "return") -> TaskBoard:
-        """Per-task estimates of a kind, evaluation mode (default: primary) and metric."""
-        return self.boards[kind, mode or self.results.primary, metric]
+    def info(self, method: str) -> MethodInfo:
+        """What is known about a method.
 
-    @property
-    def sorted_methods(self) -> list[str]:
-        """Pooled methods, best IQM first."""
-        table = self.aggregates.get("absolute", {})
-        return sorted(table, key=lambda m: (-table[m]["iqm"].value, self.pool.methods.index(m)))
+        Raises:
+            UnknownName: with the nearest one.
+        """
+        known = {m.label: m for m in self.results.methods}
+        if method not in known:
+            raise UnknownName("method", method, known, hint=f"The source has {', '.join(known)}.")
+        return known[method]
+
+    @cached_property
+    def grid(self) -> GridState:
+        """How far the declared grid has come."""
+        return grid_state(self.results)
 
     @property
     def is_partial(self) -> bool:
         """Whether some declared run has no result yet."""
         return not self.grid.is_complete
 
-    def fact(self, task: str) -> TaskFacts:
-        """Facts of one task."""
-        return next(f for f in self.facts if f.id == task)
+    @cached_property
+    def costs(self) -> tuple[Cost, ...]:
+        """What every cell cost."""
+        return costs(self.results, self.timings)
 
-    def rank_changes(self, kind: Kind = "absolute") -> dict[tuple[str, str], tuple[int, int]]:
+    @cached_property
+    def findings(self) -> Findings:
+        """What keeps scores from being compared."""
+        ends = self.results.scores(self.kind, self.mode, "return")
+        return find(self.results, ends, self.facts)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of any number must know: what importers said, and what was found."""
+        return (*getattr(self.results, "notes", ()), *self.findings.sentences)
+
+    @cached_property
+    def _scores(self) -> dict[tuple[Kind, Mode, str], list[RunScores]]:
+        return {}
+
+    def scores(self, kind: Kind | None = None, mode: Mode | None = None, metric: str | None = None) -> list[RunScores]:
+        """Every declared method's run scores in task units, each run counted once."""
+        key = (kind or self.kind, mode or self.mode, metric or self.metric)
+        if key not in self._scores:
+            copies = self.findings.copies
+            self._scores[key] = [
+                replace(s, runs={t: _without(r, copies.get((s.method, t), ())) for t, r in s.runs.items()})
+                if any(m == s.method for m, _ in copies)
+                else s
+                for s in self.results.scores(*key)
+            ]
+        return self._scores[key]
+
+    def of(self, method: str) -> RunScores:
+        """The scores of one method in task units.
+
+        Raises:
+            BadInput: when it has no finished run.
+        """
+        self.info(method)
+        found = next((s for s in self.scores() if s.method == method), None)
+        if found is None or not any(r.n for r in found.runs.values()):
+            why = "; ".join(f"{t}: {text}" for (m, t), text in self.board().lost.items() if m == method)
+            raise BadInput(
+                f"{method!r} has no finished run with {self.kind} scores yet{f' ({why})' if why else ''}; "
+                "`rlnet-bench status` shows the grid."
+            )
+        return found
+
+    # -- the suite -----------------------------------------------------------------------------------------------
+
+    def pool_of(self, kind: EndKind) -> Pool:
+        """All methods' scores over the declared tasks."""
+        return pool(self.scores(kind), self.facts, self.metric)
+
+    @cached_property
+    def everyone(self) -> Pool:
+        """The pool of trained methods and controls."""
+        return self.pool_of(self.kind)
+
+    @cached_property
+    def pool(self) -> Pool:
+        """What is compared: trained methods with every pooled task."""
+        fair = [m.label for m in trained(self.results)]
+        chosen = [s for s in self.scores() if s.method in fair]
+        return pool(chosen, self.facts, self.metric)
+
+    @property
+    def statistics(self) -> tuple[Aggregate, ...]:
+        """The aggregates that mean something on the pool's scale: a gap to 1 does not in a task's own units."""
+        return AGGREGATES if self.pool.is_normalised else tuple(a for a in AGGREGATES if a is not optimality_gap)
+
+    def aggregate(
+        self, scores: RunScores, kind: EndKind | None = None, statistics: Sequence[Aggregate] = ()
+    ) -> dict[str, Estimate]:
+        """All aggregates of one method's pooled scores, whoever else is there."""
+        rng = named("aggregates", scores.method, scores.tasks, kind or self.kind, self.mode, self.metric)
+        return estimate_many(scores, statistics or self.statistics, rng, level=self.level)
+
+    @cached_property
+    def aggregates(self) -> dict[EndKind, dict[str, dict[str, Estimate]]]:
+        """kind -> trained method -> statistic -> estimate, of the methods with every pooled task."""
+        fair = [m.label for m in trained(self.results)]
+        return {
+            kind: {s.method: self.aggregate(s, kind) for s in self.pool_of(kind).of(*fair)} for kind in KINDS
+        }  # fmt: skip
+
+    @property
+    def headline(self) -> dict[str, dict[str, Estimate]]:
+        """The aggregates of the kind that is compared."""
+        return self.aggregates[self.kind]
+
+    @cached_property
+    def controls(self) -> dict[str, dict[str, Estimate]]:
+        """The aggregates of untrained methods."""
+        fixed = [m.label for m in untrained(self.results)]
+        return {s.method: self.aggregate(s) for s in self.everyone.of(*fixed)}
+
+    @property
+    def sorted_methods(self) -> list[str]:
+        """Pooled methods, best IQM first."""
+        table = self.headline
+        return sorted(table, key=lambda m: (-table[m]["iqm"].value, self.pool.methods.index(m)))
+
+    @cached_property
+    def sensitivities(self) -> dict[str, Sensitivity]:
+        """Methods with diverged runs: at the floor, and dropped."""
+        return {
+            s.method: sensitivity(s, iqm, named("sensitivity", s.method, s.tasks, self.kind, self.mode, self.metric))
+            for s in self.pool.scores
+            if s.n_diverged
+        }
+
+    @cached_property
+    def improvement(self) -> dict[tuple[str, str], Estimate]:
+        """P(a run of the first beats one of the second) of every ordered pair."""
+        return self.improvement_of(self.pool.scores)
+
+    def improvement_of(self, scores: Sequence[RunScores]) -> dict[tuple[str, str], Estimate]:
+        """The same for some methods; a pair's digits do not depend on the others."""
+        if len(scores) < 2:
+            return {}
+        rng = named("improvement", scores[0].tasks, self.kind, self.mode, self.metric)
+        return improvement_matrix(scores, rng, level=self.level)
+
+    @cached_property
+    def profiles(self) -> dict[str, BandEstimate]:
+        """Performance profiles, each on a grid that reaches as far as its own runs."""
+        return {s.method: self._profile(s) for s in self.pool.scores} if self.pool.is_normalised else {}
+
+    def _profile(self, scores: RunScores) -> BandEstimate:
+        values = scores.pooled().values_N
+        steps = np.arange(round(LOWEST_SHOWN / PROFILE_STEP), int(np.ceil(max(1.0, values.max()) / PROFILE_STEP)) + 1)
+        thresholds = steps * PROFILE_STEP
+        if values.min() < thresholds[0]:
+            thresholds = np.concatenate([np.linspace(values.min(), thresholds[0], 21)[:-1], thresholds])
+        rng = named("profile", scores.method, scores.tasks, self.kind, self.mode, self.metric)
+        return performance_profile(scores, rng, thresholds=thresholds, level=self.level)
+
+    @cached_property
+    def rankings(self) -> dict[str, Ranking]:
+        """Execution class -> simultaneous rank intervals of its pooled methods."""
+        out = {}
+        for name, members in self.classes.items():
+            chosen = self.pool.of(*(m.label for m in members))
+            if chosen:
+                out[name] = self.ranking(chosen)
+        return out
+
+    def ranking(self, chosen: Sequence[RunScores]) -> Ranking:
+        """Ranks of some methods; the family is part of the stream's name. No claim where budgets differ."""
+        family = sorted(s.method for s in chosen)
+        rng = named("ranks", family, chosen[0].tasks, self.kind, self.mode, self.metric)
+        found = rank_intervals(chosen, rng, level=self.level)
+        unequal = self.findings.unequal(family, chosen[0].tasks)
+        if unequal and found.reason is None and len(family) > 1:
+            open_ = tuple(replace(r, low=1, high=len(family)) for r in found.ranks)
+            return replace(found, ranks=open_, reason=unequal)
+        return found
+
+    @cached_property
+    def ties(self) -> dict[str, TiedWithBest]:
+        """Execution class -> who cannot be told from its best."""
+        return {name: self.tied(ranking) for name, ranking in self.rankings.items()}
+
+    def tied(self, ranking: Ranking) -> TiedWithBest:
+        """Who cannot be told from the best of a ranking."""
+        return tied_with_best([], named(), ranking=ranking)
+
+    # -- tasks ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _boards(self) -> dict[tuple[Kind, Mode, str], TaskBoard]:
+        return {}
+
+    def board(self, kind: Kind | None = None, mode: Mode | None = None, metric: str | None = None) -> TaskBoard:
+        """Per-task estimates of a kind, evaluation mode and metric; those of the aggregates by default."""
+        key = (kind or self.kind, mode or self.mode, metric or self.metric)
+        if key not in self._boards:
+            self._boards[key] = board(self.results, self.scores(*key), self.facts, self.findings, key)
+        return self._boards[key]
+
+    @property
+    def boards(self) -> tuple[TaskBoard, ...]:
+        """All boards: return and success, absolute and final, both modes; and those of channels."""
+        channel = [self.board(kind, self.results.primary, "return") for kind in CHANNEL_KINDS]
+        return (*channel, *(self.board(k, mode, metric) for k in KINDS for mode in MODES for metric in METRICS))
+
+    def rank_changes(self, kind: EndKind | None = None) -> dict[tuple[str, str], tuple[int, int]]:
         """(method, task) -> its rank within the class under deterministic and sampled actions, where they differ."""
         first, second = self.board(kind, "deterministic"), self.board(kind, "sampled")
         if first.is_empty or second.is_empty:
@@ -100,85 +289,66 @@ class Estimates:
                 out |= {(m, fact.id): (a.index(m) + 1, b.index(m) + 1) for m in there if a.index(m) != b.index(m)}
         return out
 
+    @cached_property
+    def by_frames(self) -> dict[str, dict[str, CurveEstimate]]:
+        """Task -> method -> learning curve by environment frames."""
+        return curves(self.results, "frames", self.findings.copies)
 
-def estimate_all(results: Results, *, timings: bool = True) -> Estimates:
-    """Compute everything that a report shows. Deterministic; never raises for missing runs or references."""
-    facts = tuple(task_facts(results, t) for t in results.tasks)
-    fair = {m.label for m in trained(results)}
-    absolute = results.scores("absolute")
-    compared = [s for s in absolute if s.method in fair]
-    pool = pool_of(facts, compared)
-    scores = normalised(compared, facts, pool)
-    final_scores = _final(results, facts, pool)
-    rankings, ties = _rankings(results, scores)
-    return Estimates(
-        results=results,
-        facts=facts,
-        grid=grid_state(results),
-        pool=pool,
-        scores=tuple(scores),
-        aggregates={
-            "absolute": _aggregates(scores, "absolute"),
-            "final": _aggregates(final_scores, "final"),
-        },
-        controls=_controls(results, absolute, facts, pool),
-        sensitivities={
-            s.method: sensitivity(s, iqm, stream(ROOT, f"sensitivity {s.method}")) for s in scores if s.n_diverged
-        },
-        improvement=improvement_matrix(scores, stream(ROOT, "improvement")) if len(scores) > 1 else {},
-        profiles=_profiles(scores),
-        rankings=rankings,
-        ties=ties,
-        boards=boards(results, facts, ROOT),
-        by_frames=curves(results, "frames", ROOT),
-        by_seconds=curves(results, "seconds", ROOT) if timings else {},
-        costs=costs(results, timings),
+    @cached_property
+    def by_seconds(self) -> dict[str, dict[str, CurveEstimate]]:
+        """Task -> method -> learning curve by training seconds; empty without timings."""
+        return curves(self.results, "seconds", self.findings.copies) if self.timings else {}
+
+
+def judge(
+    results: Results,
+    *,
+    kind: EndKind | None = None,
+    mode: Mode | None = None,
+    metric: str = "return",
+    references: Mapping[str, Bounds] | None = None,
+    timings: bool = True,
+) -> Estimates:
+    """Everything that can be said about some results, computed as it is asked for. Deterministic.
+
+    Args:
+        results: the records; missing runs and references are said, never raised.
+        kind: ``absolute`` or ``final``; absolute by default, unless nobody has such scores.
+        mode: ``deterministic`` or ``sampled``; the suite's primary one by default.
+        metric: ``return`` (team sum) or ``success``.
+        references: task -> reference points that replace those of its card.
+        timings: False leaves seconds out.
+
+    Raises:
+        BadInput: for a reference point of a task that is not there.
+    """
+    unknown = [t for t in references or {} if t not in results.tasks]
+    if unknown:
+        raise BadInput(f"--reference: expected a task out of {', '.join(results.tasks)}, found {', '.join(unknown)}.")
+    mode = mode or results.primary
+    if kind is None:
+        found = [k for k in KINDS if _any(results.scores(k, mode, metric))]
+        kind = found[0] if found else "absolute"
+    return Estimates(results, kind, mode, metric, dict(references or {}), timings)
+
+
+def _any(scores: Sequence[RunScores]) -> bool:
+    """Whether anybody has a score of this kind (a diverged run has one of every kind)."""
+    return any("ok" in r.statuses for s in scores for r in s.runs.values())
+
+
+def has_scores(estimates: Estimates) -> bool:
+    """Whether there is any run with a score of the kind that is compared."""
+    return _any(estimates.scores())
+
+
+def _without(runs: TaskRuns, copies: Sequence[int]) -> TaskRuns:
+    keep = [s not in copies for s in runs.seeds]
+    if all(keep):
+        return runs
+    return replace(
+        runs,
+        scores=runs.scores[keep],
+        seeds=tuple(s for s, k in zip(runs.seeds, keep) if k),
+        statuses=tuple(s for s, k in zip(runs.statuses, keep) if k),
     )
-
-
-def _aggregates(scores: Sequence[RunScores], name: str) -> dict[str, dict[str, Estimate]]:
-    if not scores:
-        return {}
-    return aggregate_table(scores, stream(ROOT, f"aggregates {name}"), statistics=AGGREGATES, level=LEVEL)
-
-
-def _final(results: Results, facts: Sequence[TaskFacts], pool: Pool) -> list[RunScores]:
-    """The same methods and tasks at the end of training; empty unless every one of them has it."""
-    final = [s for s in results.scores("final") if s.method in pool.methods]
-    whole = pool.tasks and all(s.runs[t].n > 0 for s in final for t in pool.tasks)
-    return normalised(final, facts, pool) if whole else []
-
-
-def _controls(
-    results: Results, absolute: Sequence[RunScores], facts: Sequence[TaskFacts], pool: Pool
-) -> dict[str, dict[str, Estimate]]:
-    names = {m.label for m in untrained(results)}
-    fixed = [s for s in absolute if s.method in names]
-    shown = Pool(pool.tasks, tuple(covering(fixed, pool)))
-    return _aggregates(normalised(fixed, facts, shown), "controls")
-
-
-def _profiles(scores: Sequence[RunScores]) -> dict[str, BandEstimate]:
-    if not scores:
-        return {}
-    whole = profile_grid(scores, 2)
-    fine = np.linspace(max(whole[0], LOWEST_SHOWN), whole[-1], 201)
-    below = np.linspace(whole[0], fine[0], 21)[:-1] if whole[0] < fine[0] else np.zeros(0)
-    thresholds = np.concatenate([below, fine])
-    return {
-        s.method: performance_profile(s, stream(ROOT, f"profile {s.method}"), thresholds=thresholds) for s in scores
-    }
-
-
-def _rankings(results: Results, scores: Sequence[RunScores]) -> tuple[dict[str, Ranking], dict[str, TiedWithBest]]:
-    rankings, ties = {}, {}
-    for name, members in classes(results).items():
-        labels = {m.label for m in members}
-        chosen = [s for s in scores if s.method in labels]
-        if chosen:
-            rankings[name] = rank_intervals(chosen, stream(ROOT, f"ranks {name}"), level=LEVEL)
-            ties[name] = tied_with_best(chosen, stream(ROOT, ""), ranking=rankings[name])
-    return rankings, ties
-
-
-__all__ = ["AGGREGATES", "LEVEL", "LOWEST_SHOWN", "Estimates", "TaskBoard", "Verdict", "estimate_all"]

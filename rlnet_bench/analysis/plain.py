@@ -22,7 +22,11 @@ def estimates_json(e: Estimates) -> dict[str, Any]:
         "level": e.level,
         "tasks": [_task(f) for f in e.facts],
         "methods": [_plain(asdict(m)) for m in e.results.methods],
-        "pooled": {"tasks": list(e.pool.tasks), "methods": list(e.pool.methods), "notes": list(e.pool.notes)},
+        "kind": e.kind, "mode": e.mode, "metric": e.metric, "notes": list(e.notes),
+        "pooled": {
+            "tasks": list(e.pool.tasks), "methods": list(e.pool.methods), "unit": e.pool.unit,
+            "lacking": {m: list(lost) for m, lost in e.pool.lacking.items()}, "notes": list(e.pool.notes),
+        },
         "aggregates": {
             kind: {m: {s: x.as_dict() for s, x in row.items()} for m, row in table.items()}
             for kind, table in e.aggregates.items()
@@ -52,7 +56,7 @@ def estimates_json(e: Estimates) -> dict[str, Any]:
                 "statuses": list(c.runs.statuses), "failed": c.runs.n_failed, "missing": c.runs.n_missing,
                 "bold": b.is_bold(m, t), "tied": b.is_tied(m, t),
             }
-            for b in e.boards.values() for m, row in b.cells.items() for t, c in row.items()
+            for b in e.boards for m, row in b.cells.items() for t, c in row.items()
         ],
         "curves": {"frames": _curves(e.by_frames), "seconds": _curves(e.by_seconds)},
         "compute": [asdict(c) for c in e.costs],

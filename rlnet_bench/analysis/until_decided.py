@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlnet_bench.analysis.pooling import pool
+from rlnet_bench.analysis.references import TaskFacts, facts_of
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError
 from rlnet_bench.runs.files import read_json, write_atomic
@@ -19,8 +21,6 @@ from rlnet_bench.runs.plan import Group, Plan, make_plan, method_of
 from rlnet_bench.runs.results import load_results
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
-from rlnet_bench.stats.normalise import Bounds, normalise
-from rlnet_bench.stats.scores import RunScores
 from rlnet_bench.stats.sequential import PlanState, SeedPlan, next_batch
 
 BATCH, LOOKS = 5, 4
@@ -92,7 +92,7 @@ def declare(
     compared = [m.name for m in suite.methods if m.name in trained] or [m.name for m in suite.methods]
     if len(compared) < 2:
         raise BadInput(f"{suite.name}: --until-decided needs two methods to compare, found {', '.join(compared)}.")
-    _bounds(suite)
+    _facts(suite)
     plan = SeedPlan(tuple(compared), tuple(suite.tasks), batch, looks, level)
     path = plan_file(store, suite)
     stored = read_json(path)
@@ -144,7 +144,7 @@ def run_until_decided(
         on_look: told the outcome after every look.
         planner: makes a suite's plan; its device and threads are part of every run.
     """
-    bounds = _bounds(suite)
+    facts = _facts(suite)
     first = suite.model_copy(update={"seeds": list(plan.seeds(1))})
     groups = {(g.label, g.run_id): g for g in planner(first).groups}  # two labels may name one run
     while True:
@@ -152,8 +152,8 @@ def run_until_decided(
         store.add_plan(grid)
         drive(store, grid)
         results = load_results(store, f"{suite.name}-v{suite.version}")
-        scores = [_scaled(s, bounds) for s in results.scores("absolute") if s.method in plan.methods]
-        state = next_batch(plan, scores)
+        compared = [s for s in results.scores("absolute") if s.method in plan.methods]
+        state = next_batch(plan, pool(compared, facts).scores)  # who lacks a task is needed, and gets its seeds
         outcome = Outcome(plan, state, _frames_saved(suite, plan, state, grid))
         body = {"plan": plan.as_dict(), "digest": plan.digest(), "outcome": outcome.to_json()}
         write_atomic(plan_file(store, suite), json.dumps(body, indent=1) + "\n")
@@ -174,24 +174,20 @@ def _batch(suite: Suite, plan: SeedPlan, state: PlanState, planner: Planner) -> 
     return planner(suite.model_copy(update={"seeds": list(seeds), "methods": methods})).groups
 
 
-def _bounds(suite: Suite) -> dict[str, Bounds]:
-    """The reference points of the suite's tasks; none are needed for a single task."""
-    found = {}
-    for task in suite.tasks:
-        points = task_card(task).references
-        if "random" in points and "best" in points:
-            low, high = points["random"], points["best"]
-            found[task] = Bounds(low.value, high.value, low.n, low.se, high.n, high.se)
-        elif len(suite.tasks) > 1:
+def _facts(suite: Suite) -> tuple[TaskFacts, ...]:
+    """The suite's tasks; a single one needs no reference points.
+
+    Raises:
+        BadInput: when one of several tasks cannot be brought to the others' scale.
+    """
+    facts = tuple(facts_of(task_card(t)) for t in suite.tasks)
+    for f in facts if len(facts) > 1 else ():
+        if f.bounds is None:
             raise BadInput(
-                f"{suite.name}: --until-decided adds up scores over tasks, and {task} has no reference points to bring "
-                "them to one scale; run its tasks one by one."
+                f"{suite.name}: --until-decided adds up scores over tasks, and {f.id} cannot be brought to their "
+                f"scale: {f.reason}. Run its tasks one by one."
             )
-    return found
-
-
-def _scaled(scores: RunScores, bounds: dict[str, Bounds]) -> RunScores:
-    return normalise(scores, bounds) if bounds else scores
+    return facts
 
 
 def _frames_saved(suite: Suite, plan: SeedPlan, state: PlanState, grid: Plan) -> int:

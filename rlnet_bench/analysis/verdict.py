@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlnet_bench.analysis.estimates import Estimates
-from rlnet_bench.analysis.rounding import p_text, rounded, typographic
-from rlnet_bench.stats.result import Estimate
+from rlnet_bench.analysis.pooling import NORMALISED
+from rlnet_bench.analysis.wording import counted, listed, p_text, typographic, with_interval
 from rlnet_bench.vocabulary import EXECUTION_CLASSES, class_rank
 
 
@@ -32,44 +32,32 @@ def sentences(estimates: Estimates) -> tuple[Sentence, ...]:
     return tuple(Sentence(typographic(s.text), s.weight) for s in out)
 
 
-def listed(names: list[str] | tuple[str, ...], limit: int = 6) -> str:
-    """``a, b and c``; long lists end in ``and 4 more``."""
-    if len(names) > limit:
-        names = [*names[: limit - 1], f"{len(names) - limit + 1} more"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
-
-
-def with_interval(e: Estimate) -> str:
-    """``0.81 [0.77, 0.85]``, or the value alone."""
-    return str(rounded(e.value, e.low, e.high))
-
-
 def _leaders(estimates: Estimates) -> tuple[list[str], list[str]]:
-    """The verdicts of the classes with something to compare, and sentences about methods alone in theirs."""
-    if not estimates.scores:
-        reason = " ".join(estimates.pool.notes) or "No run has finished yet."
-        return [f"No suite verdict. {reason}"], []
+    """The verdicts of the classes with something to compare, and sentences about methods alone in theirs.
+
+    Ranks and tests are about mean scores, so it is the mean that is quoted.
+    """
+    pool = estimates.pool
+    if not pool.scores:
+        return [f"No suite verdict: {pool.why}. {' '.join(pool.notes)}".strip()], []
     out, alone = [], []
     several = len(estimates.rankings) > 1
     for name, ranking in estimates.rankings.items():
         ties = estimates.ties[name]
         where = f"Class {name}: " if several else ""
-        iqm = with_interval(estimates.aggregates["absolute"][ties.best]["iqm"])
-        score = f"IQM {iqm}"
+        score = f"mean score {with_interval(estimates.headline[ties.best]['mean'])}"
         if len(ranking.ranks) == 1:
             members = len(estimates.classes[name])
-            what = "the only method" if members == 1 else "the only method with finished runs"
+            what = "the only method" if members == 1 else "the only method with runs on every pooled task"
             alone.append(f"{where}{ties.best} is {what}, {score}.")
         elif ranking.reason:
-            out.append(
-                f"{where}{ties.best} has the highest mean score ({score}), but there is no claim: {ranking.reason}."
-            )
+            out.append(f"{where}{ties.best} has the highest {score}, but there is no claim: {ranking.reason}.")
         elif ties.is_everything_tied:
             others = [r.method for r in ranking.ranks if r.method != ties.best]
             tied = "tied:" if where else "Tied:"
             smallest = min(ties.adjusted_p.values())
             out.append(
-                f"{where}{tied} the suite does not resolve {ties.best} (highest mean score, {score}) from "
+                f"{where}{tied} the suite does not resolve {ties.best} (highest {score}) from "
                 f"{listed(others)} ({p_text(smallest)} at the least)."
             )
         else:
@@ -81,12 +69,14 @@ def _leaders(estimates: Estimates) -> tuple[list[str], list[str]]:
 
 def _scale(estimates: Estimates) -> str:
     """What the numbers mean."""
-    if not estimates.scores:
+    pool = estimates.pool
+    if not pool.scores:
         return ""
-    return (
-        "IQM: the mean of the middle half of the runs, on a scale where 0 is the random policy and 1 the documented "
-        f"best; brackets are {estimates.level:.0%} intervals."
-    )
+    unit = "on a scale where 0 is the random policy and 1 the documented best"
+    scale = unit if pool.unit == NORMALISED else pool.unit
+    shown = any(row["mean"].has_interval for row in estimates.headline.values())
+    brackets = f"; brackets are {estimates.level:.0%} intervals" if shown else ""
+    return f"Mean scores weigh every task equally, {scale}{brackets}."
 
 
 def _seed_plan(estimates: Estimates) -> str:
@@ -112,7 +102,7 @@ def _across_classes(estimates: Estimates) -> str:
     for i, name in enumerate(order[1:], 1):
         best = estimates.ties[name].best
         weaker = [(c, estimates.ties[c].best) for c in order[:i]]
-        rival_class, rival = max(weaker, key=lambda p: estimates.aggregates["absolute"][p[1]]["mean"].value)
+        rival_class, rival = max(weaker, key=lambda p: estimates.headline[p[1]]["mean"].value)
         e = estimates.improvement.get((best, rival))
         if e is None:
             continue
@@ -141,20 +131,26 @@ def _references(estimates: Estimates) -> list[str]:
 
 
 def _against(estimates: Estimates, name: str, text: str, *, only_failures: bool = False) -> str:
-    """One sentence that counts, per method, the tasks on which its interval lies above a reference point."""
-    board = estimates.board("absolute")
+    """One sentence that counts, per method, the tasks on which its interval lies above a reference point.
+
+    Without intervals nothing can be counted, and the sentence says so.
+    """
+    board = estimates.board(metric="return")
     tasks = [(f.id, r) for f in estimates.facts if (r := f.reference(name)) is not None]
     wins: dict[str, int] = {}
+    unknown: dict[str, int] = {}  # method -> the most seeds that it has on a task
     for members in estimates.classes.values():
         for m in members:
-            cells = [(board.cell(m.label, t), r) for t, r in tasks]
-            known = [(c, r) for c, r in cells if c is not None]
-            if known:
-                wins[m.label] = sum(
-                    c.estimate.low is not None and c.estimate.low > r.value + 2 * r.se for c, r in known
-                )
-    if not tasks or not wins or (only_failures and all(n == len(tasks) for n in wins.values())):
+            cells = [(c, r) for t, r in tasks if (c := board.cell(m.label, t)) is not None]
+            judged = [(c.estimate.low, r) for c, r in cells if c.estimate.low is not None]
+            if judged:
+                wins[m.label] = sum(low > r.value + 2 * r.se for low, r in judged)
+            elif cells:
+                unknown[m.label] = max(c.n for c, _ in cells)
+    if not tasks or not (wins or unknown) or (only_failures and all(n == len(tasks) for n in wins.values())):
         return ""
+    if not wins:
+        return "" if only_failures else f"{text}: cannot be said with {_seeds_text(list(unknown.values()))}."
     by_count: dict[int, list[str]] = {}
     for method, n in wins.items():
         by_count.setdefault(n, []).append(method)
@@ -169,7 +165,13 @@ def _against(estimates: Estimates, name: str, text: str, *, only_failures: bool 
             else f"{n} of {total}"
         )
         parts.append(f"{listed(by_count[n])} on {where}")
+    if unknown:
+        parts.append(f"{listed(list(unknown))} cannot be judged with {_seeds_text(list(unknown.values()))}")
     return f"{text} (interval clear of the reference point): {'; '.join(parts)}."
+
+
+def _seeds_text(counts: list[int]) -> str:
+    return f"{counted(counts)} seed{'s' * (set(counts) != {1})}"
 
 
 def _warnings(estimates: Estimates) -> list[str]:
@@ -199,6 +201,6 @@ def _warnings(estimates: Estimates) -> list[str]:
     provisional = [f.id for f in estimates.facts if any(r.provisional for r in f.card.references.values())]
     if provisional:
         out.append(f"Reference points are provisional on {listed(provisional)}.")
-    if estimates.scores:
+    if estimates.pool.scores:
         out += list(estimates.pool.notes)
-    return out + list(getattr(estimates.results, "notes", ()))
+    return out + list(estimates.notes)

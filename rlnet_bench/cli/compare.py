@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, print_json, print_table
 from rlnet_bench.cli.stats import (
-    LEVEL,
     KindOption,
     MetricChoice,
     MetricOption,
@@ -18,14 +17,13 @@ from rlnet_bench.cli.stats import (
     SourceOption,
     judged_source,
     say,
-    text_of,
+    told,
 )
 from rlnet_bench.errors import BadInput
-from rlnet_bench.vocabulary import EXECUTION_CLASSES, class_rank
 
 if TYPE_CHECKING:
-    from rlnet_bench.analysis.judged import Judged
-    from rlnet_bench.stats import PairTest, RunScores
+    from rlnet_bench.analysis.comparing import Contrast
+    from rlnet_bench.stats import PairTest
 
 
 def add_to(app: typer.Typer) -> None:
@@ -47,108 +45,84 @@ def compare(
     json: JsonFlag = False,
 ) -> None:
     """Compare two methods: difference, probability of improvement, permutation test, and one sentence."""
-    from rlnet_bench.analysis.estimates import ROOT
-    from rlnet_bench.stats import difference, iqm, mean, permutation_test, probability_of_improvement
-    from rlnet_bench.stats.bootstrap import stream
+    from rlnet_bench.analysis.comparing import class_warning
+    from rlnet_bench.analysis.comparing import compare as judge_pair
+    from rlnet_bench.analysis.wording import signed, with_interval
 
-    if a == b:
-        raise BadInput(f"compare needs two different methods, found {a!r} twice.")
     data = judged_source(source, store, suite, kind, mode, metric, reference)
-    first, second = data.of(a), data.of(b)
+    found = judge_pair(data, a, b)
     warning = class_warning(data, a, b)
     if same_class and warning:
         raise BadInput(f"{warning} Leave --same-class out to see the comparison all the same.")
-    tasks = [t for t in data.results.tasks if first.runs[t].n and second.runs[t].n]
-    if not tasks:
-        raise BadInput(f"{a!r} and {b!r} have no task in common: nothing can be compared.")
-    pooled, notes = data.pooled([a, b])
-    tested, unit = _tested(data, pooled, first, second, tasks)
-    test = permutation_test(tested[0], tested[1], stream(ROOT, "test"))
-    chance = probability_of_improvement(first.select(tasks), second.select(tasks), stream(ROOT, "improvement"))
-    gaps = [difference(pooled[0], pooled[1], s, stream(ROOT, s.name)) for s in (mean, iqm)] if pooled else []
-    by_task = {t: difference(first.select([t]), second.select([t]), mean, stream(ROOT, t)) for t in tasks}
-    verdict = sentence(a, b, test, tested, unit)
-    every = [*data.notes, *notes, *([warning] if warning else [])]
+    every = [*told(data, kind), *data.everyone.only([a, b]).notes, *([warning] if warning else []), *found.notes]
     if json:
         print_json(
             {
                 "a": a, "b": b, "class_a": data.info(a).execution, "class_b": data.info(b).execution,
-                "kind": data.kind, "mode": data.mode, "metric": metric.value, "unit": unit, "tasks": tasks,
-                "sentence": verdict, "verdict": test.verdict(LEVEL), "difference": [g.as_dict() for g in gaps],
-                "difference_by_task": {t: e.as_dict() for t, e in by_task.items()},
-                "probability_of_improvement": chance.as_dict(),
-                "p_value": test.p_value, "smallest_p": test.smallest_p, "is_exact": test.is_exact, "notes": every,
+                "kind": data.kind, "mode": data.mode, "metric": metric.value, "level": data.level,
+                "sentence": found.sentence,
+                "suite": None if found.suite is None else _plain(found.suite)
+                | {"verdict": found.suite.verdict(data.level), "iqm": found.iqm.as_dict() if found.iqm else None},
+                "tasks": {
+                    t: _plain(c)
+                    | {"adjusted_p": found.adjusted[t], "verdict": c.verdict(data.level, found.adjusted[t])}
+                    for t, c in found.by_task.items()
+                },
+                "notes": every,
             }
         )  # fmt: skip
         return
-    print(verdict)
+    print(found.sentence)
     print()
-    rows = [(f"{g.statistic.partition('(')[0]} difference", text_of(g), unit) for g in gaps]
-    rows += [(f"difference on {t}", text_of(e), "in units of the task") for t, e in by_task.items()]
-    rows.append((f"P({a} > {b})", text_of(chance), "0.5: no difference"))
-    how = "exact" if test.is_exact else f"{test.n_labellings} labellings"
-    rows.append(("permutation test", f"p = {test.p_value:.2g}", f"{how}; smallest possible {test.smallest_p:.2g}"))
-    print_table(("", f"{a} against {b}", ""), rows)
+    rows = []
+    if found.suite is not None and found.iqm is not None:
+        c = found.suite
+        e, q = c.difference, found.iqm
+        rows.append(("mean difference", signed(e.value, e.low, e.high), _p(c.test), _again(c)))
+        rows.append(("IQM difference", signed(q.value, q.low, q.high), "", ""))
+        if len(c.tasks) > 1:
+            rows.append((f"P({a} > {b})", with_interval(c.chance), "", ""))
+    for t, c in found.by_task.items():
+        e = c.difference
+        rows.append((f"on {t}", signed(e.value, e.low, e.high), _p(c.test), _again(c)))
+        rows.append((f"  P({a} > {b})", with_interval(c.chance), "", ""))
+    print_table(("", f"{a} minus {b}", "permutation test", "again with fresh seeds"), rows)
     print()
-    found = [*gaps, *by_task.values(), chance]
-    reasons = dict.fromkeys(e.reason for e in found if e.reason)
+    contrasts = [*([found.suite] if found.suite else []), *found.by_task.values()]
+    reasons = dict.fromkeys(e.reason for c in contrasts for e in (c.difference, c.chance) if e.reason)
     counts = [
-        f"{s.method}, {t}: {s.runs[t].describe()}" for s in (first, second) for t in tasks if s.runs[t].n_diverged
+        f"{s.method}, {t}: {s.runs[t].describe()}"
+        for s in (data.of(a), data.of(b))
+        for t in found.by_task
+        if s.runs[t].n_diverged
     ]
-    scores = f"{data.kind.capitalize()} scores, {data.mode} actions, {LEVEL:.0%} intervals over training runs"
-    say([scores, *every, *counts, *(f"No interval: {r}" for r in reasons)])
+    scores = f"{data.kind.capitalize()} scores, {data.mode} actions"
+    if any(c.difference.has_interval for c in contrasts):
+        scores += f", {data.level:.0%} intervals over training runs"
+    unit = [f"Suite differences are {found.suite.unit}; those on a task are in its own units"] if found.suite else []
+    again = "Again with fresh seeds: where the difference will lie if all runs are made once more"
+    say([scores, *unit, again, *every, *counts, *(f"No interval: {r}" for r in reasons)])
 
 
-def class_warning(data: Judged, a: str, b: str) -> str:
-    """What to say when two methods do not act on the same information; empty when they do."""
-    x, y = data.info(a).execution, data.info(b).execution
-    if x == y:
-        return f"The execution classes of {a} and {b} are not known." if x == "unknown" else ""
-    text = f"{a} is of execution class {x}, {b} of class {y}: they do not act on the same information"
-    if x in EXECUTION_CLASSES and y in EXECUTION_CLASSES:
-        stronger = a if class_rank(x) > class_rank(y) else b
-        return f"{text}, and {stronger} sees more. Ranks and bold are formed within a class."
-    return f"{text}."
+def _p(test: PairTest) -> str:
+    from rlnet_bench.analysis.wording import p_text
+
+    how = "exact" if test.is_exact else f"{test.n_labellings} labellings"
+    return f"{p_text(test.p_value)} ({how}; smallest possible {test.smallest_p:.2g})"
 
 
-def _tested(
-    data: Judged, pooled: list[RunScores], first: RunScores, second: RunScores, tasks: list[str]
-) -> tuple[list[RunScores], str]:
-    """The scores that are tested, and their unit: normalised, of the one task, or in standard deviations."""
-    from rlnet_bench.analysis.judged import NORMALISED, spread_scaled
+def _again(c: Contrast) -> str:
+    if c.again is None:
+        return "-"
+    from rlnet_bench.analysis.wording import rounded
 
-    if pooled:
-        return pooled, NORMALISED if pooled[0].bounds else f"in units of {tasks[0]}"
-    return spread_scaled(first, second, tasks), "in standard deviations of the runs of both, per task"
+    low, high = c.again
+    return rounded((low + high) / 2, low, high).bracket
 
 
-def sentence(a: str, b: str, test: PairTest, scores: list[RunScores], unit: str) -> str:
-    """The verdict in plain English, with the number of seeds, and how many would tell."""
-    from rlnet_bench.stats import seeds_for_family, seeds_to_tell
-
-    counts = sorted({n for s in scores for n in s.n_per_task.values()})
-    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    seeds += " seed" if counts == [1] else " seeds"
-    n_tasks = len(scores[0].tasks)
-    where = f"{seeds} per method" + (f" on each of {n_tasks} tasks" if n_tasks > 1 else "")
-    outcome = test.verdict(LEVEL)
-    gap = f"{test.difference:+.3g}, {unit.partition(':')[0]}"
-    if outcome != "not distinguishable":
-        return f"{a} is {outcome} than {b} with {where} (p = {test.p_value:.2g}; mean difference {gap})."
-    text = f"{a} and {b} are not distinguishable with {where} (p = {test.p_value:.2g})."
-    if test.smallest_p > 1 - LEVEL:
-        fewest = seeds_for_family(1, n_tasks, level=LEVEL)
-        text += (
-            f" No difference could have been: the smallest p that these runs allow is {test.smallest_p:.2g}; "
-            f"{fewest} seeds a side are the least."
-        )
-    if min(counts) < 2:
-        return f"{text} The spread between runs is unknown with one seed, so how many would tell is, too."
-    needed = seeds_to_tell(*scores)
-    if needed is None:
-        return f"{text} Their means are equal: no number of seeds would tell."
-    if needed > max(counts):
-        many = "more than a million" if needed >= 10**6 else f"about {needed}"
-        would = f"were the true one, {many} seeds per method and task would tell"
-        return f"{text} If the difference seen now ({gap}) {would}."
-    return f"{text} As many seeds find a difference like this one four times out of five: more are worth a try."
+def _plain(c: Contrast) -> dict[str, Any]:
+    return {
+        "tasks": list(c.tasks), "unit": c.unit, "difference": c.difference.as_dict(),
+        "probability_of_improvement": c.chance.as_dict(), "p_value": c.test.p_value, "smallest_p": c.test.smallest_p,
+        "is_exact": c.test.is_exact, "again": c.again,
+    }  # fmt: skip

@@ -18,6 +18,7 @@ from rlnet_bench.cli.stats import (
     SourceOption,
     judged_source,
     say,
+    told,
 )
 from rlnet_bench.errors import BadInput
 
@@ -48,20 +49,25 @@ def power(
     from rlnet_bench.stats import run_sd, seeds_for_family, seeds_needed, smallest_detectable_difference
 
     data = judged_source(source, store, suite, kind, mode, metric, reference)
-    chosen = [m.strip() for m in methods.split(",")] if methods else [m for m in data.methods if data.info(m).trains]
+    named = [m.strip() for m in methods.split(",")] if methods else []
+    chosen = named or [m.label for members in data.classes.values() for m in members]
+    for method in named:
+        data.of(method)  # says what is wrong with a name
     if not chosen:
         raise BadInput("power needs a trained method with finished runs, found only controls.")
-    pooled, notes = data.pooled(chosen)
+    pool = data.everyone.only(chosen)
+    pooled, notes = pool.scores, pool.notes
     if not pooled:
-        raise BadInput(f"power needs scores on one scale. {' '.join(notes)}")
+        raise BadInput(f"power needs scores on one scale: {pool.why}. {' '.join(notes)}")
+    chosen = list(pool.methods)
     sd, n_tasks = run_sd(pooled), len(pooled[0].tasks)
-    normalised = bool(pooled[0].bounds)
+    normalised = pool.is_normalised
     deltas = (delta,) if delta is not None else DELTAS if normalised else tuple(f * sd for f in (0.5, 1.0, 1.5, 2.0))
     counts = (seeds,) if seeds is not None else COUNTS
     fewest = seeds_for_family(1, n_tasks, level=LEVEL)  # below it no permutation test can find anything
     needed = {d: max(fewest, seeds_needed(d, sd, n_tasks, level=LEVEL, power=chance)) for d in deltas} if sd > 0 else {}
     shown = {n: smallest_detectable_difference(n, sd, n_tasks, level=LEVEL, power=chance) for n in counts}
-    unit = "normalised score" if normalised else f"units of {pooled[0].tasks[0]}"
+    unit = pool.unit
     advice = _advice(data.results, chosen, pooled[0].tasks, data.kind, data.mode)
     if json:
         print_json(
@@ -69,7 +75,7 @@ def power(
                 "sd_between_runs": sd, "unit": unit, "tasks": list(pooled[0].tasks), "methods": chosen, "power": chance,
                 "level": LEVEL, "seeds_needed": [{"delta": d, "seeds": n} for d, n in needed.items()],
                 "smallest_difference": [{"seeds": n, "delta": d} for n, d in shown.items()],
-                "notes": [*data.notes, *notes, *advice],
+                "notes": [*told(data, kind), *notes, *advice],
             }
         )  # fmt: skip
         return
@@ -87,7 +93,7 @@ def power(
         [
             how,
             "The spread is itself an estimate from few runs: take the numbers as a rough guide",
-            *data.notes,
+            *told(data, kind),
             *notes,
             *advice,
         ]

@@ -8,7 +8,6 @@ import typer
 
 from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, print_json, print_table
 from rlnet_bench.cli.stats import (
-    LEVEL,
     KindOption,
     MetricChoice,
     MetricOption,
@@ -18,6 +17,7 @@ from rlnet_bench.cli.stats import (
     SourceOption,
     judged_source,
     say,
+    told,
 )
 
 
@@ -37,44 +37,50 @@ def rank(
     json: JsonFlag = False,
 ) -> None:
     """Rank methods with simultaneous rank intervals; methods of different classes are never ranked together."""
-    from rlnet_bench.analysis.classes import classes
-    from rlnet_bench.analysis.estimates import ROOT
-    from rlnet_bench.stats import rank_intervals, tied_with_best
-    from rlnet_bench.stats.bootstrap import stream
+    from rlnet_bench.analysis.wording import listed
     from rlnet_bench.vocabulary import EXECUTION_CLASSES
 
     data = judged_source(source, store, suite, kind, mode, metric, reference)
+    pool = data.pool
     out: list[dict[str, Any]] = []
-    notes = list(data.notes)
-    fair = [m for members in classes(data.results).values() for m in members if m.label in data.methods]
-    for name in dict.fromkeys(m.execution for m in fair):
-        members = [m.label for m in fair if m.execution == name]
-        pooled, remarks = data.pooled(members)
-        notes += remarks
-        where: list[tuple[str, list[Any]]] = [("", pooled)]
-        if not pooled:  # without reference points every task stands for itself
-            notes.append("Tasks without reference points are ranked one by one")
-            scores = [data.of(m) for m in members]
-            tasks = data.results.tasks
-            where = [(t, [s.select([t]) for s in scores if s.runs[t].n]) for t in tasks]
+    notes = [*told(data, kind), *pool.notes]
+    if not pool.tasks:
+        notes.append(f"Tasks are ranked one by one: {pool.why}")
+    scores = {s.method: s for s in data.scores()}
+    for name, members in data.classes.items():
+        labels = [m.label for m in members]
+        where: list[tuple[str, list[Any]]] = [("", pool.of(*labels))]
+        if not pool.tasks:
+            where = [(t, [scores[m].select([t]) for m in labels if scores[m].runs[t].n]) for t in data.results.tasks]
         for task, chosen in where:
             if not chosen:
                 continue
-            ranking = rank_intervals(chosen, stream(ROOT, f"ranks {name}{task}"), level=LEVEL)
-            ties = tied_with_best(chosen, stream(ROOT, ""), ranking=ranking)
+            ranking = data.ranking(chosen)
+            ties = data.tied(ranking)
             for r in ranking.ranks:
                 out.append(
                     {
                         "class": name, "task": task or None, "method": r.method, "rank": r.rank, "low": r.low,
                         "high": r.high, "mean": r.value, "verdict": _verdict(r.method, ties),
                         "p_against_best": ties.adjusted_p.get(r.method), "reason": ranking.reason,
+                        "family": ranking.family,
                     }
                 )  # fmt: skip
             if ranking.reason:
                 notes.append(f"No claim in class {name}{f' on {task}' if task else ''}: {ranking.reason}")
+        lost = [f"{m} ({pool.coverage(m)})" for m in labels if m in pool.lacking]
+        if lost:
+            notes.append(f"Class {name}, not ranked: {listed(lost)}")
     if json:
         print_json(
-            {"level": LEVEL, "kind": data.kind, "mode": data.mode, "ranks": out, "notes": list(dict.fromkeys(notes))}
+            {
+                "level": data.level,
+                "kind": data.kind,
+                "mode": data.mode,
+                "ranks": out,
+                "lacking": {m: list(t) for m, t in pool.lacking.items()},
+                "notes": list(dict.fromkeys(notes)),
+            }
         )
         return
     by_task = any(r["task"] for r in out)
@@ -91,7 +97,8 @@ def rank(
         head = (*(["task"] if by_task else []), "method", "ranks", "by mean", "mean", "p against the best", "")
         print_table(head, rows, f"class {name}: {EXECUTION_CLASSES.get(name, 'not known')}")
         print()
-    say([f"{LEVEL:.0%} simultaneous rank intervals from permutation tests of all pairs (step-down max-T)", *notes])
+    how = f"{data.level:.0%} simultaneous rank intervals from permutation tests of all pairs (step-down max-T)"
+    say([how, *dict.fromkeys(f"Family: {r['family']}" for r in out), *notes])
 
 
 def _verdict(method: str, ties: Any) -> str:

@@ -72,7 +72,7 @@ def table(
     json: JsonFlag = False,
 ) -> None:
     """Print one table of a suite's results."""
-    from rlnet_bench.analysis import estimate_all
+    from rlnet_bench.analysis import judge
     from rlnet_bench.analysis.plain import estimates_json
     from rlnet_bench.reports import render_table
     from rlnet_bench.reports.table_tasks import score_table
@@ -81,9 +81,9 @@ def table(
     results = loaded(source or store, suite)
     _notes(results)
     if json:
-        print_json(_finite(estimates_json(estimate_all(results))))
+        print_json(_finite(estimates_json(judge(results))))
     elif which is Which.tasks and not any(e.kind == "absolute" for r in results.records for e in r.evals):
-        print(as_text(score_table(estimate_all(results), "final"), format.value))
+        print(as_text(score_table(judge(results), "final"), format.value))
     else:
         print(render_table(results, format.value, which.value))
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, loaded, print_json, print_table
-from rlnet_bench.cli.stats import LEVEL, ReferenceOption, SourceArgument, SourceOption, references, say, text_of
+from rlnet_bench.cli.stats import LEVEL, ReferenceOption, SourceArgument, SourceOption, references, say
 from rlnet_bench.errors import BadInput
+
+if TYPE_CHECKING:
+    from rlnet_bench.analysis import Estimates
+    from rlnet_bench.runs.results import Results
+    from rlnet_bench.stats import Bounds, Estimate
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,11 +29,12 @@ def sensitivity(
     json: JsonFlag = False,
 ) -> None:
     """Compare diverged at the floor with dropped, final with absolute, deterministic with sampled actions."""
+    from rlnet_bench.analysis import judge
 
     results = loaded(source or store, suite)
     bounds = references(reference or [])
     rows = [*_diverged(results, bounds), *_pairs(results, bounds)]
-    notes = list(getattr(results, "notes", ()))
+    notes = list(judge(results, references=bounds).notes)
     moved = [f"The order of methods changes with {r['choice']}: {r['order']}" for r in rows if r.get("order")]
     if json:
         print_json(
@@ -46,88 +52,83 @@ def sensitivity(
     say([*moved, rule, *notes] if moved else ["No choice changes the order of methods", rule, *notes])
 
 
-def _diverged(results: Any, bounds: dict[str, Any]) -> list[dict[str, Any]]:
+def _diverged(results: Results, bounds: dict[str, Bounds]) -> list[dict[str, Any]]:
     """Diverged runs at the task's floor (the rule) against dropped (the usual bias)."""
-    from rlnet_bench.analysis.estimates import ROOT
-    from rlnet_bench.analysis.judged import judged
+    from rlnet_bench.analysis import judge
+    from rlnet_bench.analysis.streams import named
+    from rlnet_bench.analysis.wording import with_interval
     from rlnet_bench.stats import iqm
     from rlnet_bench.stats import sensitivity as compute
-    from rlnet_bench.stats.bootstrap import stream
 
     out = []
-    data = judged(results, references=bounds)
-    for method in data.methods:
-        if not data.of(method).n_diverged:
+    data = judge(results, references=bounds)
+    for whole in data.scores():
+        if not whole.n_diverged:
             continue
-        pooled, _ = data.pooled([method])
-        for scores in pooled or [data.of(method).select([t]) for t, r in data.of(method).runs.items() if r.n_diverged]:
-            found = compute(scores, iqm, stream(ROOT, f"sensitivity {method}"))
-            other = "cannot be computed" if found.dropped is None else text_of(found.dropped)
+        pooled = data.everyone.of(whole.method)
+        for scores in pooled or [whole.select([t]) for t, r in whole.runs.items() if r.n_diverged]:
+            rng = named("sensitivity", scores.method, scores.tasks, data.kind, data.mode, data.metric)
+            found = compute(scores, iqm, rng)
+            other = "cannot be computed" if found.dropped is None else with_interval(found.dropped)
             out.append(
                 {
-                    "choice": f"{found.n_diverged} diverged at the floor, or dropped", "method": method,
+                    "choice": f"{found.n_diverged} diverged at the floor, or dropped", "method": scores.method,
                     "reported": found.at_floor.as_dict(),
                     "otherwise": found.dropped.as_dict() if found.dropped else None, "matters": found.is_material,
-                    "texts": (text_of(found.at_floor), other),
+                    "texts": (with_interval(found.at_floor), other),
                 }
             )  # fmt: skip
     return out
 
 
-def _pairs(results: Any, bounds: dict[str, Any]) -> list[dict[str, Any]]:
+def _pairs(results: Results, bounds: dict[str, Bounds]) -> list[dict[str, Any]]:
     """Absolute against final, and the primary mode against the other one."""
-    from rlnet_bench.analysis.judged import judged
+    from rlnet_bench.analysis import judge
+    from rlnet_bench.analysis.estimates import has_scores
 
     other = "sampled" if results.primary == "deterministic" else "deterministic"
-    choices = [
+    choices: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         ("absolute or final scores", {"kind": "absolute"}, {"kind": "final"}),
         (f"{results.primary} or {other} actions", {"mode": results.primary}, {"mode": other}),
     ]
     out: list[dict[str, Any]] = []
     for text, options, changed in choices:
-        try:
-            first = judged(results, references=bounds, **options)
-            second = judged(results, references=bounds, **changed)  # type: ignore[arg-type]
-        except BadInput:
-            continue  # there is only one way
-        out += _choice(text, first, second)
+        first, second = judge(results, references=bounds, **options), judge(results, references=bounds, **changed)
+        if has_scores(first) and has_scores(second):  # else there is only one way
+            out += _choice(text, first, second)
     return out
 
 
-def _choice(text: str, first: Any, second: Any) -> list[dict[str, Any]]:
+def _choice(text: str, first: Estimates, second: Estimates) -> list[dict[str, Any]]:
     """One choice: a row per method, and whether the order changes, on the suite or task by task."""
-    from rlnet_bench.analysis.estimates import ROOT
-    from rlnet_bench.stats import estimate, mean
-    from rlnet_bench.stats.bootstrap import stream
+    from rlnet_bench.analysis.wording import with_interval
 
-    shared = [m for m in first.methods if m in second.methods and first.info(m).trains]
-    if not shared:
-        return []
-    a, b = first.pooled(shared)[0], second.pooled(shared)[0]
-    if a and b and a[0].tasks == b[0].tasks:
-        blocks = [("", a, b)]
+    labels = [m.label for members in first.classes.values() for m in members]
+    blocks: list[tuple[str, list[tuple[str, Estimate, Estimate]]]] = []
+    shared = [m for m in labels if m in first.headline and m in second.headline]
+    if shared:
+        blocks.append(("", [(m, first.headline[m]["mean"], second.headline[m]["mean"]) for m in shared]))
     else:
-        blocks = [
-            (t, [first.of(m).select([t]) for m in chosen], [second.of(m).select([t]) for m in chosen])
-            for t in first.results.tasks
-            if (chosen := [m for m in shared if first.of(m).runs[t].n and second.of(m).runs[t].n])
-        ]
+        a, b = first.board(), second.board()
+        for t in first.results.tasks:
+            pairs = [(m, x.estimate, y.estimate) for m in labels if (x := a.cell(m, t)) and (y := b.cell(m, t))]
+            blocks += [(t, pairs)] if pairs else []
     out: list[dict[str, Any]] = []
-    for task, before, after in blocks:
+    for task, pairs in blocks:
         label = f"{text}, {task}" if task else text
-        pairs = [
-            (x.method, *(estimate(s, mean, stream(ROOT, f"{text} {task} {s.method}")) for s in (x, y)))
-            for x, y in zip(before, after)
+        orders = [
+            " > ".join(p[0] for p in sorted(pairs, key=lambda p: -values[p[0]]))
+            for values in ({m: x.value for m, x, _ in pairs}, {m: y.value for m, _, y in pairs})
         ]
-        orders = [" > ".join(p[0] for p in sorted(pairs, key=lambda p: -p[k].value)) for k in (1, 2)]
-        for i, (method, x, y) in enumerate(pairs):
-            half = x.half_width
+        for i, (method, before, after) in enumerate(pairs):
+            half = before.half_width
             out.append(
                 {
-                    "choice": label, "method": method, "reported": x.as_dict(), "otherwise": y.as_dict(),
-                    "matters": None if half is None else abs(x.value - y.value) > half,
+                    "choice": label, "method": method, "reported": before.as_dict(),
+                    "otherwise": after.as_dict(),
+                    "matters": None if half is None else abs(before.value - after.value) > half,
                     "order": f"{orders[0]}, then {orders[1]}" if i == 0 and orders[0] != orders[1] else "",
-                    "texts": (text_of(x), text_of(y)),
+                    "texts": (with_interval(before), with_interval(after)),
                 }
             )  # fmt: skip
     return out

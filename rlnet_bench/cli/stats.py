@@ -12,7 +12,8 @@ from rlnet_bench.errors import BadInput
 from rlnet_bench.vocabulary import EndKind, Mode
 
 if TYPE_CHECKING:
-    from rlnet_bench.analysis.judged import Judged
+    from rlnet_bench.analysis import Estimates
+    from rlnet_bench.analysis.boards import TaskBoard, TaskCell
     from rlnet_bench.stats import Bounds, Estimate
 
 LEVEL = 0.95
@@ -57,18 +58,37 @@ def judged_source(
     mode: Mode | None = None,
     metric: MetricChoice = MetricChoice.return_,
     reference: list[str] | None = None,
-) -> Judged:
-    """Load a source and collect what may be compared."""
-    from rlnet_bench.analysis.judged import judged
+) -> Estimates:
+    """Load a source and judge it.
+
+    Raises:
+        BadInput: when no run has a score of this kind.
+    """
+    from rlnet_bench.analysis import judge
+    from rlnet_bench.analysis.estimates import has_scores
 
     results = loaded(source or store, suite)
-    return judged(
+    estimates = judge(
         results,
         kind=kind,
         mode=mode,
         metric=metric.value,
         references=references(reference or []),
     )
+    if not has_scores(estimates):
+        which = kind or "absolute or final"
+        raise BadInput(
+            f"{results.name}: expected runs with {which} scores ({estimates.mode} actions, {metric.value}), found none."
+        )
+    return estimates
+
+
+def told(estimates: Estimates, kind: EndKind | None = None) -> list[str]:
+    """What to say under any table of these estimates."""
+    notes = list(estimates.notes)
+    if kind is None and estimates.kind == "final":
+        notes.append("Nobody has absolute scores (best checkpoint, fresh episodes): final scores are compared.")
+    return notes
 
 
 def references(texts: list[str]) -> dict[str, Bounds]:
@@ -90,13 +110,6 @@ def references(texts: list[str]) -> dict[str, Bounds]:
     return found
 
 
-def text_of(e: Estimate) -> str:
-    """``0.81 [0.77, 0.85]``, or the value alone; the reason is printed once below."""
-    from rlnet_bench.analysis.rounding import rounded
-
-    return str(rounded(e.value, e.low, e.high))
-
-
 def say(notes: tuple[str, ...] | list[str]) -> None:
     """Remarks below a table, each once."""
     for note in dict.fromkeys(n for n in notes if n):
@@ -112,83 +125,134 @@ def stats(
     metric: MetricOption = MetricChoice.return_,
     reference: ReferenceOption = None,
     solved: Annotated[float | None, typer.Option("--solved", help="Also the share of runs at or above this.")] = None,
+    predict: Annotated[
+        bool, typer.Option("--predict", help="Also where a new run, and a new mean of as many, will lie.")
+    ] = False,
     engine: Annotated[Engine, typer.Option("--engine", help="rliable: the cross-check.")] = Engine.rlnet,
     json: JsonFlag = False,
 ) -> None:
     """Estimate every aggregate with its interval, and every task's mean."""
-    from rlnet_bench.analysis.estimates import AGGREGATES, ROOT
-    from rlnet_bench.stats import aggregate_table, estimate, mean, solve_rate
-    from rlnet_bench.stats.bootstrap import stream
+    from rlnet_bench.analysis.wording import with_interval
+    from rlnet_bench.stats import estimate_many, solve_rate
 
     data = judged_source(source, store, suite, kind, mode, metric, reference)
-    fair = [m for m in data.methods if data.info(m).trains]
-    pooled, notes = data.pooled(fair) if fair else ([], ())
+    pool = data.pool
     if engine is Engine.rliable:
-        _cross_check(pooled, notes, json)
+        _cross_check(data, json)
         return
-    aggregates = [*AGGREGATES, *([solve_rate(solved)] if solved is not None else [])]
-    in_units = bool(pooled) and not pooled[0].bounds
-    if in_units:  # a gap to 1 means nothing in a task's own units
-        aggregates = [a for a in aggregates if a.name != "optimality_gap"]
-    table = aggregate_table(pooled, stream(ROOT, f"aggregates {data.kind}"), statistics=aggregates) if pooled else {}
-    tasks = {
-        s.method: {
-            t: estimate(
-                s.select([t]), mean, stream(ROOT, f"task {data.kind} {data.mode} {metric.value} {t} {s.method}")
-            )
-            for t, runs in s.runs.items()
-            if runs.n
-        }
-        for s in data.scores
-    }
-    every = [*data.notes, *notes]
-    if not pooled and len(fair) > 0:
-        every.append("No suite aggregates: no task with reference points is shared by all methods")
+    table = dict(data.headline)
+    if solved is not None:
+        share = solve_rate(solved)
+        rates = {s.method: estimate_many(s, [share], _unused(), level=data.level) for s in pool.scores}
+        table = {m: row | rates[m] for m, row in table.items()}
+    board = data.board()
+    every = [*told(data, kind), *pool.notes]
+    if not table:
+        every.append(f"No suite aggregates: {pool.why or 'no trained method has runs'}")
     if json:
         print_json(
             {
                 "suite": data.results.name, "kind": data.kind, "mode": data.mode, "metric": metric.value,
-                "level": LEVEL,
-                "classes": {m: data.info(m).execution for m in data.methods},
-                "aggregates": _plain(table), "tasks": _plain(tasks), "notes": every,
+                "level": data.level, "unit": pool.unit,
+                "classes": {m: data.info(m).execution for m in board.methods},
+                "aggregates": _plain(table),
+                "tasks": _plain({m: {t: c.estimate for t, c in row.items()} for m, row in board.cells.items()}),
+                "lost": [{"method": m, "task": t, "what": text} for (m, t), text in board.lost.items()],
+                "coverage": {m: pool.coverage(m) for m in pool.lacking},
+                "predictions": _predictions(data),
+                "notes": every,
             }
         )  # fmt: skip
         return
     if table:
-        names = [a.name for a in aggregates]
-        rows = [(m, data.info(m).execution, *(text_of(table[m][n]) for n in names)) for m in table]
+        names = list(next(iter(table.values())))
+        rows = [(m, data.info(m).execution, *(with_interval(table[m][n]) for n in names)) for m in table]
+        rows += [(m, data.info(m).execution, pool.coverage(m), *[""] * (len(names) - 1)) for m in pool.lacking]
         print_table(("method", "class", *names), rows, f"{data.results.name}: {data.kind}, {data.mode} actions")
         print()
-    names = [t for t in data.results.tasks if any(t in row for row in tasks.values())]
-    rows = [
-        (m, data.info(m).execution, *(text_of(row[t]) if t in row else "-" for t in names)) for m, row in tasks.items()
-    ]
-    print_table(("method", "class", *names), rows, f"mean {metric.value} per task")
+    tasks = [t for t in data.results.tasks if any(board.cell(m, t) or (m, t) in board.lost for m in board.methods)]
+    rows = [(m, data.info(m).execution, *(_cell(board, m, t) for t in tasks)) for m in board.methods]
+    print_table(("method", "class", *tasks), rows, f"mean {metric.value} per task")
     print()
-    every += [f"{m}, {t}: {s.runs[t].describe()}" for s in data.scores for m, t in _troubled(s)]
-    found = [e for row in (*table.values(), *tasks.values()) for e in row.values()]
+    if predict:
+        _print_predictions(_predictions(data))
+    every += [f"{m}, {t}: {c.runs.describe()}" for m, t, c in _troubled(board)]
+    if any(c.mark for row in board.cells.values() for c in row.values()):
+        every.append("‡: not comparable as it stands, see above")
+    found = [e for row in table.values() for e in row.values()]
+    found += [c.estimate for row in board.cells.values() for c in row.values()]
     reasons = {e.reason: None for e in found if e.reason}
     flags = {f: None for e in found for f in e.flags}
-    say([*every, f"{LEVEL:.0%} intervals over training runs", *(f"No interval: {r}" for r in reasons), *flags])
+    shown = [f"{data.level:.0%} intervals over training runs"] if any(e.has_interval for e in found) else []
+    say([*every, *shown, *(f"No interval: {r}" for r in reasons), *flags])
 
 
-def _troubled(scores: Any) -> list[tuple[str, str]]:
-    return [(scores.method, t) for t, r in scores.runs.items() if r.n_diverged or r.n_failed or r.n_missing]
+def _unused() -> Any:
+    """Wilson's interval draws nothing."""
+    import numpy as np
+
+    return np.random.default_rng(0)
+
+
+def _cell(board: TaskBoard, method: str, task: str) -> str:
+    from rlnet_bench.analysis.wording import with_interval
+
+    cell = board.cell(method, task)
+    if cell is None:
+        return board.lost.get((method, task), "-")
+    return with_interval(cell.estimate) + ("‡" if cell.mark else "")
+
+
+def _troubled(board: TaskBoard) -> list[tuple[str, str, TaskCell]]:
+    return [
+        (m, t, c)
+        for m, row in board.cells.items()
+        for t, c in row.items()
+        if c.runs.n_diverged or c.runs.n_failed or c.runs.n_missing
+    ]
+
+
+def _predictions(data: Estimates) -> list[dict[str, Any]]:
+    """Per method and task, where a new run and a new mean of as many runs will lie."""
+    from rlnet_bench.stats import prediction_interval
+
+    return [
+        {
+            "method": m, "task": t, "runs": c.n,
+            "new_run": prediction_interval(c.runs.scores, 1, data.level),
+            "new_mean": prediction_interval(c.runs.scores, c.n, data.level),
+        }
+        for m, row in data.board().cells.items() if data.info(m).trains
+        for t, c in row.items() if c.n >= 3
+    ]  # fmt: skip
+
+
+def _print_predictions(found: list[dict[str, Any]]) -> None:
+    from rlnet_bench.analysis.wording import rounded
+
+    rows = []
+    for p in found:
+        texts = [rounded((low + high) / 2, low, high).bracket for low, high in (p["new_run"], p["new_mean"])]
+        rows.append((p["method"], p["task"], p["runs"], *texts))
+    title = f"where new runs will lie, {LEVEL:.0%} (normal theory)"
+    print_table(("method", "task", "runs", "a new run", "a new mean of as many"), rows, title)
+    print()
 
 
 def _plain(table: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, Any]]:
     return {m: {k: e.as_dict() for k, e in row.items()} for m, row in table.items()}
 
 
-def _cross_check(pooled: list[Any], notes: tuple[str, ...], json: bool) -> None:
+def _cross_check(data: Estimates, json: bool) -> None:
     """The same table by rliable, and ours minus it."""
-    from rlnet_bench.analysis.estimates import ROOT
+    from rlnet_bench.analysis.streams import named
+    from rlnet_bench.analysis.wording import with_interval
     from rlnet_bench.stats import rliable_table
-    from rlnet_bench.stats.bootstrap import stream
 
-    if not pooled:
-        raise BadInput(f"rliable has nothing to aggregate. {' '.join(notes)}".strip())
-    check = rliable_table(pooled, stream(ROOT, "aggregates absolute"))
+    pool = data.pool
+    if not pool.scores:
+        raise BadInput(f"rliable has nothing to aggregate: {pool.why}. {' '.join(pool.notes)}".strip())
+    check = rliable_table(pool.scores, named("rliable", pool.methods, pool.tasks, data.kind, data.mode, data.metric))
     if json:
         print_json({"ours": _plain(check.ours), "rliable": _plain(check.rliable), "difference": check.difference})
         return
@@ -197,12 +261,13 @@ def _cross_check(pooled: list[Any], notes: tuple[str, ...], json: bool) -> None:
         for name, ours in row.items():
             gap = check.difference[method][name]
             texts = ["-" if x is None else f"{x:+.2g}" for x in gap]
-            rows.append((method, name, text_of(ours), text_of(check.rliable[method][name]), *texts))
+            rows.append((method, name, with_interval(ours), with_interval(check.rliable[method][name]), *texts))
     print_table(("method", "aggregate", "ours", "rliable", "value", "low", "high"), rows, "ours minus rliable")
     print()
     say(
         [
-            *notes,
+            *told(data),
+            *pool.notes,
             f"Largest difference of a value: {check.largest_value_difference:.2g}",
             "rliable's IQM drops whole runs (trimming rounds down), ours takes fractions of runs at the edges: "
             "they differ unless the number of runs is a multiple of 4",

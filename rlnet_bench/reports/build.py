@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlnet_bench.analysis.estimates import estimate_all
+from rlnet_bench.analysis.estimates import judge
 from rlnet_bench.reports.bibliography import bibtex
 from rlnet_bench.reports.figures import plots
 from rlnet_bench.reports.macros import macros
@@ -32,7 +32,7 @@ def build_report(
         pdf: False leaves out the PDF figures, which take most of the time.
     """
     out = Path(out)
-    estimates = estimate_all(results, timings=timings)
+    estimates = judge(results, timings=timings)
     figures, made = plots(estimates), tables(estimates)
     svgs = {name: plot.svg() for name, plot in figures.items()}
     page = render(estimates, figures, svgs, made, title=title, timings=timings, pdf=pdf)

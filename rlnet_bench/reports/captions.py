@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from rlnet_bench.analysis.curves import FEW_RUNS, Axis
 from rlnet_bench.analysis.estimates import LOWEST_SHOWN, Estimates
-from rlnet_bench.analysis.rounding import significant, typographic
-from rlnet_bench.analysis.verdict import listed, with_interval
+from rlnet_bench.analysis.wording import listed, significant, typographic, with_interval
 from rlnet_bench.reports.plot_curves import curves_of
 from rlnet_bench.reports.table_suite import pool_text
 
 
 def aggregate(estimates: Estimates) -> tuple[str, str]:
     """Caption and alternative text of the aggregate panel."""
-    first = next(iter(estimates.aggregates["absolute"].values()))["iqm"]
+    first = next(iter(estimates.headline.values()))["iqm"]
     how = (
         f"{estimates.level:.0%} intervals by stratified bootstrap ({first.method}, {first.n_resamples} resamples)"
         if first.has_interval
         else f"No intervals: {first.reason}"
     )
-    flags = sorted({f for row in estimates.aggregates["absolute"].values() for e in row.values() for f in e.flags})
+    flags = sorted({f for row in estimates.headline.values() for e in row.values() for f in e.flags})
     caption = (
         f"Normalised absolute scores, {estimates.results.primary} actions, {pool_text(estimates)}; 0 = random policy, "
         f"1 = documented best. {how}. Sorted by IQM; classes are mixed here and judged apart in the tables."
         + (f" Grey: untrained controls ({', '.join(estimates.controls)})." if estimates.controls else "")
         + (f" Remarks: {'; '.join(flags)}." if flags else "")
     )
-    bars = [f"{m} {with_interval(estimates.aggregates['absolute'][m]['iqm'])}" for m in estimates.sorted_methods]
+    bars = [f"{m} {with_interval(estimates.headline[m]['iqm'])}" for m in estimates.sorted_methods]
     alt = f"Horizontal bars of IQM, mean, median and optimality gap. IQM, best first: {', '.join(bars)}."
     return typographic(caption), typographic(alt)
 
@@ -70,7 +69,7 @@ def learning(estimates: Estimates, axis: Axis) -> tuple[str, str]:
 def profile(estimates: Estimates) -> tuple[str, str]:
     """Caption and alternative text of the performance profiles."""
     first = next(iter(estimates.profiles.values()))
-    hidden = sum(int((s.pooled().values_N < LOWEST_SHOWN).sum()) for s in estimates.scores)
+    hidden = sum(int((s.pooled().values_N < LOWEST_SHOWN).sum()) for s in estimates.pool.scores)
     caption = (
         f"Performance profiles: share of runs with a normalised score above τ, {pool_text(estimates)}, "
         "tasks weighted equally; "

@@ -41,7 +41,7 @@ class Plot:
 def plots(estimates: Estimates) -> dict[str, Plot]:
     """Every figure that the records allow, by name, in the order of the report."""
     out = []
-    if estimates.scores:
+    if estimates.pool.scores:
         out.append(
             Plot(
                 "aggregate", "Aggregate scores", *captions.aggregate(estimates),

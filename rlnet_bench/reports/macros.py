@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from rlnet_bench.analysis.estimates import AGGREGATES, Estimates
-from rlnet_bench.analysis.rounding import rounded
+from rlnet_bench.analysis.wording import rounded
 from rlnet_bench.reports.writers import _maths
 from rlnet_bench.stats.result import Estimate
 
@@ -40,7 +40,7 @@ def macros(estimates: Estimates) -> str:
         "tasks": str(len(estimates.results.tasks)),
         "methods": str(sum(len(m) for m in estimates.classes.values())),
     }
-    for method, row in (estimates.aggregates["absolute"] | estimates.controls).items():
+    for method, row in (estimates.headline | estimates.controls).items():
         for statistic in AGGREGATES:
             _add(values, f"{slug(method)}/{statistic.name.replace('_', '-')}", row[statistic.name])
     for ranking in estimates.rankings.values():

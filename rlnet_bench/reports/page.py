@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from rlnet_bench.analysis.classes import untrained
 from rlnet_bench.analysis.estimates import Estimates
-from rlnet_bench.analysis.rounding import typographic
 from rlnet_bench.analysis.verdict import sentences
+from rlnet_bench.analysis.wording import typographic
 from rlnet_bench.reports import provenance
 from rlnet_bench.reports.looks import UNTRAINED_COLOUR, looks
 from rlnet_bench.reports.table import Cell, Column, Group, Table
@@ -179,10 +179,10 @@ def _sections(estimates: Estimates, shown: dict[str, _Shown], tables: dict[str, 
         return tuple(tables[n] for n in names if n in tables)
 
     notes = " ".join(estimates.pool.notes) or "No run has finished yet."
-    unpooled = "" if estimates.scores else f"No suite aggregate: {notes}"
+    unpooled = "" if estimates.pool.scores else f"No suite aggregate: {notes}"
     tabs = tuple((axis, shown[f"curves-{axis}"]) for axis in ("frames", "seconds") if f"curves-{axis}" in shown)
     figures = {n: (shown[n],) if n in shown else () for n in ("aggregate", "profile", "improvement")}
-    alone = "One method only: nothing to compare." if estimates.scores else unpooled
+    alone = "One method only: nothing to compare." if estimates.pool.scores else unpooled
     return [
         Section(
             "aggregate", "Aggregate scores", INTRO["aggregate"], figures["aggregate"], some("aggregate"),

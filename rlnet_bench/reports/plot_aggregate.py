@@ -21,7 +21,7 @@ PANELS = (
 
 def draw(estimates: Estimates, size: Size) -> Figure:
     """Four panels in a row (two by two in one column); methods sorted by IQM, controls apart and grey."""
-    table = estimates.aggregates["absolute"]
+    table = estimates.headline
     methods = estimates.sorted_methods
     controls = sorted(estimates.controls, key=lambda m: -estimates.controls[m]["iqm"].value)
     rows = len(methods) + len(controls) + (0.5 if controls else 0)
@@ -66,7 +66,7 @@ def sheet(estimates: Estimates) -> Sheet:
     """The plotted numbers."""
     rows = []
     for source, methods in (
-        (estimates.aggregates["absolute"], estimates.sorted_methods),
+        (estimates.headline, estimates.sorted_methods),
         (estimates.controls, list(estimates.controls)),
     ):
         for method in methods:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rlnet_bench.analysis.curves import FEW_RUNS, Axis, CurveEstimate
 from rlnet_bench.analysis.estimates import Estimates
-from rlnet_bench.analysis.rounding import duration, short_count
+from rlnet_bench.analysis.wording import duration, short_count
 from rlnet_bench.reports.canvas import INK, MUTED, Size, figure, finite, legend_above, line_style, spread_limits
 from rlnet_bench.reports.looks import looks
 from rlnet_bench.reports.sheet import Sheet

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from rlnet_bench.analysis.estimates import Estimates
-from rlnet_bench.analysis.rounding import share
+from rlnet_bench.analysis.wording import share
 from rlnet_bench.reports.canvas import INK, MUTED, Size, figure, short_name
 from rlnet_bench.reports.sheet import Sheet
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from rlnet_bench.analysis.estimates import Estimates
-from rlnet_bench.analysis.rounding import fixed, short_count, significant
+from rlnet_bench.analysis.wording import fixed, short_count, significant
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table
 
@@ -73,7 +73,7 @@ def commands(estimates: Estimates) -> tuple[Command, ...]:
 
 def methods_text(estimates: Estimates) -> tuple[tuple[str, str], ...]:
     """Name and description of every statistic used."""
-    first = next(iter(estimates.aggregates["absolute"].values()), {})
+    first = next(iter(estimates.headline.values()), {})
     resamples = max((e.n_resamples for e in first.values()), default=0)
     how_many = f", {resamples} resamples" if resamples else ""
     return tuple((k, v.replace("%LEVEL%", f"{estimates.level:.0%}{how_many}")) for k, v in STATISTICS.items())

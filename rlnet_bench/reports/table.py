@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from rlnet_bench.analysis.rounding import rounded
+from rlnet_bench.analysis.wording import rounded
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.stats.result import Estimate
 

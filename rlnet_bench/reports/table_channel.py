@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rlnet_bench.analysis.estimates import Estimates
-from rlnet_bench.analysis.rounding import short_count
+from rlnet_bench.analysis.wording import short_count
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import NOTHING

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rlnet_bench.analysis.boards import TaskCell
 from rlnet_bench.analysis.classes import untrained
 from rlnet_bench.analysis.estimates import Estimates
-from rlnet_bench.analysis.rounding import rounded, significant
+from rlnet_bench.analysis.wording import significant
 from rlnet_bench.reports.table import Cell, Column, Group
 from rlnet_bench.runs.results import MethodInfo
 from rlnet_bench.vocabulary import EXECUTION_CLASSES
@@ -68,9 +68,3 @@ def runs_text(cell: TaskCell, declared: int) -> str:
     elif cell.n < min(declared, 5):
         parts.append(f"n = {cell.n}")
     return "; ".join(parts)
-
-
-def signed(x: float, low: float | None, high: float | None) -> str:
-    """A difference with its sign, rounded by its interval when there is one."""
-    text = rounded(x, low, high).value
-    return text if text.startswith("-") or x == 0 else f"+{text}"

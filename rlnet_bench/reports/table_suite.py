@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rlnet_bench.analysis.boards import KINDS
 from rlnet_bench.analysis.costs import settings_of
 from rlnet_bench.analysis.estimates import AGGREGATES, Estimates
-from rlnet_bench.analysis.rounding import count, duration, p_text, short_count
+from rlnet_bench.analysis.wording import count, duration, p_text, short_count
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import HEAD, NOTHING, grouped, head
 from rlnet_bench.reports.titles import task_title
 from rlnet_bench.runs.results import MethodInfo
-from rlnet_bench.vocabulary import Kind
 
 TITLES = {
     "iqm": ("IQM", "higher is better"),
@@ -26,7 +26,7 @@ TITLES = {
 
 def aggregate_table(estimates: Estimates) -> Table:
     """All aggregates of the absolute score, and the IQM of the final one."""
-    absolute, final = estimates.aggregates["absolute"], estimates.aggregates["final"]
+    absolute, final = estimates.headline, estimates.aggregates["final"]
     order = {m: i for i, m in enumerate(estimates.sorted_methods)}
 
     def row(info: MethodInfo) -> tuple[Cell, ...] | None:
@@ -53,19 +53,18 @@ def aggregate_table(estimates: Estimates) -> Table:
 
 def pool_text(estimates: Estimates) -> str:
     """``15 runs x 3 tasks`` of what is pooled: runs per method."""
-    if not estimates.scores:
+    if not estimates.pool.scores:
         return "no task"
-    totals = sorted({sum(s.n_per_task.values()) for s in estimates.scores})
+    totals = sorted({sum(s.n_per_task.values()) for s in estimates.pool.scores})
     runs = str(totals[0]) if len(totals) == 1 else f"{totals[0]} to {totals[-1]}"
     tasks = len(estimates.pool.tasks)
     return f"{runs} runs per method on {tasks} task{'s' * (tasks != 1)}"
 
 
 def _aggregate_sheet(estimates: Estimates) -> Sheet:
-    kinds: tuple[Kind, ...] = ("absolute", "final")
     rows = [
         (m, kind, name, e.value, e.low, e.high, e.method, e.reason, sum(e.n_per_task.values()), len(e.n_per_task))
-        for kind in kinds
+        for kind in KINDS
         for source in (estimates.aggregates[kind], estimates.controls if kind == "absolute" else {})
         for m, by_name in source.items()
         for name, e in by_name.items()
@@ -94,7 +93,7 @@ def rank_table(estimates: Estimates) -> Table:
         else:
             verdict = "worse than the best" if info.label in ties.worse else "tied with the best"
         interval = f"{place.low}–{place.high}" if place.low != place.high else str(place.low)
-        mean = estimates.aggregates["absolute"][info.label]["mean"]
+        mean = estimates.headline[info.label]["mean"]
         return (
             *head(info),
             Cell(interval, sort=float(place.rank), bold=ties.bold == info.label, dagger=info.label in ties.tied),

@@ -9,7 +9,7 @@ from rlnet_bench.reports.table import Cell, Column, Table, estimate_cell, marked
 from rlnet_bench.reports.table_parts import DAGGER_NOTE, HEAD, NOTHING, grouped, head, runs_text
 from rlnet_bench.reports.titles import task_title
 from rlnet_bench.runs.results import MethodInfo
-from rlnet_bench.vocabulary import Kind, Mode
+from rlnet_bench.vocabulary import EndKind, Kind, Mode
 
 KIND_TEXT = {
     "absolute": "best checkpoint of each run, re-scored on fresh episodes",
@@ -104,7 +104,7 @@ def _notes(estimates: Estimates, board: TaskBoard) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def modes_table(estimates: Estimates, kind: Kind = "absolute") -> Table:
+def modes_table(estimates: Estimates, kind: EndKind | None = None) -> Table:
     """Deterministic against sampled actions; a changed order within a class is flagged."""
     first, second = estimates.board(kind, "deterministic"), estimates.board(kind, "sampled")
     changes = estimates.rank_changes(kind)

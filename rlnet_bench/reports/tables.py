@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from rlnet_bench.analysis.estimates import Estimates, estimate_all
+from rlnet_bench.analysis.estimates import Estimates, judge
 from rlnet_bench.errors import BadInput
 from rlnet_bench.reports import writers
 from rlnet_bench.reports.table import Table
@@ -59,7 +59,7 @@ def render_table(results: Results, format: Format = "markdown", which: Which = "
         raise BadInput(f"unknown table format {format!r}: expected one of {', '.join(FORMATS)}.")
     if which not in WHICH:
         raise BadInput(f"unknown table {which!r}: expected one of {', '.join(WHICH)}.")
-    estimates = estimate_all(results, timings=False)
+    estimates = judge(results, timings=False)
     if which == "aggregate":
         return as_text(aggregate_table(estimates), format)
     if which == "ranks":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rlnet_bench.analysis.rounding import typographic
+from rlnet_bench.analysis.wording import typographic
 from rlnet_bench.reports.table import DAGGER, Cell, Table, turned
 
 _LATEX = {

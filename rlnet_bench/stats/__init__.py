@@ -16,7 +16,12 @@ from rlnet_bench.stats.aggregate import (
     solve_rate,
 )
 from rlnet_bench.stats.bands import band, curve_aggregate
-from rlnet_bench.stats.compare import difference, improvement_matrix, probability_of_improvement
+from rlnet_bench.stats.compare import (
+    difference,
+    improvement_matrix,
+    probability_of_improvement,
+    replication_interval,
+)
 from rlnet_bench.stats.curves import RunCurve, RunCurves, TaskCurves, align_to_grid, area_under_curve
 from rlnet_bench.stats.estimate import (
     STANDARD_AGGREGATES,
@@ -34,6 +39,7 @@ from rlnet_bench.stats.intervals import (
     newcombe,
     no_interval_reason,
     percentile,
+    prediction_interval,
     student_t,
     tolerance_interval,
     wilson,
@@ -122,9 +128,11 @@ __all__ = [
     "performance_profile",
     "permutation_test",
     "power_to_detect",
+    "prediction_interval",
     "probability_of_improvement",
     "profile_grid",
     "rank_intervals",
+    "replication_interval",
     "rliable_table",
     "run_sd",
     "seeds_for_family",

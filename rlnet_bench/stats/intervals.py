@@ -204,6 +204,24 @@ def combine_independent(values_M: Array, lows_M: Array, highs_M: Array) -> tuple
     return value - down, value + up
 
 
+def prediction_interval(scores: npt.ArrayLike, future: int = 1, level: float = 0.95) -> tuple[float, float]:
+    """Return where the mean of ``future`` further runs of one task will lie, if they are like these.
+
+    ``mean +- t_(n-1) s sqrt(1/n + 1/future)``: the spread of the new runs on top of the uncertainty of the mean.
+    With ``future = n`` it is the interval of a replication. Exact for normally distributed runs. Raises
+    :class:`BadInput` for fewer than 3 runs.
+
+    >>> [round(x, 2) for x in prediction_interval([0.4, 0.5, 0.6])]
+    [0.0, 1.0]
+    """
+    check_level(level)
+    x = np.asarray(scores, dtype=np.float64)
+    if x.ndim != 1 or x.size < 3 or future < 1 or not np.all(np.isfinite(x)):
+        raise BadInput(f"a prediction needs at least 3 finite scores of one task, found {x.tolist()}.")
+    half = special.stdtrit(x.size - 1, 0.5 + level / 2) * x.std(ddof=1) * np.sqrt(1 / x.size + 1 / future)
+    return float(x.mean() - half), float(x.mean() + half)
+
+
 @dataclass(frozen=True)
 class ToleranceInterval:
     """A range expected to hold the share ``content`` of *future runs*, with confidence ``confidence``."""

@@ -110,7 +110,8 @@ def pairwise_tests(
         raise BadInput(f"a permutation test needs at least 999 labellings, found {n_labellings}.")
     if adjust not in ("max-t", "holm", "bh", "none"):
         raise BadInput(f"unknown adjustment {adjust!r}: expected 'max-t', 'holm', 'bh' or 'none'.")
-    data = [(by_name[x], by_name[y]) for x, y in family]
+    # A pair is tested in the order of its names: exchanging the arguments cannot move a p-value.
+    data = [(by_name[min(pair)], by_name[max(pair)]) for pair in family]
     observed_P, relabelled_LP, differences_P, is_exact = _statistics(data, rng, n_labellings)
     n_rows = len(relabelled_LP)
     plus = 0 if is_exact else 1
@@ -124,16 +125,17 @@ def pairwise_tests(
     text = f"all {size} of {len(methods)} methods" if pairs is None else f"{size}, declared"
     tests = []
     for k, ((a, b), (x, y)) in enumerate(zip(family, data)):
+        sign = 1.0 if a < b else -1.0
         if is_exact:
             smallest = float(np.mean(relabelled_LP[:, k] >= _just_below(relabelled_LP[:, k].max())))
         else:
             smallest = max(smallest_attainable_p(x.counts_M, y.counts_M), 1 / (n_rows + 1))
         tests.append(
             PairTest(
-                a, b, float(differences_P[k]), float(np.copysign(observed_P[k], differences_P[k])),
+                a, b, sign * float(differences_P[k]), sign * float(np.copysign(observed_P[k], differences_P[k])),
                 float(p_P[k]), float(adjusted_P[k]), smallest,
                 min(1.0, smallest * len(family)) if adjust == "holm" else smallest,
-                is_exact, n_rows, adjust, text, x.n_per_task, y.n_per_task, flags,
+                is_exact, n_rows, adjust, text, by_name[a].n_per_task, by_name[b].n_per_task, flags,
             )
         )  # fmt: skip
     return tuple(tests)

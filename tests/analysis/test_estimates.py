@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rlnet_bench.analysis.estimates import estimate_all
+from rlnet_bench.analysis.estimates import judge
 from rlnet_bench.analysis.plain import estimates_json
 from rlnet_bench.analysis.verdict import sentences
 from rlnet_bench.runs.results import Results
@@ -20,7 +20,7 @@ SPEAKER = "mpe/simple_speaker_listener-discrete-v1"
 
 @pytest.fixture(scope="module")
 def estimates(quick: Results):
-    return estimate_all(quick)
+    return judge(quick)
 
 
 def test_best_and_ties_stay_within_a_class(estimates) -> None:
@@ -49,7 +49,7 @@ def test_a_diverged_run_counts_at_the_floor(estimates, quick: Results) -> None:
 
 def test_controls_are_apart(estimates) -> None:
     assert set(estimates.controls) == {"random", "nearest"}
-    assert not {"random", "nearest"} & {s.method for s in estimates.scores}
+    assert not {"random", "nearest"} & {s.method for s in estimates.pool.scores}
     assert not any("random" in pair for pair in estimates.improvement)
 
 
@@ -60,7 +60,7 @@ def test_verdict_names_the_tie_and_the_weaker_class(estimates) -> None:
 
 
 def test_partial_store(partial: Results) -> None:
-    e = estimate_all(partial)
+    e = judge(partial)
     assert e.is_partial and e.pool.methods == ("ippo",)
     cell = e.grid.cell("mappo", SPREAD)
     assert cell.describe() == "0 of 5 done, 5 running (at 40%)"
@@ -72,8 +72,8 @@ def test_partial_store(partial: Results) -> None:
 
 def test_nothing_at_all(make: SimpleNamespace) -> None:
     empty = replace(make.build({"ippo": 0.5, "mappo": 0.5}), records=())
-    e = estimate_all(empty)
-    assert not e.scores and e.is_partial and not e.by_frames
+    e = judge(empty)
+    assert not e.pool.scores and e.is_partial and not e.by_frames
     assert sentences(e)[0].text.startswith("No suite verdict")
     json.dumps(estimates_json(e))
 
@@ -81,7 +81,7 @@ def test_nothing_at_all(make: SimpleNamespace) -> None:
 def test_tasks_without_bounds_are_not_pooled(make: SimpleNamespace) -> None:
     results = make.build({"ippo": 0.6, "mappo": 0.3}, (SPREAD, "other/no_reference-v1"))
     cards = {**results.cards, "other/no_reference-v1": replace(make.card_like("other/no_reference-v1"), references={})}
-    e = estimate_all(replace(results, cards=cards))
+    e = judge(replace(results, cards=cards))
     assert e.pool.tasks == (SPREAD,)
     assert "other/no_reference-v1 is not pooled: its card has no random and no best reference point." in e.pool.notes
     assert e.board("absolute").cell("ippo", "other/no_reference-v1").normalised is None
@@ -91,13 +91,14 @@ def test_reference_points_upside_down_are_said_not_raised(make: SimpleNamespace)
     results = make.build({"ippo": 0.6, "mappo": 0.3}, (SPREAD,))
     card = results.cards[SPREAD]
     swapped = {"random": card.references["best"], "best": card.references["random"]}
-    e = estimate_all(replace(results, cards={SPREAD: replace(card, references=swapped)}))
-    assert not e.scores and "high > low" in e.facts[0].reason
+    e = judge(replace(results, cards={SPREAD: replace(card, references=swapped)}))
+    assert "high > low" in e.facts[0].reason
+    assert e.pool.unit == f"in units of {SPREAD}" and not e.profiles and "optimality_gap" not in e.headline["ippo"]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_few_seeds_have_no_interval_and_no_bold(make: SimpleNamespace, n: int) -> None:
-    e = estimate_all(make.build({"good": 0.9, "bad": 0.1}, (SPREAD,), seeds=tuple(range(n))))
+    e = judge(make.build({"good": 0.9, "bad": 0.1}, (SPREAD,), seeds=tuple(range(n))))
     board = e.board("absolute")
     assert board.cell("good", SPREAD).estimate.low is None
     assert not board.is_bold("good", SPREAD) and not board.is_tied("bad", SPREAD)
@@ -105,8 +106,8 @@ def test_few_seeds_have_no_interval_and_no_bold(make: SimpleNamespace, n: int) -
 
 
 def test_a_new_rival_moves_no_other_interval(make: SimpleNamespace) -> None:
-    two = estimate_all(make.build({"a": 0.6, "b": 0.4}))
-    three = estimate_all(make.build({"a": 0.6, "b": 0.4, "c": 0.99}))
+    two = judge(make.build({"a": 0.6, "b": 0.4}))
+    three = judge(make.build({"a": 0.6, "b": 0.4, "c": 0.99}))
     for method in ("a", "b"):
         assert two.aggregates["absolute"][method] == three.aggregates["absolute"][method]
 
@@ -119,9 +120,9 @@ def test_json_is_plain_and_complete(estimates) -> None:
 
 
 def test_timings_can_stay_out(quick: Results) -> None:
-    e = estimate_all(quick, timings=False)
+    e = judge(quick, timings=False)
     assert not e.by_seconds and all(c.seconds is None for c in e.costs)
-    known = estimate_all(quick)
+    known = judge(quick)
     assert set(known.by_seconds) == {SPREAD, REFERENCE, SPEAKER}
     # 5 seeds x 100,000 frames in 10 x 3.2 seconds of training
     assert known.costs[0].frames_per_second == pytest.approx(15_625)
@@ -131,16 +132,14 @@ def test_timings_can_stay_out(quick: Results) -> None:
 
 def test_a_seed_plan_and_an_importer_s_notes_are_on_the_first_screen(make: SimpleNamespace) -> None:
     results = make.build({"a": 0.6, "b": 0.5}, (SPREAD,))
-    assert not any("planned runs" in s.text for s in sentences(estimate_all(results)))
+    assert not any("planned runs" in s.text for s in sentences(judge(results)))
     declared = {
         "plan": {"batch": 5, "max_looks": 4},
         "digest": "0123456789abcdef",
         "outcome": {"runs_used": 30, "runs_planned": 40, "saved": 0.25},
     }
     planned = replace(results, suite={**results.suite, "seed_plan": declared})
-    [text] = [s.text for s in sentences(estimate_all(planned)) if "planned runs" in s.text]
+    [text] = [s.text for s in sentences(judge(planned)) if "planned runs" in s.text]
     assert "batches of 5, at most 4 looks" in text and "30 of 40" in text and "25% of the compute" in text
     object.__setattr__(planned, "notes", ("Returns are means over agents.",))
-    assert any(
-        s.text == "Returns are means over agents." and s.weight == "warning" for s in sentences(estimate_all(planned))
-    )
+    assert any(s.text == "Returns are means over agents." and s.weight == "warning" for s in sentences(judge(planned)))

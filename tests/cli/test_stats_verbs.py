@@ -78,7 +78,9 @@ def test_stats_against_rliable(run: Run, tmp_path: Path) -> None:
 
 def test_compare_says_it_in_one_sentence(run: Run, tmp_path: Path) -> None:
     source = write(tmp_path / "r.csv", {"good": 0.8, "twin": 0.795, "bad": 0.2, "allC": 0.9})
-    assert run("compare", "good", "bad", source)[1].startswith("good is better than bad with 8 seeds per method")
+    assert run("compare", "good", "bad", source)[1].startswith(
+        "good is better than bad over 2 tasks with 8 seeds per method"
+    )
     assert run("compare", "bad", "good", source)[1].startswith("bad is worse than good")
     text = run("compare", "good", "twin", source)[1]
     assert "not distinguishable" in text and "would tell" in text and "smallest possible" in text

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rlnet_bench.analysis import estimate_all
+from rlnet_bench.analysis import judge
 from rlnet_bench.reports import build_report, fragment
 from rlnet_bench.reports.canvas import ONE_COLUMN, pdf_bytes
 from rlnet_bench.reports.figures import plots
@@ -67,7 +67,7 @@ def test_identical_records_give_identical_bytes(make: SimpleNamespace, tmp_path:
 
 def test_paper_figures_embed_fonts_and_repeat(make: SimpleNamespace, tmp_path: Path) -> None:
     results = make.build({"a": 0.6, "b": 0.3}, (SPREAD,), points=3)
-    pdfs = [plots(estimate_all(results))["improvement"].pdfs() for _ in range(2)]
+    pdfs = [plots(judge(results))["improvement"].pdfs() for _ in range(2)]
     assert pdfs[0] == pdfs[1] and set(pdfs[0]) == {"1col", "2col"}
     for data in pdfs[0].values():
         assert b"/FontFile2" in data and b"/Type3" not in data and b"/CreationDate" not in data
@@ -152,7 +152,7 @@ def test_nasty_names_are_text_everywhere(make: SimpleNamespace, tmp_path: Path) 
     page = build_report(results, tmp_path, pdf=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert pdf_bytes(plots(estimate_all(results))["aggregate"].draw, ONE_COLUMN).startswith(b"%PDF")
+        assert pdf_bytes(plots(judge(results))["aggregate"].draw, ONE_COLUMN).startswith(b"%PDF")
     text = page.read_text()
     assert "<script>alert" not in text and "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     for name, data in files_of(tmp_path).items():
@@ -184,5 +184,5 @@ def test_no_torch(tmp_path: Path) -> None:
 
 
 def test_notebook_fragment(quick: Results) -> None:
-    html = fragment(estimate_all(quick, timings=False))
+    html = fragment(judge(quick, timings=False))
     assert "tied with" in html and "<table" in html and "<script" not in html

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rlnet_bench.analysis import estimate_all
+from rlnet_bench.analysis import judge
 from rlnet_bench.errors import BadInput
 from rlnet_bench.reports import build_report, render_table
 from rlnet_bench.reports.macros import slug
@@ -61,7 +61,7 @@ def test_what_a_channel_costs(make: SimpleNamespace) -> None:
     plain = make.build(
         {"ippo": 0.6, "central": 0.9}, (SPREAD, REFERENCE), special={("ippo", SPREAD): {"diverged": (3,)}}
     )
-    assert "channel" not in tables(estimate_all(plain))
+    assert "channel" not in tables(judge(plain))
     needs = {"execution": "C", "actor_parameters": 200, "bits_up": 3456, "bits_down": 1.5, "hops": 2}
     infos = [replace(m, execution="C", columns={SPREAD: needs}) if m.label == "central" else m for m in plain.methods]
     records = []
@@ -135,7 +135,7 @@ def test_unknown_table(quick: Results) -> None:
 def test_macros_and_references_follow_the_data(quick: Results, tmp_path: Path) -> None:
     build_report(quick, tmp_path, pdf=False, timings=False)
     macros = (tmp_path / "macros.tex").read_text()
-    e = estimate_all(quick).aggregates["absolute"]["mappo"]["iqm"]
+    e = judge(quick).aggregates["absolute"]["mappo"]["iqm"]
     assert rf"\rlnet@def{{mappo/iqm/value}}{{{e.value:.3f}}}" in macros
     assert rf"\rlnet@def{{mappo/{slug(SPREAD)}/final}}" in macros and r"\rlnet@def{mappo/rank}{1--2}" in macros
     bib = (tmp_path / "references.bib").read_text()
@@ -159,7 +159,7 @@ def test_settings_that_differ_by_task_are_all_shown(make: SimpleNamespace) -> No
         else r
         for r in results.records
     ]
-    table = tables(estimate_all(replace(results, records=tuple(wide))))["settings"]
+    table = tables(judge(replace(results, records=tuple(wide))))["settings"]
     shown = {row[0].text: row[1].text for group in table.groups for row in group.rows}
     assert shown["learning_rate"] == "0.0005"
     assert shown["hidden"] == "[64, 64] (simple_spread); [99, 99] (simple_reference)"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small import SPEAKER, SPREAD, group, method, plan, store
 
-from rlnet_bench.analysis.judged import judged
+from rlnet_bench.analysis import judge
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import StoreError
 from rlnet_bench.runs.plan import Plan
@@ -80,7 +80,7 @@ def test_a_method_that_diverged_everywhere_is_judged_at_the_floor(copy: tuple[St
     file.write_text("".join(x + "\n" for x in first))
     opened.set_status(planned.groups[0], "ok", dict.fromkeys((0, 1, 2), "diverged"))
     results = load_results(opened)
-    found = {s.method: s.runs[SPREAD].scores.tolist() for s in judged(results).scores}
+    found = {s.method: s.runs[SPREAD].scores.tolist() for s in judge(results).scores()}
     assert found["ippo"] == [FLOOR] * 3 and set(found) == {"ippo", "random"}
     frames, curve, _ = results.curve("ippo", SPREAD)
     assert frames.tolist() == [0, 80, 160] and (curve[:, 1:] == FLOOR).all() and (curve[:, 0] > FLOOR).all()

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rlnet_bench.analysis.rounding import (
+from rlnet_bench.analysis.wording import (
     decimals,
     duration,
     fixed,

@@ -1,4 +1,4 @@
-"""How numbers become text: the one place where anything is rounded.
+"""How numbers and lists become text: the one place where anything is rounded.
 
 An interval's half-width keeps two significant digits and the value is written to the same place, so a
 table never shows digits that the runs cannot carry.
@@ -7,7 +7,10 @@ table never shows digits that the runs cannot carry.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from rlnet_bench.stats.result import Estimate
 
 FLOAT32 = 2.0**-22  # relative; sums of float32 rewards carry no more
 MINUS = "\N{MINUS SIGN}"
@@ -119,3 +122,39 @@ def typographic(text: str) -> str:
         begins = c == "-" and i + 1 < len(text) and text[i + 1].isdigit() and (i == 0 or text[i - 1] in " [(±")
         out.append(MINUS if begins else c)
     return "".join(out)
+
+
+def with_interval(e: Estimate) -> str:
+    """``0.81 [0.77, 0.85]``, or the value alone."""
+    return str(rounded(e.value, e.low, e.high))
+
+
+def signed(value: float, low: float | None = None, high: float | None = None) -> str:
+    """A difference with its sign, and its interval where there is one.
+
+    >>> signed(0.5), signed(-0.0501, -0.09, -0.01)
+    ('+0.500', '-0.050 [-0.090, -0.010]')
+    """
+    text = str(rounded(value, low, high))
+    return text if text.startswith("-") or value == 0 else f"+{text}"
+
+
+def listed(names: Sequence[str], limit: int = 6) -> str:
+    """``a, b and c``; long lists end in ``and 4 more``.
+
+    >>> listed(["a", "b", "c"]), listed([])
+    ('a, b and c', 'none')
+    """
+    if len(names) > limit:
+        names = [*names[: limit - 1], f"{len(names) - limit + 1} more"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
+
+
+def plural(n: int, noun: str) -> str:
+    """``1 seed``, ``5 seeds``."""
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def counted(counts: Sequence[int]) -> str:
+    """``5``, or ``3 to 5``."""
+    return "no" if not counts else str(min(counts)) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
