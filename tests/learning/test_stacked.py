@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -83,6 +85,85 @@ def test_load_names_what_does_not_fit() -> None:
         net.load_state_dict({**state, "weight.0": state["weight.0"].transpose(1, 2)})
     with pytest.raises(ValueError, match=r"expected tensors .*bias\.0.* found"):
         net.load_state_dict({k: v for k, v in state.items() if k != "bias.0"})
+
+
+# -- the hand-written backward pass ------------------------------------------------------------------------
+
+
+def doubled(copies: int, activation: str = "tanh") -> StackedMLP:
+    """A stack in float64 with biases that are not zero."""
+    net = StackedMLP(SIZES, copy_keys(range(copies), 1, 0), activation=activation)
+    generator = torch.Generator().manual_seed(2)
+    net.weights = [w.detach().double().requires_grad_() for w in net.weights]
+    net.biases = [torch.randn(b.shape, generator=generator).double().requires_grad_() for b in net.biases]
+    return net
+
+
+def plainly(net: StackedMLP, x: Tensor) -> Tensor:
+    """The same network, differentiated by torch."""
+    for i, (weight, bias) in enumerate(zip(net.weights, net.biases)):
+        x = x @ weight + bias
+        x = net.activation(x) if i < len(net.weights) - 1 else x
+    return x
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_gradients_are_those_of_torch(copies: int, activation: str) -> None:
+    net = doubled(copies, activation)
+    x = torch.randn(copies, 9, 5, generator=torch.Generator().manual_seed(3)).double().requires_grad_()
+    seed = torch.randn(copies, 9, 3, generator=torch.Generator().manual_seed(4)).double()
+    leaves = [x, *net.parameters()]
+    torch.testing.assert_close(net(x), plainly(net, x), rtol=1e-13, atol=1e-13)
+    found = torch.autograd.grad(net(x), leaves, seed)
+    for a, b in zip(found, torch.autograd.grad(plainly(net, x), leaves, seed)):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_are_finite_differences() -> None:
+    net = doubled(2)
+    x = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(3)).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, *_: net(x), (x, *net.parameters()))
+
+
+def test_two_passes_before_one_backward() -> None:
+    """What one pass keeps is not overwritten by the next: two passes added, and one network through another."""
+    net = doubled(1)
+    a, b = (torch.randn(1, 6, 5, generator=torch.Generator().manual_seed(s)).double() for s in (5, 6))
+    widened = torch.nn.functional.pad(net(a), (0, 2))
+    (net(widened) + net(b)).square().sum().backward()
+    found = [p.grad for p in net.parameters()]
+    widened = torch.nn.functional.pad(plainly(net, a), (0, 2))
+    expected = torch.autograd.grad((plainly(net, widened) + plainly(net, b)).square().sum(), list(net.parameters()))
+    for p, q in zip(found, expected):
+        torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-12)
+
+
+def test_input_gets_no_gradient_that_nobody_asked_for() -> None:
+    net = doubled(2)
+    x = torch.randn(2, 4, 5).double()
+    out = net(x)
+    assert out.grad_fn is not None and out.grad_fn.next_functions[0][0] is None  # type: ignore[attr-defined]
+    products = [n for n in _kernels(lambda: out.sum().backward()) if n == "aten::bmm"]
+    assert len(products) == 2 * len(net.weights) - 1  # one less than with the gradient of the input
+    with torch.no_grad():
+        assert not net(x).requires_grad
+        assert torch.equal(net(x), out)
+
+
+def _kernels(run: Callable[[], object]) -> list[str]:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        run()
+    return [event.name for event in seen.events()]
+
+
+def test_large_and_missing_numbers_pass() -> None:
+    net = StackedMLP((1, 1, 1), copy_keys((0,), 1, 0))
+    with torch.no_grad():
+        for p in net.parameters():
+            p.fill_(1.0)
+    out = net(torch.tensor([[[1e30], [-1e30], [float("nan")]]]))
+    assert out[0, :2, 0].tolist() == [2.0, 0.0] and bool(out[0, 2].isnan())
 
 
 # -- optimisation per replica ------------------------------------------------------------------------------
