@@ -16,7 +16,8 @@ ROOT = Path(__file__).parent.parent
 
 ORDER = (  # lowest first; rooms of one line do not know each other
     ("vocabulary", "errors", "rng", "leash"),
-    ("yaml_lines", "stats", "envs"),
+    ("reading",),
+    ("stats", "envs"),
     ("learning",),
     ("methods",),
     ("networks", "baselines"),

@@ -33,9 +33,9 @@ def resolve(
     threads: int = 1,
 ) -> Plan:
     """The plan of a suite under the command line's changes."""
+    from rlnet_bench.reading.yaml import Document
     from rlnet_bench.runs.plan import make_plan
     from rlnet_bench.runs.suite import load_suite, parse_suite
-    from rlnet_bench.yaml_lines import Document
 
     overrides = list(set_ or [])
     if seeds is not None:

@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from rlnet_bench.foreign import table as shape
-from rlnet_bench.foreign.files import read_text
+from rlnet_bench.foreign.files import load_text
 from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Malformed, checked_name
 from rlnet_bench.vocabulary import EXECUTION_CLASSES, MODES
 
@@ -40,7 +40,7 @@ def read_csv(path: Path, columns: Mapping[str, str] | None = None) -> ForeignTab
     Raises:
         BadInput: with file, line, column, what was expected and what was found.
     """
-    return parse_csv(read_text(path), str(path), columns)
+    return parse_csv(load_text(path), str(path), columns)
 
 
 def parse_csv(text: str, name: str = "<text>", columns: Mapping[str, str] | None = None) -> ForeignTable:

@@ -10,7 +10,7 @@ from rlnet_bench.errors import BadInput
 from rlnet_bench.foreign.benchmarl import read_benchmarl
 from rlnet_bench.foreign.csv import parse_csv, read_csv
 from rlnet_bench.foreign.epymarl import read_epymarl
-from rlnet_bench.foreign.files import read_text
+from rlnet_bench.foreign.files import load_text
 from rlnet_bench.foreign.marl_eval import JsonOptions, read_marl_eval
 from rlnet_bench.foreign.summary import Summary, is_summary, parse_summary
 from rlnet_bench.foreign.table import ForeignTable, Scale, StepUnit, merged
@@ -100,7 +100,7 @@ def read_any(path: Path, suite: str | None = None) -> ForeignTable | Summary:
 
     if is_table(path):
         file = path / TABLE_FILE if path.is_dir() else path
-        text = read_text(file)
+        text = load_text(file)
         return parse_summary(text, str(file)) if is_summary(text) else parse_csv(text, str(file))
     if path.suffix.lower() == ".json" and path.is_file():
         return read_marl_eval(path)

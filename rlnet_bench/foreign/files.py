@@ -1,65 +1,27 @@
-"""Reading files that somebody else wrote: bounded, strict, and with the place of every complaint."""
+"""What other tools write: the values that their formats are made of, each with the place of every complaint."""
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-from rlnet_bench.errors import BadInput
-from rlnet_bench.foreign.table import Malformed
+from rlnet_bench.errors import BadInput, Malformed
+from rlnet_bench.reading.files import MiB, read_text
+from rlnet_bench.reading.plain import read_json
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 1024 * MiB  # of CSV, which is read row by row
 MAX_FILES = 20_000
 
 
-def read_text(path: Path) -> str:
-    """A text file as UTF-8.
-
-    Raises:
-        BadInput: when it is absent, too large or not text.
-    """
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise BadInput(f"{path}: expected at most {MAX_BYTES >> 20} MiB, found {size >> 20} MiB.")
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: expected UTF-8 text, found other bytes at position {error.start}.") from None
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from None
-    if "\0" in text:
-        raise BadInput(f"{path}: expected text, found a zero byte.")
-    return text
-
-
-def parse_json(text: str, name: str) -> Any:
-    """Strict JSON: no duplicate keys, no NaN.
-
-    Raises:
-        BadInput: with file and line.
-    """
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in items:
-            if key in found:
-                raise Malformed(name, f"the key {key!r} once in its object", "a second one")
-            found[key] = value
-        return found
-
-    try:
-        return json.loads(text, object_pairs_hook=pairs)
-    except json.JSONDecodeError as error:
-        raise Malformed(f"{name}, line {error.lineno}", "JSON", f"a syntax error ({error.msg})") from None
-    except (RecursionError, ValueError) as error:
-        raise Malformed(name, "JSON of moderate depth and numbers", f"a problem ({error})") from None
+def load_text(path: Path) -> str:
+    """A text file as UTF-8; raises Malformed. The user named it, so that it may be a link."""
+    return read_text(path, MAX_BYTES, links=True)
 
 
 def load_json(path: Path) -> Any:
-    """A JSON file; see :func:`parse_json`."""
-    return parse_json(read_text(path), str(path))
+    """A JSON file; raises Malformed, as :func:`~rlnet_bench.reading.plain.parse_json`."""
+    return read_json(path, links=True)
 
 
 def mapping(value: Any, where: str, what: str = "an object") -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from rlnet_bench.foreign.csv import rows_of
-from rlnet_bench.foreign.files import read_text
+from rlnet_bench.foreign.files import load_text
 from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Malformed, Scale, StepUnit, checked_name
 
 RANGES = ("__MIN", "__MAX")
@@ -48,7 +48,7 @@ def read_wandb(path: Path, options: WandbOptions | None = None) -> ForeignTable:
     Raises:
         BadInput: with file, line, column, what was expected and what was found.
     """
-    return parse_wandb(read_text(path), str(path), options)
+    return parse_wandb(load_text(path), str(path), options)
 
 
 def parse_wandb(text: str, name: str = "<text>", options: WandbOptions | None = None) -> ForeignTable:

@@ -24,7 +24,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput, UnknownName
 from rlnet_bench.networks.parse import parse_document, parse_json
 from rlnet_bench.networks.spec import NetworkSpec
-from rlnet_bench.yaml_lines import load
+from rlnet_bench.reading.yaml import load
 
 _ZOO = "zoo/"
 

@@ -26,7 +26,8 @@ from rlnet_bench.networks.spec import (
     Sends,
     Vertex,
 )
-from rlnet_bench.yaml_lines import MAX_BYTES, Document, load
+from rlnet_bench.reading.files import read_text
+from rlnet_bench.reading.yaml import MAX_BYTES, Document, load
 
 MAX_LINES = 5_000
 _NAME = re.compile(r"[^\W\d_][\w.-]{0,39}")
@@ -43,23 +44,14 @@ def parse_yaml(source: Path | str) -> NetworkSpec:
         BadInput: naming file, line, vertices, what was expected and what was found.
     """
     name = str(source) if isinstance(source, Path) else "<text>"
-    found = _count_lines(source)
+    text = read_text(source, MAX_BYTES, links=True) if isinstance(source, Path) else source
+    found = text.count("\n")
     if found > MAX_LINES:
         raise BadInput(
             f"{name}: expected at most {MAX_LINES} lines, found {found}; declare vertices that are alike once, "
             "with `count` or `per_agent`."
         )
-    return parse_document(load(source, name))
-
-
-def _count_lines(source: Path | str) -> int:
-    if isinstance(source, str):
-        return source.count("\n")
-    try:
-        with source.open("rb") as file:
-            return file.read(MAX_BYTES).count(b"\n")
-    except OSError:
-        return 0  # load() says why it cannot be read
+    return parse_document(load(text, name))
 
 
 def parse_json(data: Any) -> NetworkSpec:

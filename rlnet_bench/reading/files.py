@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import stat
 import zlib
@@ -27,11 +29,38 @@ class Absent(Malformed):
     """Raised when there is no such file."""
 
 
+@contextlib.contextmanager
+def opened(path: Path, most: int | None = None, *, links: bool = False) -> Iterator[io.BufferedReader]:
+    """A regular file, opened without waiting and looked at before it is read; arguments as of :func:`read_bytes`."""
+    what = "a regular file"
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Absent(str(path), what, "nothing there") from None
+    except OSError as error:
+        raise Malformed(str(path), what, _why(path, error)) from None
+    except ValueError:  # a zero byte in the path
+        raise Malformed(repr(str(path)), "the path of a file", "a path that no file can have") from None
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise Malformed(str(path), what, _KINDS.get(stat.S_IFMT(found.st_mode), "a special file"))
+        if most is not None and found.st_size > most:
+            raise Malformed(str(path), f"at most {_size(most)}", f"a file of {_size(found.st_size)}")
+        with open(descriptor, "rb", closefd=False) as file:
+            yield file
+    except OSError as error:
+        raise Malformed(str(path), what, _why(path, error)) from None
+    finally:
+        os.close(descriptor)
+
+
 def read_bytes(path: Path, most: int = MAX_BYTES, *, links: bool = False) -> bytes:
     """The bytes of a regular file.
 
     Args:
-        path: the file; what it names is opened without waiting and looked at before it is read.
+        path: the file.
         most: bytes that it may have.
         links: whether the last part of the path may be a link: yes for a file that the user named.
 
@@ -39,22 +68,8 @@ def read_bytes(path: Path, most: int = MAX_BYTES, *, links: bool = False) -> byt
         Absent: when there is none.
         Malformed: for anything but a readable regular file of at most ``most`` bytes.
     """
-    what = "a regular file"
-    try:
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW)
-        with os.fdopen(os.open(path, flags), "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise Malformed(str(path), what, _KINDS.get(stat.S_IFMT(found.st_mode), "a special file"))
-            if found.st_size > most:
-                raise Malformed(str(path), f"at most {_size(most)}", f"a file of {_size(found.st_size)}")
-            return file.read(found.st_size)  # what is appended meanwhile is for the next reader
-    except (FileNotFoundError, NotADirectoryError):
-        raise Absent(str(path), what, "nothing there") from None
-    except OSError as error:
-        raise Malformed(str(path), what, _why(path, error)) from None
-    except ValueError:  # a zero byte in the path
-        raise Malformed(repr(str(path)), "the path of a file", "a path that no file can have") from None
+    with opened(path, most, links=links) as file:
+        return file.read(os.fstat(file.fileno()).st_size)  # what is appended meanwhile is for the next reader
 
 
 def read_text(path: Path, most: int = MAX_BYTES, *, links: bool = False) -> str:
@@ -65,7 +80,7 @@ def read_text(path: Path, most: int = MAX_BYTES, *, links: bool = False) -> str:
 def as_text(data: bytes, where: str) -> str:
     """Bytes as UTF-8 text without zero bytes; raises Malformed."""
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise Malformed(f"{where}, line {line}", "UTF-8 text", f"a byte {data[error.start]:#04x}") from None
@@ -104,7 +119,7 @@ def inside(root: Path, *parts: str) -> Path:
     """
     path = root
     for part in parts:
-        if path != root and path.is_symlink():
+        if path != root and os.path.islink(path):
             raise Malformed(str(path), "a folder", "a link")
         path = path / plain_part(part, str(path))
     return path
@@ -134,7 +149,7 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def _why(path: Path, error: OSError) -> str:
-    if path.is_symlink():
+    if os.path.islink(path):
         return "a link"
     return f"a thing that cannot be read ({error.strerror or error})"
 

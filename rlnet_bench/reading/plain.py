@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from rlnet_bench.reading.files import MAX_BYTES, as_text, read_bytes
 T = TypeVar("T")
 
 MAX_DEPTH = 40
-MAX_VALUES = 4_000_000  # of one document
+MAX_VALUES = 8_000_000  # of one document
 MAX_TEXT = 1 << 20  # characters of one string
 MAX_WHOLE = 2**63
 
@@ -32,7 +33,7 @@ def read_json(path: Path, most: int = MAX_BYTES, *, links: bool = False) -> Any:
 def parse_json(data: bytes | str, where: str) -> Any:
     """JSON text as plain data; raises Malformed."""
     text = data if isinstance(data, str) else as_text(data, where)
-    if text.count(",") + text.count("{") + text.count("[") > MAX_VALUES:
+    if len(text) > MAX_VALUES and text.count(",") + text.count("{") + text.count("[") > MAX_VALUES:
         raise Malformed(where, f"at most {MAX_VALUES} values", "a document of more")
     try:
         found = _DECODER.decode(text)
@@ -45,7 +46,7 @@ def parse_json(data: bytes | str, where: str) -> Any:
         raise Malformed(where, f"the key {str(error)[:80]!r} once in its object", "a second one") from None
     except ValueError as error:  # of _no_constant, or an integer of thousands of digits
         raise Malformed(where, "finite numbers of moderate length", f"a number that is not one ({error})") from None
-    _bounded(found, where)
+    bounded(found, where)
     return found
 
 
@@ -61,7 +62,7 @@ def read_lines(path: Path, parse: Callable[[bytes, str], T]) -> tuple[list[T], i
     try:
         data = read_bytes(path)
     except Malformed:
-        if not path.is_symlink() and not path.exists():
+        if not os.path.lexists(path):
             return [], 0
         raise
     found: list[T] = []
@@ -97,7 +98,7 @@ def _no_constant(text: str) -> Any:
 _DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
 
 
-def _bounded(value: Any, where: str) -> None:
+def bounded(value: Any, where: str) -> None:
     """Raise Malformed, with the key, for depth, long text, lone surrogates, and numbers nobody can store."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
@@ -134,9 +135,9 @@ def _is_text(text: str) -> bool:
 def _complaint(root: Any, bad: Any, where: str) -> tuple[str, str, str]:
     at = f"{where}{_path_to(root, bad)}"
     if isinstance(bad, float):
-        return at, "a finite number", "a number that is none"
+        return at, "a finite number", f"a number that is none ({bad})"
     if isinstance(bad, int):
-        return at, "a whole number of at most 63 bits", "a longer one"
+        return at, "a whole number of at most 63 bits", f"a number of {bad.bit_length()} bits"
     if len(bad) > MAX_TEXT:
         return at, f"text of at most {MAX_TEXT} characters", "a longer one"
     return at, "Unicode text", "a half of a surrogate pair"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 MAX_WEIGHTS = 1024 * MiB
+MAX_SAVED = 65536 * MiB  # of checkpoints: replay buffers are large, and a checkpoint is the user's own
 MAX_HEADER = 8 * MiB
 _WIDTH = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4,
@@ -28,14 +29,14 @@ _WIDTH = {
 _ENTRY = {"dtype": tuple(_WIDTH), "shape": [int], "data_offsets": [int]}
 
 
-def read_tensors(file: Path, device: str = "cpu") -> dict[str, torch.Tensor]:
+def read_tensors(file: Path, device: str = "cpu", most: int = MAX_WEIGHTS) -> dict[str, torch.Tensor]:
     """Tensors by name.
 
     Raises:
         Absent: when there is no such file.
         Malformed: when it is not safetensors to its last byte.
     """
-    found = parse_tensors(read_bytes(file, MAX_WEIGHTS), str(file))
+    found = parse_tensors(read_bytes(file, most), str(file))
     return {name: tensor.to(device) for name, tensor in found.items()}
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.learning.learner import Piece, Rows, Segment
+from rlnet_bench.reading.files import opened
+from rlnet_bench.reading.tensors import MAX_SAVED, read_tensors
 
 ROWS = "rows"  # the directory
 MARK = "__rows__"
@@ -27,11 +29,9 @@ class StoredRows:
 
     def pieces(self, start: int) -> Iterator[Piece]:
         """Every segment with rows from ``start`` on."""
-        from safetensors.torch import load_file
-
         for segment in self.segments:
             if segment.stop > start:
-                tensors = load_file(self.folder / file_name(segment.sha256))
+                tensors = read_tensors(self.folder / file_name(segment.sha256), most=MAX_SAVED)
                 yield Piece(segment.start, segment.stop, tensors)
 
 
@@ -42,7 +42,7 @@ def file_name(sha256: str) -> str:
 
 def digest(file: Path) -> str:
     """sha256 of a file."""
-    with file.open("rb") as handle:
+    with opened(file) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rlnet_bench.errors import BadInput, UnknownName
 from rlnet_bench.methods import Method, explain, find_method, method_ids
+from rlnet_bench.reading.yaml import Document, load
 from rlnet_bench.vocabulary import Mode, Referee, TrainingReward
-from rlnet_bench.yaml_lines import Document, load
 
 Positive = Annotated[int, Field(gt=0)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]

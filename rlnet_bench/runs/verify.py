@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import Malformed, StoreError
-from rlnet_bench.reading.files import Absent, MiB, read_bytes
+from rlnet_bench.reading.files import Absent, read_bytes
 from rlnet_bench.reading.names import checked_name, plain_part
 from rlnet_bench.reading.plain import read_json
 from rlnet_bench.reading.shapes import Each, Maybe, check, seed_text
-from rlnet_bench.reading.tensors import read_arrays
+from rlnet_bench.reading.tensors import MAX_SAVED, read_arrays
 from rlnet_bench.runs.records import (
     STATUSES,
     DamagedRecord,
@@ -34,7 +34,6 @@ from rlnet_bench.vocabulary import EXECUTION_CLASSES, MODES, Status
 ENDS: tuple[Status, ...] = ("ok", "diverged")
 SAVED_FORMAT = 1  # of checkpoints
 SAVED = {"format": (SAVED_FORMAT,), "frames": int, "sha256": str, "rows?": [plain_part]}
-MAX_SAVED = 65536 * MiB  # replay buffers are large, and a checkpoint is the user's own
 
 
 def _seeds(value: Any, where: str) -> None:

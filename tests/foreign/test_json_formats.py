@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rlnet_bench.errors import BadInput
 from rlnet_bench.foreign.benchmarl import read_benchmarl
 from rlnet_bench.foreign.epymarl import parse_run, read_epymarl
-from rlnet_bench.foreign.files import parse_json
 from rlnet_bench.foreign.marl_eval import JsonOptions, parse_marl_eval
+from rlnet_bench.reading.plain import parse_json
 
 RUN = {
     "step_0": {"step_count": 0, "return": [1.0, 3.0]},
@@ -74,7 +74,7 @@ def test_broken_json_names_line_or_key() -> None:
         parse_json('{\n"a": }', "f.json")
     with pytest.raises(BadInput, match="'a' once"):
         parse_json('{"a": 1, "a": 2}', "f.json")
-    with pytest.raises(BadInput, match="depth"):
+    with pytest.raises(BadInput, match="at most 40 levels, found a deeper nesting"):
         parse_json("[" * 100_000, "f.json")
 
 

@@ -165,7 +165,7 @@ def test_networks_load_by_name_and_path(tmp_path):
         load_network("zoo/tag-3pp")
     with pytest.raises(UnknownName, match="Did you mean 'zoo/messenger'"):
         load_network("messenger")
-    with pytest.raises(BadInput, match=r"absent\.yaml: cannot be read"):
+    with pytest.raises(BadInput, match=r"absent\.yaml: expected a regular file, found nothing"):
         load_network(tmp_path / "absent.yaml")
 
 

@@ -46,7 +46,7 @@ MISTAKES = {
     "width of 1e9": (TWO.replace("a: {}", "a: {message: {learned: 1000000000}}") + "  - a -> m",
                      "expected a width from 1 to 65536"),
     "endless number": (TWO.replace("a: {}", f"a: {{period: {'9' * 4000}}}") + "  - a -> m",
-                       "found a number of more than 20 digits"),
+                       "expected a whole number of at most 63 bits"),
     "count of 1e9": (TWO.replace("a: {}", "a: {count: 1000000000}") + "  - a -> m", "from 1 to 512, or `agents`"),
     "motor's action": ("name: x\nvertices:\n  m: {per_agent: true, action: none}", ":3: motor 'm': its action belongs "
                        "to the task"),
@@ -92,7 +92,7 @@ MISTAKES = {
                                  "no gradient passes a discrete instruction"),
     "gradient into noise": (TWO.replace("a: {}", "a: {gradient: through, learner: noise}") + "  - a -> m",
                             "needs a vertex that learns by ppo, found learner 'noise'"),
-    "weight": (TWO + "  - a -> m: {weight: .nan}", "`weight`: expected `fixed`, `learned`, `sparse` or a number"),
+    "weight": (TWO + "  - a -> m: {weight: .nan}", ":6: expected a finite number"),
     "name": (TWO.replace("a: {}", "'<b>': {}"), "expected a name of letters"),
     "number as name": (TWO.replace("a: {}", "7: {}"), "vertex 7: expected a name of letters"),
     "mismatched mean": (

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rlnet_bench.errors import BadInput, RlnetError, UnknownName
+from rlnet_bench.reading.yaml import load
 from rlnet_bench.runs.plan import make_plan
 from rlnet_bench.runs.suite import load_suite, parse_suite, suite_names
-from rlnet_bench.yaml_lines import load
 
 GOOD = """\
 name: mine
@@ -122,7 +122,7 @@ def test_names_and_files(tmp_path: Path) -> None:
     assert "quick" in suite_names()
     with pytest.raises(UnknownName, match=r"unknown suite 'quik'\. Did you mean 'quick'\? `rlnet-bench list suites`"):
         load_suite("quik")
-    with pytest.raises(BadInput, match=r"nowhere\.yaml: cannot be read \(No such file or directory\)"):
+    with pytest.raises(BadInput, match=r"nowhere\.yaml: expected a regular file, found nothing there"):
         load_suite(tmp_path / "nowhere.yaml")
     (tmp_path / "mine.yaml").write_text(GOOD)
     assert load_suite(tmp_path / "mine.yaml").name == "mine"

@@ -24,9 +24,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import yaml
 
-from rlnet_bench.errors import BadInput, MissingExtra
+from rlnet_bench.errors import BadInput, MissingExtra, shown
+from rlnet_bench.reading.yaml import load
 
 _LIMITS = ("max_cycles", "max_episode_steps", "max_steps", "horizon")
 # Far below any sensible score, so that a diverged run can never pass for a good one.
@@ -77,7 +77,7 @@ def parse(task: str) -> Door:
         key, equals, value = part.partition("=")
         if not equals or not key.isidentifier():
             raise BadInput(f"task {task!r}: {form}; found {part!r}.")
-        arguments[key] = yaml.safe_load(value)
+        arguments[key] = load(value, f"task {shown(task)}: {key}").data
     horizon, floor = arguments.pop("horizon", None), arguments.pop("floor", _UNKNOWN_FLOOR)
     state = arguments.pop("state", "concat")
     if horizon is not None and (type(horizon) is not int or horizon < 1):

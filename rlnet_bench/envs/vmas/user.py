@@ -11,7 +11,6 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-import yaml
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.cards.vmas import CLAMPED, KINDS, refuse_known_wrong
@@ -19,7 +18,8 @@ from rlnet_bench.envs.vmas.measure import measured
 from rlnet_bench.envs.vmas.scenario import build, package, scenario_file
 from rlnet_bench.envs.vmas.state import UncapturedState, capture
 from rlnet_bench.envs.vmas.stream import Stream
-from rlnet_bench.errors import BadInput
+from rlnet_bench.errors import BadInput, shown
+from rlnet_bench.reading.yaml import load
 
 _HORIZON = 100  # of a task that does not say
 _FLOOR_EPISODES = 32
@@ -50,7 +50,7 @@ def _arguments(task: str, text: str) -> dict[str, Any]:
         key, equals, value = part.partition("=")
         if not equals or not key.isidentifier():
             raise BadInput(f"{task}: expected argument=value, found {part!r}.")
-        arguments[key] = yaml.safe_load(value)
+        arguments[key] = load(value, f"task {shown(task)}: {key}").data
     return arguments
 
 

@@ -301,7 +301,7 @@ def test_an_action_out_of_range_is_the_environments_to_refuse():
         (f"{FOREIGN}:growing?horizon=5", "agent p: expected an observation space of a fixed size"),
         (f"{PUSHING}&state=full", "the environment offers no state"),
         (f"{FOREIGN}:Fading?horizon=soon", "horizon: expected a positive integer, found 'soon'"),
-        (f"{FOREIGN}:Fading?floor=.nan", "floor: expected a finite number"),
+        (f"{FOREIGN}:Fading?floor=.nan", "floor:1: expected a finite number"),
         (f"{FOREIGN}:Fading?state=half", "state: expected 'concat' or 'full'"),
         (f"{FOREIGN}:Fading?horizon", "found 'horizon'"),
         ("my_env:", "expected 'module:factory'"),

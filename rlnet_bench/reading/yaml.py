@@ -1,6 +1,6 @@
 """Strict YAML: safe, small, no aliases, tags or duplicate keys, and every value knows its line.
 
-Used for suites, networks and submissions alike. Imports only PyYAML.
+Used for suites, networks, submissions and the arguments in a task's id alike.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from typing import Any
 
 import yaml
 
-from rlnet_bench.errors import BadInput
+from rlnet_bench.errors import BadInput, shown
+from rlnet_bench.reading.files import KiB, read_text
+from rlnet_bench.reading.plain import bounded
 
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 256 * KiB
 MAX_DEPTH = 20
+MAX_NODES = 20_000  # a reader in Python needs about a second for so many
 
 
 @dataclass(frozen=True)
@@ -43,17 +46,7 @@ def load(source: Path | str, name: str | None = None) -> Document:
         BadInput: with file and line, for anything but plain data.
     """
     if isinstance(source, Path):
-        name = name or str(source)
-        try:
-            if source.stat().st_size > MAX_BYTES:
-                raise BadInput(
-                    f"{name}: expected at most {MAX_BYTES // 1024} KiB, found {source.stat().st_size} bytes."
-                )
-            text = source.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise BadInput(f"{name}: expected UTF-8 text ({error}).") from None
-        except OSError as error:
-            raise BadInput(f"{name}: cannot be read ({error.strerror}).") from None
+        text, name = read_text(source, MAX_BYTES, links=True), name or str(source)
     else:
         text, name = source, name or "<text>"
         if len(text) > MAX_BYTES:
@@ -75,13 +68,15 @@ def _screen(text: str, name: str) -> None:
     """Refuse aliases, tags and deep nesting before anything is built (billion-laughs safe)."""
     depth = 0
     event: Any
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
         where = f"{name}:{event.start_mark.line + 1}"
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise BadInput(f"{where}: anchors and aliases (& and *) are not allowed; write the value out.")
         if getattr(event, "tag", None):
             raise BadInput(f"{where}: the tag {event.tag!r} is not allowed; use plain values.")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if number > MAX_NODES:
+            raise BadInput(f"{where}: expected at most {MAX_NODES} values, found more.")
         if depth > MAX_DEPTH:
             raise BadInput(f"{where}: nested deeper than {MAX_DEPTH} levels.")
 
@@ -95,17 +90,27 @@ def _build(loader: Any, node: Any, path: tuple[Any, ...], lines: dict[tuple[Any,
                 raise BadInput(f"{name}:{key_node.start_mark.line + 1}: a key must be a plain word.")
             line = key_node.start_mark.line + 1
             try:
-                key = loader.construct_object(key_node)
+                key = _plain(loader, key_node, name)
             except (ValueError, yaml.YAMLError):
-                raise BadInput(f"{name}:{line}: {key_node.value!r} is not a valid key; use a plain word.") from None
+                found = shown(key_node.value)
+                raise BadInput(f"{name}:{line}: {found} is not a valid key; use a plain word.") from None
             if key in out:
-                raise BadInput(f"{name}:{line}: key {key!r} appears twice (first on line {lines[(*path, key)]}).")
+                raise BadInput(f"{name}:{line}: key {shown(key)} appears twice (first on line {lines[(*path, key)]}).")
             out[key] = _build(loader, value_node, (*path, key), lines, name)
             lines[(*path, key)] = key_node.start_mark.line + 1
         return out
     if isinstance(node, yaml.SequenceNode):
         return [_build(loader, item, (*path, i), lines, name) for i, item in enumerate(node.value)]
     try:
-        return loader.construct_object(node)
-    except (ValueError, yaml.YAMLError) as error:
-        raise BadInput(f"{name}:{node.start_mark.line + 1}: {node.value!r} is not a valid value ({error}).") from None
+        return _plain(loader, node, name)
+    except (ValueError, yaml.YAMLError):
+        raise BadInput(f"{name}:{node.start_mark.line + 1}: {shown(node.value)} is not a valid value.") from None
+
+
+def _plain(loader: Any, node: Any, name: str) -> Any:
+    """A scalar: text, a number, true, false or null; raises ValueError, YAMLError or Malformed for others."""
+    value = loader.construct_object(node)
+    if type(value) not in (str, int, float, bool, type(None)):  # dates and bytes have types of their own
+        raise ValueError(type(value).__name__)
+    bounded(value, f"{name}:{node.start_mark.line + 1}")
+    return value
