@@ -24,15 +24,20 @@ def categorical_sample(logits: Tensor, uniform: Tensor) -> Tensor:
 
     The last legal option absorbs rounding of the cumulative sum; NaN logits give option 0.
     """
-    cdf = torch.softmax(logits, dim=-1).cumsum(dim=-1)
-    return (cdf[..., :-1] < uniform[..., None] * cdf[..., -1:]).sum(dim=-1)
+    cdf = torch.softmax(_options_first(logits), dim=0).cumsum(dim=0)
+    return (cdf[:-1] < uniform * cdf[-1]).sum(dim=0)
 
 
 def categorical_stats(logits: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
     """(log probability of ``action``, entropy), both [...]."""
-    log_p = torch.log_softmax(logits, dim=-1)
-    entropy = -(log_p.exp() * log_p).sum(dim=-1)
-    return log_p.gather(-1, action[..., None]).squeeze(-1), entropy
+    log_p = torch.log_softmax(_options_first(logits), dim=0)
+    entropy = -(log_p.exp() * log_p).sum(dim=0)
+    return log_p.gather(0, action[None]).squeeze(0), entropy
+
+
+def _options_first(logits: Tensor) -> Tensor:
+    """[..., A] -> [A, ...]: torch's softmax over a short last axis is 15 times slower on CPU than over the first."""
+    return logits.movedim(-1, 0)
 
 
 def gaussian_stats(mean: Tensor, log_std: Tensor, u: Tensor, used: Tensor | None) -> tuple[Tensor, Tensor]:
