@@ -127,6 +127,8 @@ def board(
     judged = {}
     if mode == results.primary and kind in KINDS:
         judged = {t: _verdicts(results, scores, findings, t, which) for t in by_task}
+    if not cells and not any("failed" in text for text in lost.values()):
+        lost = {}  # nothing has begun: there is nothing to say of anybody
     known = {*cells, *(m for m, _ in lost)}
     return TaskBoard(kind, mode, metric, cells, judged, lost, tuple(s.method for s in scores if s.method in known))
 

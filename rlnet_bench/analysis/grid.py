@@ -71,6 +71,11 @@ class GridState:
         """Number of runs in any of these states."""
         return sum(c.count(*states) for c in self.cells)
 
+    def reason(self, method: str, task: str) -> str:
+        """Why runs of a cell failed, as their records say it; empty where none did."""
+        found = [t.detail for t in self.troubles if (t.method, t.task, t.kind) == (method, task, "failed")]
+        return "; ".join(dict.fromkeys(x for x in found if x))
+
     def cell(self, method: str, task: str) -> CellState:
         """One cell."""
         return next(c for c in self.cells if c.method == method and c.task == task)

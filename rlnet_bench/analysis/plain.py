@@ -51,7 +51,8 @@ def estimates_json(e: Estimates) -> dict[str, Any]:
         "profiles": {m: _band(b) for m, b in e.profiles.items()},
         "per_task": [
             {
-                "kind": b.kind, "mode": b.mode, "metric": b.metric, "method": m, "task": t, **c.estimate.as_dict(),
+                **c.estimate.as_dict(), "interval": c.estimate.method,
+                "kind": b.kind, "mode": b.mode, "metric": b.metric, "method": m, "task": t, "mark": c.mark,
                 "normalised": c.normalised, "scores": c.runs.scores.tolist(), "seeds": list(c.runs.seeds),
                 "statuses": list(c.runs.statuses), "failed": c.runs.n_failed, "missing": c.runs.n_missing,
                 "bold": b.is_bold(m, t), "tied": b.is_tied(m, t),

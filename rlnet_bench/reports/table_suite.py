@@ -7,7 +7,7 @@ from typing import Any
 
 from rlnet_bench.analysis.boards import KINDS
 from rlnet_bench.analysis.costs import settings_of
-from rlnet_bench.analysis.estimates import AGGREGATES, Estimates
+from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.analysis.wording import count, duration, p_text, short_count
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
@@ -27,21 +27,30 @@ TITLES = {
 def aggregate_table(estimates: Estimates) -> Table:
     """All aggregates of the absolute score, and the IQM of the final one."""
     absolute, final = estimates.headline, estimates.aggregates["final"]
+    has_final = estimates.kind != "final" and bool(final)
     order = {m: i for i, m in enumerate(estimates.sorted_methods)}
 
     def row(info: MethodInfo) -> tuple[Cell, ...] | None:
         source = absolute.get(info.label) or estimates.controls.get(info.label)
         if source is None:
-            return None
-        cells = [estimate_cell(source[s.name]) for s in AGGREGATES]
+            covered = estimates.everyone.coverage(info.label)
+            if not covered or not absolute:
+                return None
+            lost = ", ".join(estimates.everyone.lacking[info.label])
+            cell = Cell("–", covered, note=f"no scored run on {lost}")
+            return (*head(info), cell, *[NOTHING] * (len(statistics) - 1 + has_final))
+        cells = [estimate_cell(source[s.name]) for s in statistics]
         last = final.get(info.label)
-        return (*head(info), *cells, estimate_cell(last["iqm"]) if last else NOTHING)
+        return (*head(info), *cells, *([estimate_cell(last["iqm"]) if last else NOTHING] if has_final else []))
 
-    columns = [Column(*TITLES[s.name]) for s in AGGREGATES]
+    statistics = estimates.statistics
+    columns = [Column(*TITLES[s.name]) for s in statistics]
+    if has_final:
+        columns.append(Column("Final IQM", "end of training"))
     return Table(
         "aggregate",
         "Suite aggregates",
-        (*HEAD, *columns, Column("Final IQM", "end of training")),
+        (*HEAD, *columns),
         grouped(estimates, row, lambda m: order.get(m.label, len(order))),
         f"Normalised absolute scores aggregated over {pool_text(estimates)}; 0 is the random policy, 1 the documented "
         f"best. {estimates.level:.0%} intervals: stratified bootstrap over runs, expanded percentile. Methods of "
@@ -86,7 +95,7 @@ def rank_table(estimates: Estimates) -> Table:
         if len(ranking.ranks) == 1:
             verdict = "alone in its class"
         elif ranking.reason:
-            verdict = "too few runs to tell"
+            verdict = "no claim"
         elif is_best:
             first = "first by estimate, tied with " + ", ".join(ties.tied)
             verdict = (first if ties.tied else "best") if ties.bold else "first by estimate, all tied"

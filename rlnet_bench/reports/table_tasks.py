@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rlnet_bench.analysis.boards import TaskBoard
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.reports.sheet import Sheet
@@ -36,12 +38,11 @@ def task_columns(estimates: Estimates) -> tuple[Column, ...]:
 def score_table(estimates: Estimates, kind: Kind, mode: Mode | None = None, metric: str = "return") -> Table:
     """Method x task: the mean over runs with its interval, best and ties within each class."""
     board = estimates.board(kind, mode, metric)
-    declared = len(estimates.results.seeds)
 
     def row(info: MethodInfo) -> tuple[Cell, ...] | None:
-        if info.label not in board.cells:
+        if info.label not in board.methods:
             return None
-        cells = [_score(board, info.label, f.id, declared) for f in estimates.facts]
+        cells = [_score(estimates, board, info.label, f.id) for f in estimates.facts]
         return (*head(info), *cells)
 
     subject = "team return (sum over agents)" if metric == "return" else "success metric"
@@ -63,12 +64,16 @@ def score_table(estimates: Estimates, kind: Kind, mode: Mode | None = None, metr
     )
 
 
-def _score(board: TaskBoard, method: str, task: str, declared: int) -> Cell:
+def _score(estimates: Estimates, board: TaskBoard, method: str, task: str) -> Cell:
     found = board.cell(method, task)
     if found is None:
-        return NOTHING
+        lost = board.lost.get((method, task))
+        return Cell("–", lost, note=estimates.grid.reason(method, task) or lost) if lost else NOTHING
+    declared = len(estimates.results.seeds)
     shade = None if found.normalised is None else min(max(found.normalised, 0.0), 1.0)
     cell = estimate_cell(found.estimate, runs_text=runs_text(found, declared), shade=shade)
+    if found.mark:
+        cell = replace(cell, under=f"{cell.under} ‡".strip(), note=f"{found.mark}; {cell.note}".rstrip("; "))
     return marked(cell, bold=board.is_bold(method, task), tied=board.is_tied(method, task))
 
 
@@ -80,6 +85,15 @@ def _n_text(board: TaskBoard) -> str:
 def _notes(estimates: Estimates, board: TaskBoard) -> tuple[str, ...]:
     """Sentences about channels that are bypassed, tasks on which nothing may be bold, and what success means."""
     notes = _bypasses(estimates)
+    marks = [
+        f"‡ {m} on {t}: {c.mark}." for m, row in board.cells.items() for t, c in row.items() if c.mark
+    ]  # fmt: skip
+    notes += marks
+    notes += [
+        f"{m} on {t}: {text}" + (f" ({why})." if (why := estimates.grid.reason(m, t)) else ".")
+        for (m, t), text in board.lost.items()
+        if "failed" in text
+    ]
     for name, members in estimates.classes.items():
         if len(members) < 2:
             continue
@@ -88,6 +102,9 @@ def _notes(estimates: Estimates, board: TaskBoard) -> tuple[str, ...]:
             verdict = verdicts.get(name)
             if verdict is not None and verdict.bold is None and verdict.reason != "one method":
                 reason = "tied" if verdict.reason == "everything is tied" else "few"
+                if verdict.reason.startswith("budgets"):
+                    notes.append(f"Class {name}, nothing is compared: {verdict.reason}.")
+                    continue
                 by_reason.setdefault(reason, []).append(task)
         if "tied" in by_reason:
             notes.append(f"Class {name}, all methods tied (not resolved): {', '.join(by_reason['tied'])}.")

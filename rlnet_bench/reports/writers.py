@@ -11,8 +11,8 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "†": r"\textdagger{}", "–": "--",
-    "→": r"$\rightarrow$", "τ": r"$\tau$", "·": r"$\cdot$", "±": r"$\pm$", "×": r"$\times$",
-    "−": "$-$", "…": r"\ldots{}",
+    "‡": r"\textdaggerdbl{}", "→": r"$\rightarrow$", "τ": r"$\tau$", "·": r"$\cdot$", "±": r"$\pm$",
+    "×": r"$\times$",     "−": "$-$", "…": r"\ldots{}",
 }  # fmt: skip
 MAX_LATEX_TASKS = 4
 PARAGRAPH = r">{\raggedright\arraybackslash\scriptsize}p{48mm}"

@@ -70,6 +70,21 @@ def test_stats_prints_every_aggregate_with_its_interval(run: Run, tmp_path: Path
     assert row["iqm"]["low"] < row["iqm"]["value"] < row["iqm"]["high"]
 
 
+def test_every_verb_prints_the_same_interval(run: Run, tmp_path: Path) -> None:
+    source = write(tmp_path / "r.csv", {"good": 0.8, "bad": 0.2, "other": 0.5})
+    stats, table = json.loads(run("stats", source, "--json")[1]), json.loads(run("table", source, "--json")[1])
+    which = ("absolute", "deterministic", "return")
+    cells = {(c["method"], c["task"]): c for c in table["per_task"] if (c["kind"], c["mode"], c["metric"]) == which}
+    for method, row in stats["tasks"].items():
+        assert stats["aggregates"][method] == table["aggregates"]["absolute"][method]
+        for task, e in row.items():
+            assert {**e, "method": method} == {k: cells[method, task][k] for k in e}
+    ranks = json.loads(run("rank", source, "--json")[1])["ranks"]
+    tests = {r["method"]: r for r in table["ranks"]["D0"]["ranks"]}
+    for r in ranks:
+        assert (r["low"], r["high"], r["mean"]) == tuple(tests[r["method"]][k] for k in ("low", "high", "value"))
+
+
 def test_stats_against_rliable(run: Run, tmp_path: Path) -> None:
     code, text = run("stats", write(tmp_path / "r.csv", {"good": 0.8, "bad": 0.2}), "--engine", "rliable", "--json")
     gaps = json.loads(text)["difference"]
@@ -106,6 +121,28 @@ def test_rank_stays_within_classes(run: Run, tmp_path: Path) -> None:
     assert "1-2" in run("rank", source)[1]
 
 
+def test_a_verdict_over_tasks_names_those_that_go_the_other_way(run: Run, tmp_path: Path) -> None:
+    tasks = (SPREAD, REFERENCE, "mpe/simple_speaker_listener-discrete-v1")
+    one, two = write(tmp_path / "a.csv", {"x": 0.9, "y": 0.2}, tasks=tasks[:2]), None
+    two = write(tmp_path / "b.csv", {"x": 0.3, "y": 0.5}, tasks=tasks[2:])
+    both = tmp_path / "both.csv"
+    both.write_text(one.read_text() + "".join(two.read_text().splitlines(keepends=True)[1:]))
+    text = run("compare", "x", "y", both)[1]
+    assert text.startswith("x is better than y over 3 tasks")
+    assert "The mean goes the other way on mpe/simple_speaker_listener-discrete-v1 (-" in text.split("\n")[0]
+    found = json.loads(run("compare", "x", "y", both, "--json")[1])
+    assert found["tasks"][tasks[2]]["verdict"] == "worse" and found["suite"]["verdict"] == "better"
+    low, high = found["suite"]["again"]
+    assert low < found["suite"]["difference"]["low"] and high > found["suite"]["difference"]["high"]
+
+
+def test_stats_predicts_new_runs(run: Run, tmp_path: Path) -> None:
+    source = write(tmp_path / "r.csv", {"good": 0.8}, tasks=(SPREAD,))
+    assert "a new mean of as many" in run("stats", source, "--predict")[1]
+    [found] = json.loads(run("stats", source, "--json")[1])["predictions"]
+    assert found["new_run"][0] < found["new_mean"][0] < found["new_mean"][1] < found["new_run"][1]
+
+
 def test_power_from_a_pilot(run: Run, tmp_path: Path) -> None:
     source = write(tmp_path / "r.csv", {"good": 0.8, "bad": 0.2})
     code, text = run("power", source, "--json", "--delta", 0.05, "--seeds", 10)
@@ -124,8 +161,10 @@ def test_sensitivity_shows_who_needs_deterministic_actions(run: Run, tmp_path: P
 
 def test_units_of_a_task_without_reference_points(run: Run, tmp_path: Path) -> None:
     source = write(tmp_path / "r.csv", {"good": 0.8, "bad": 0.2}, tasks=("x-v1", "y-v1"))
-    assert "No suite aggregates" in run("stats", source)[1]
-    assert run("compare", "good", "bad", source)[1].startswith("good is better")
+    assert "No suite aggregates: no task has reference points" in run("stats", source)[1]
+    text = run("compare", "good", "bad", source)[1]
+    assert text.startswith("good is better than bad on 2 of 2 tasks (x-v1, p < 0.001; y-v1, p < 0.001)")
+    assert "No verdict over the suite: no task has reference points" in text
     assert "one by one" in run("rank", source)[1]
     code, text = run("stats", source, "--reference", "x-v1=-80,-20", "--json")
     assert code == 0 and set(json.loads(text)["aggregates"]) == {"good", "bad"}

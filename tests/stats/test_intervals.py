@@ -14,6 +14,7 @@ from rlnet_bench.stats import (
     mean,
     no_interval_reason,
     normalise,
+    prediction_interval,
     tolerance_interval,
     wilson,
 )
@@ -176,3 +177,23 @@ def test_reference_points_widen_the_interval_and_can_forbid_it():
     assert uncertain.half_width > 1.2 * exact.half_width
     assert "includes the reference points' standard errors" in uncertain.flags
     assert not useless.has_interval and "reference points of task 't0'" in useless.reason
+
+
+def test_prediction_intervals_cover_new_runs_and_new_means() -> None:
+    rng = np.random.default_rng(3)
+    one = many = 0
+    for _ in range(1000):
+        x = rng.normal(2.0, 0.5, 5)
+        low, high = prediction_interval(x)
+        one += low <= rng.normal(2.0, 0.5) <= high
+        low, high = prediction_interval(x, 5)
+        many += low <= rng.normal(2.0, 0.5, 5).mean() <= high
+    assert 0.93 < one / 1000 < 0.97 and 0.93 < many / 1000 < 0.97
+
+
+def test_prediction_intervals_by_hand() -> None:
+    # t_(0.975, 2) = 4.302653, s = 1, n = 3: 4.302653 sqrt(1/3 + 1/3)
+    low, high = prediction_interval([1.0, 2.0, 3.0], 3)
+    assert (low, high) == pytest.approx((2 - 3.513101, 2 + 3.513101), abs=1e-5)
+    with pytest.raises(BadInput, match="at least 3"):
+        prediction_interval([1.0, 2.0])
