@@ -8,12 +8,9 @@ Heavy imports belong inside :meth:`Method.learner`, so that planning stays fast.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import json
 import pkgutil
-import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -25,6 +22,7 @@ from pydantic import ValidationError
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput, ImpossibleCell, UnknownName
 from rlnet_bench.learning.config import MethodConfig
+from rlnet_bench.trust import PREFIX, Code, attribute, demand, is_file, load
 from rlnet_bench.vocabulary import TrainingClass, TrainingReward
 
 if TYPE_CHECKING:
@@ -141,11 +139,13 @@ def register(id: str, *, version: int, summary: str, **attributes: Any) -> Any:
 
     def decorate(cls: type[Method]) -> type[Method]:
         known = _REGISTRY.get(id)
+        foreign = cls.__module__.startswith(PREFIX)  # of a file that was named: used by that name, never catalogued
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise BadInput(f"method id {id!r} is taken by {known.__module__}.{known.__qualname__}.")
         for name, value in {"id": id, "version": version, "summary": summary, **attributes}.items():
             setattr(cls, name, value)
-        _REGISTRY[id] = cls
+        if not foreign:
+            _REGISTRY[id] = cls
         return cls
 
     return decorate
@@ -166,15 +166,20 @@ def method_ids() -> list[str]:
     return sorted(name for name in _REGISTRY if ":" not in name)
 
 
-def find_method(name: str) -> type[Method]:
-    """A method class by id or by ``path/to/file.py:ClassName``.
+def find_method(name: str, source: str = "") -> type[Method]:
+    """A method class by id, or by ``path/to/file.py:ClassName`` where that is trusted (:mod:`rlnet_bench.trust`).
+
+    Args:
+        name: an id, or a file and a class.
+        source: the recorded beginning of the file's sha256; then its folder does not matter.
 
     Raises:
         UnknownName: with the nearest id.
+        Untrusted: instead of importing a file that nobody trusted.
         BadInput: when a path does not hold a Method.
     """
-    if ".py:" in name:
-        return _from_path(name)
+    if is_file(name):
+        return _from_code(demand(name, source))
     _discover()
     if name not in _REGISTRY:
         raise UnknownName("method", name, method_ids())
@@ -182,29 +187,18 @@ def find_method(name: str) -> type[Method]:
 
 
 @cache
-def _from_path(name: str) -> type[Method]:
-    file, _, attribute = name.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise BadInput(f"method {name!r}: there is no file {file!r} (looked from {Path.cwd()}).")
-    module_name = f"rlnet_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise BadInput(f"method {name!r}: importing {file} failed with {type(error).__name__}: {error}") from error
-    method = getattr(module, attribute, None)
+def _from_code(code: Code) -> type[Method]:
+    _discover()  # the catalogue's ids are taken, whoever comes first
+    module, name = load(code), attribute(code.name)
+    method = getattr(module, name, None)
     if not (isinstance(method, type) and issubclass(method, Method)):
         classes = [
             k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Method) and v is not Method
         ]
-        raise BadInput(f"method {name!r}: {attribute!r} is not a Method in {file}; found {classes or 'none'}.")
+        raise BadInput(f"method {code.name!r}: {name!r} is not a Method in {code.path}; found {classes or 'none'}.")
     if not hasattr(method, "id"):
-        register(attribute.lower(), version=1, summary=f"user method from {file}")(method)
-    method.source_hash = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        register(name.lower(), version=1, summary=f"user method from {Path(code.path).name}")(method)
+    method.source_hash = code.sha256[:16]
     return method
 
 

@@ -16,11 +16,11 @@ ROOT = Path(__file__).parent.parent
 
 ORDER = (  # lowest first; rooms of one line do not know each other
     ("vocabulary", "errors", "rng", "leash"),
-    ("reading",),
+    ("trust", "reading"),
     ("stats", "envs"),
     ("learning",),
     ("methods",),
-    ("networks", "baselines"),
+    ("networks", "baselines", "typed"),
     ("runs",),
     ("foreign",),
     ("analysis",),

@@ -31,11 +31,11 @@ def resolve(
     add_tasks: list[str] | None = None,
     device: str = "cpu",
     threads: int = 1,
+    trust_code: bool = False,
 ) -> Plan:
     """The plan of a suite under the command line's changes."""
-    from rlnet_bench.reading.yaml import Document
     from rlnet_bench.runs.plan import make_plan
-    from rlnet_bench.runs.suite import load_suite, parse_suite
+    from rlnet_bench.runs.suite import load_suite, trust_typed
 
     overrides = list(set_ or [])
     if seeds is not None:
@@ -45,15 +45,9 @@ def resolve(
             overrides.append(f"{key}=[{', '.join(repr(x.strip()) for x in text.split(','))}]")
     loaded = load_suite(suite, overrides)
     if add_methods or add_networks or add_tasks:
-        data = loaded.model_dump()
-        data["methods"] = [
-            *data["methods"],
-            *({"id": m} for m in add_methods or []),
-            *({"network": n} for n in add_networks or []),
-        ]
-        data["tasks"] = [*data["tasks"], *(add_tasks or [])]
-        loaded = parse_suite(Document(data, {}, loaded.name))
-    return make_plan(loaded, device=device, threads=threads)
+        loaded = loaded.extended(add_methods or (), add_networks or (), add_tasks or ())
+    trust_typed(loaded, [*overrides, *(add_methods or ()), *(add_tasks or ())])
+    return make_plan(loaded, device=device, threads=threads, trust_code=trust_code, asked_by=suite)
 
 
 def affordable(planned: Plan, store: str, launcher: str, workers: int | None) -> Plan:

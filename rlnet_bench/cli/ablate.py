@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rlnet_bench.cli.output import JsonFlag, print_json, print_table
+from rlnet_bench.cli.output import GivenTasks, JsonFlag, TrustFlag, print_json, print_table
 from rlnet_bench.errors import BadInput
 from rlnet_bench.vocabulary import Mode, Weights
 
@@ -24,6 +24,8 @@ def ablate(
     which: Annotated[Weights, typer.Option("--which", help="The best checkpoint, or the final weights.")] = "best",
     mode: Annotated[Mode, typer.Option("--mode")] = "deterministic",
     out: Annotated[Path | None, typer.Option("--out", help="SVG file; RUN_DIR/ablation.svg by default.")] = None,
+    trust_code: TrustFlag = False,
+    task: GivenTasks = None,
     json: JsonFlag = False,
 ) -> None:
     """Score a trained network with each edge cut and each motor random, and draw which edges matter."""
@@ -37,7 +39,7 @@ def ablate(
     from rlnet_bench.runs.policies import load_policy
 
     torch.set_num_threads(1)
-    policy = load_policy(run_dir, None, which)
+    policy = load_policy(run_dir, None, which, trust_code=trust_code, given=task or ())
     if not isinstance(policy, NetworkPolicy):
         raise BadInput(f"{run_dir}: expected the run of a network, found one of an ordinary method: it has no edges.")
     config = read_json(run_dir / "config.json")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlnet_bench.cli.output import JsonFlag, print_json, print_table
+from rlnet_bench.cli.output import GivenMethods, GivenTasks, JsonFlag, TrustFlag, print_json, print_table
 from rlnet_bench.errors import BadInput
 from rlnet_bench.vocabulary import Mode, Referee, Weights
 
@@ -31,6 +31,9 @@ def evaluate(
     ] = "batched",
     gif: Annotated[Path | None, typer.Option("--gif", help="Film one episode into this file.")] = None,
     png: Annotated[Path | None, typer.Option("--png", help="Draw the last step of one episode.")] = None,
+    trust_code: TrustFlag = False,
+    method: GivenMethods = None,
+    task: GivenTasks = None,
     json: JsonFlag = False,
 ) -> None:
     """Score a trained policy on fresh episodes (those of the absolute metric), or film it."""
@@ -41,14 +44,16 @@ def evaluate(
     from rlnet_bench.learning.play import record_scenes
     from rlnet_bench.rng import Stream
     from rlnet_bench.runs.files import read_json
+    from rlnet_bench.runs.plan import trust_configs
     from rlnet_bench.runs.policies import load_policy
 
     for path, suffix in ((gif, ".gif"), (png, ".png")):
         if path is not None and (path.suffix != suffix or not path.absolute().parent.is_dir()):
             raise BadInput(f"{path}: expected a file name ending in {suffix}, in a directory that exists.")
     torch.set_num_threads(1)
-    policy = load_policy(run_dir, seed, which)
     config = read_json(run_dir / "config.json")
+    trust_configs([config], run_dir, trust_code, [*(method or ()), *(task or ())])
+    policy = load_policy(run_dir, seed, which)
     card = task_card(config["task"])
     seeds = tuple(config["seeds"]) if seed is None else (seed,)
     if referee == "reference":

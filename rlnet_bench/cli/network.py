@@ -103,9 +103,9 @@ def draw(
 
 
 def _lay(file: str, task: str | None, agents: int | None) -> Graph:
-    from rlnet_bench.envs.registry import task_card
     from rlnet_bench.networks.build import load_network, nominal_card
     from rlnet_bench.networks.graph import expand
+    from rlnet_bench.typed import task_card
 
     if task is not None and agents is not None:
         raise BadInput("--task and --agents: a task has its own number of agents; give one of the two.")

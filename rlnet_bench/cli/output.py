@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 StoreOption = Annotated[str, typer.Option("--store", help="The run store.")]
 SuiteOption = Annotated[str | None, typer.Option("--suite", help="Which suite of the store.")]
+TrustFlag = Annotated[
+    bool, typer.Option("--trust-code", help="Import the code that a file names, after saying what (docs/security.md).")
+]
+GivenMethods = Annotated[
+    list[str] | None, typer.Option("--method", help="FILE.py:Class: where the recorded file of a method is now.")
+]
+GivenTasks = Annotated[
+    list[str] | None, typer.Option("--task", help="FILE.py:factory: where the recorded file of a task is now.")
+]
 
 DEFAULT_STORE = "rlnet-store"
 

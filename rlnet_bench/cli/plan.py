@@ -17,7 +17,7 @@ from rlnet_bench.cli._grid import (
     ThreadsOption,
     resolve,
 )
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, print_json, print_table
+from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, TrustFlag, print_json, print_table
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,6 +35,7 @@ def plan(
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure a few iterations of every group.")] = False,
+    trust_code: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Show the groups of a suite before anything is spent."""
@@ -45,7 +46,7 @@ def plan(
     from rlnet_bench.runs.calibrate import key, longest_first, refuse_impossible
     from rlnet_bench.runs.watch import duration
 
-    planned = resolve(suite, set_, seeds, methods, tasks, device=device, threads=threads)
+    planned = resolve(suite, set_, seeds, methods, tasks, device=device, threads=threads, trust_code=trust_code)
     if calibrate:
         for config in {key(g.config): g.config for g in planned.groups}.values():
             print(f"measuring {config['label']} on {config['task']}", file=sys.stderr)

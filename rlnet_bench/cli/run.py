@@ -30,7 +30,16 @@ from rlnet_bench.cli._grid import (
     affordable,
     resolve,
 )
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, SuiteOption, print_json
+from rlnet_bench.cli.output import (
+    DEFAULT_STORE,
+    GivenMethods,
+    GivenTasks,
+    JsonFlag,
+    StoreOption,
+    SuiteOption,
+    TrustFlag,
+    print_json,
+)
 from rlnet_bench.cli.progress import failures
 from rlnet_bench.errors import BadInput, WorkFailed
 
@@ -71,6 +80,7 @@ def run(
     threads: ThreadsOption = 1,
     checkpoint_every: CheckpointOption = None,
     log: LogOption = None,
+    trust_code: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Run a suite: only what is left of it; Ctrl-C stops cleanly, the same command goes on."""
@@ -78,7 +88,7 @@ def run(
 
     if until_decided and seeds is not None:
         raise BadInput("--seeds and --until-decided exclude each other: --batch and --looks set the number of seeds.")
-    planned = resolve(suite, set_, seeds, methods, tasks, method, network, task, device, threads)
+    planned = resolve(suite, set_, seeds, methods, tasks, method, network, task, device, threads, trust_code)
     engine = Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ()), checkpoint_every).checked()
     planned = affordable(planned, store, launcher, workers)
     opened = Store.create(store)
@@ -100,13 +110,18 @@ def resume(
     option: OptionsOption = None,
     checkpoint_every: CheckpointOption = None,
     log: LogOption = None,
+    trust_code: TrustFlag = False,
+    method: GivenMethods = None,
+    task: GivenTasks = None,
     json: JsonFlag = False,
 ) -> None:
     """Go on with a suite of a store; needs nothing but the store."""
+    from rlnet_bench.runs.plan import trust_configs
     from rlnet_bench.runs.store import Store
 
     opened = Store(store).checked()
     planned = opened.plan(suite)
+    trust_configs((g.config for g in planned.groups), store, trust_code, [*(method or ()), *(task or ())])
     device = planned.groups[0].config["device"]
     engine = Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ()), checkpoint_every).checked()
     if retry_failed:
@@ -116,9 +131,16 @@ def resume(
     drive(opened, planned, workers, json, engine=engine)
 
 
-def work(store: Annotated[str, typer.Argument(help="The run store.")], suite: SuiteOption = None) -> None:
+def work(
+    store: Annotated[str, typer.Argument(help="The run store.")],
+    suite: SuiteOption = None,
+    trust_code: TrustFlag = False,
+    method: GivenMethods = None,
+    task: GivenTasks = None,
+) -> None:
     """Claim groups of a store and run them in this process until nothing is left."""
     from rlnet_bench.runs.calibrate import cache_folder
+    from rlnet_bench.runs.plan import trust_configs
     from rlnet_bench.runs.store import Store
     from rlnet_bench.runs.watch import snapshot
     from rlnet_bench.runs.worker import StopFlag
@@ -126,6 +148,7 @@ def work(store: Annotated[str, typer.Argument(help="The run store.")], suite: Su
 
     opened = Store(store).checked()
     planned = opened.plan(suite)
+    trust_configs((g.config for g in planned.groups), store, trust_code, [*(method or ()), *(task or ())])
     failed = work_through(
         opened,
         planned.groups,

@@ -28,7 +28,7 @@ def speed(
     """Split the time of training into stepping, acting, updating and evaluating."""
     import torch
 
-    from rlnet_bench.envs.registry import task_card
+    from rlnet_bench.typed import task_card
 
     torch.set_num_threads(1)
     card = task_card(task)
@@ -86,7 +86,8 @@ def _original(card: Any) -> dict[str, Any] | None:
 
 def _training(card: Any, name: str) -> list[dict[str, Any]]:
     from rlnet_bench.learning.play import evaluate
-    from rlnet_bench.methods import check_possible, find_method
+    from rlnet_bench.methods import check_possible
+    from rlnet_bench.typed import find_method
 
     method = find_method(name)
     config = method.configure({})

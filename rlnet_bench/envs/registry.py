@@ -40,10 +40,11 @@ def task_ids() -> list[str]:
 
 
 def task_card(task: str) -> TaskCard:
-    """The card of a task id.
+    """The card of a task id, or of code that is trusted (:mod:`rlnet_bench.trust`).
 
     Raises:
         UnknownName: with the nearest known id.
+        Untrusted: instead of importing code that nobody trusted.
     """
     if ":" in task:
         return _families()[_family_of_path(task)].card(task)

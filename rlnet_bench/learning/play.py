@@ -17,6 +17,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.contract import Scene, VectorEnv
 from rlnet_bench.envs.registry import make_env, task_card
 from rlnet_bench.learning.policy import Policy
+from rlnet_bench.trust import typed
 from rlnet_bench.vocabulary import Mode
 
 CHUNK = 32  # original environments per replica that are alive at a time
@@ -114,7 +115,9 @@ def evaluate_on_reference(
     Initial states come from the original's own generators, so episodes are not those of the batched
     score: the two agree in distribution.
     """
-    door = task_card(f"rlnet_bench.envs.reference:parallel_env?task={card.id}&horizon={card.horizon}")
+    original = f"rlnet_bench.envs.reference:parallel_env?task={card.id}&horizon={card.horizon}"
+    typed(original)
+    door = task_card(original)
     r, chunk = len(seeds), min(CHUNK, episodes)
     env = make_env(door, r * chunk, device)
     keys = rng.env_keys(tuple(seeds), rng.Stream.ABSOLUTE_ENV, -(-episodes // chunk) * chunk, device).view(r, -1, chunk)

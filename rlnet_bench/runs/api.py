@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rlnet_bench.errors import WorkFailed
@@ -9,7 +10,7 @@ from rlnet_bench.runs.launch import Workers, make_launcher
 from rlnet_bench.runs.plan import make_plan
 from rlnet_bench.runs.results import Results, load_results
 from rlnet_bench.runs.store import Store
-from rlnet_bench.runs.suite import Suite, load_suite
+from rlnet_bench.runs.suite import Suite, load_suite, trust_typed
 
 
 def run(
@@ -19,6 +20,10 @@ def run(
     overrides: list[str] | None = None,
     workers: int = 1,
     checkpoint_seconds: float | None = None,
+    methods: Sequence[str] = (),
+    networks: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    trust_code: bool = False,
 ) -> Results:
     """Run what is left of a suite in worker processes and return its results.
 
@@ -28,12 +33,20 @@ def run(
         overrides: ``key.path=value`` changes, as ``--set`` takes them.
         workers: processes.
         checkpoint_seconds: time between the checkpoints of a group (a minute by default); moves no number.
+        methods: added to the suite's: ids, or ``file.py:Class``; what is given here is trusted by that.
+        networks: added to the suite's: zoo ids or YAML files.
+        tasks: added to the suite's: ids, or code, as for ``methods``.
+        trust_code: also import the code that the suite or a network names.
 
     Raises:
+        Untrusted: before anything is imported, when the suite names code (see ``trust_code``).
         RlnetError: for bad input; :class:`~rlnet_bench.errors.WorkFailed` when groups failed.
     """
     loaded = suite if isinstance(suite, Suite) else load_suite(suite, overrides)
-    plan = make_plan(loaded)
+    if methods or networks or tasks:
+        loaded = loaded.extended(methods, networks, tasks)
+    trust_typed(loaded, [*(overrides or ()), *methods, *tasks])
+    plan = make_plan(loaded, trust_code=trust_code, asked_by="" if isinstance(suite, Suite) else str(suite))
     opened = Store.create(store)
     opened.add_plan(plan)
     started = Workers(opened, plan, workers, make_launcher("local", opened), checkpoint_seconds=checkpoint_seconds)

@@ -24,8 +24,9 @@ from typing import Any
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError, WorkFailed
 from rlnet_bench.runs.files import read_json, write_atomic
-from rlnet_bench.runs.plan import Group, Plan, method_of
+from rlnet_bench.runs.plan import Group, Plan, code_of, method_of
 from rlnet_bench.runs.provenance import _processor
+from rlnet_bench.trust import accept, from_text, handed, search_path, to_text
 
 MEASURE_SECONDS = 2.0
 START_SECONDS = 5.0  # of a worker: imports and environments
@@ -99,9 +100,10 @@ def calibrate(config: Mapping[str, Any], folder: Path | None = None) -> Calibrat
         WorkFailed: with the last line of what went wrong.
     """
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(config["threads"]))
+    command = [sys.executable, "-P", "-m", "rlnet_bench.runs.calibrate", to_text(handed(code_of([config])))]
     done = subprocess.run(
-        [sys.executable, "-m", "rlnet_bench.runs.calibrate"], input=json.dumps(dict(config)), text=True,
-        capture_output=True, env={**os.environ, **threads},
+        command, input=json.dumps(dict(config)), text=True, capture_output=True,
+        env={**os.environ, **threads, "PYTHONPATH": search_path()},
     )  # fmt: skip
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
@@ -122,17 +124,32 @@ def estimate(config: Mapping[str, Any], found: Calibration | None) -> Estimate:
     """Scale a calibration to a whole group."""
     seeds, frames, evaluation = len(config["seeds"]), config["frames"], config["evaluation"]
     agents = task_card(config["task"]).num_agents
-    points = len({*range(0, frames + 1, evaluation["every"]), frames}) if frames else 1
+    points = _points(config)
     per_episode = (agents + 1) * BYTES_PER_NUMBER
     episodes = points * evaluation["episodes"] + 2 * evaluation["absolute_episodes"]
     disk = OVERHEAD + 2 * seeds * episodes * per_episode + (found.weights if found else 0)
     rows = set_aside(config)  # in memory; on the disk up to twice, for two checkpoints
     if found is None:
         return Estimate(frames * seeds, None, PROCESS + rows if rows else None, disk, disk + 2 * rows, rows)
-    seconds = (
-        START_SECONDS + frames * found.seconds_per_frame + points * found.seconds_per_point + 2 * found.seconds_per_end
+    return Estimate(
+        frames * seeds, seconds(config, found), found.memory + rows, disk, disk + 3 * found.state + 2 * rows, rows
     )
-    return Estimate(frames * seeds, seconds, found.memory + rows, disk, disk + 3 * found.state + 2 * rows, rows)
+
+
+def seconds(config: Mapping[str, Any], found: Calibration) -> float:
+    """Seconds of a whole group; asks neither its task nor its method."""
+    points = _points(config)
+    return (
+        START_SECONDS
+        + config["frames"] * found.seconds_per_frame
+        + points * found.seconds_per_point
+        + 2 * found.seconds_per_end
+    )
+
+
+def _points(config: Mapping[str, Any]) -> int:
+    frames, every = config["frames"], config["evaluation"]["every"]
+    return len({*range(0, frames + 1, every), frames}) if frames else 1
 
 
 def longest_first(plan: Plan, folder: Path | None = None) -> tuple[Plan, dict[str, Estimate]]:
@@ -233,4 +250,5 @@ def measure(config: dict[str, Any]) -> Calibration:
 
 
 if __name__ == "__main__":
+    accept(from_text(sys.argv[1]))
     print(json.dumps(asdict(measure(json.load(sys.stdin)))))

@@ -28,6 +28,7 @@ from rlnet_bench.runs import _check_learning, _check_runs  # noqa: F401
 from rlnet_bench.runs._check_case import RULES, Case
 from rlnet_bench.runs.plan import make_plan, method_of
 from rlnet_bench.runs.suite import Suite
+from rlnet_bench.trust import typed
 from rlnet_bench.vocabulary import TrainingReward
 
 SPREAD = "mpe/simple_spread-discrete-v1"
@@ -96,6 +97,7 @@ def check_method(
     if only is not None and not set(only) <= set(known):
         raise ValueError(f"unknown checks {sorted(set(only) - set(known))}; there are {known}")
     name = method if isinstance(method, str) else method.id
+    typed(name, task)
     with ExitStack() as stack:
         root = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="check-method-"))
         if folder is None:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Protocol
 
 from rlnet_bench.errors import BadInput, MissingExtra
-from rlnet_bench.runs.plan import Plan
+from rlnet_bench.runs.plan import Plan, code_of
 from rlnet_bench.runs.store import ENDED, Store
+from rlnet_bench.trust import Code, handed, to_text
 
 DEATHS_WITHOUT_WORK = 3  # this many workers in a row that ended before they claimed anything: give up
 ASK_AGAIN_SECONDS = 3.0
@@ -51,12 +52,14 @@ class Job:
     loggers: tuple[str, ...] = ()
     checkpoint_seconds: float | None = None
     plan: str = ""  # its digest; without one (a job that an older version queued), the newest of that name
+    code: tuple[Code, ...] = ()  # all that its workers may import besides what is installed
 
     def arguments(self) -> list[str]:
         """The arguments of ``python -m rlnet_bench.runs.worker``."""
         plan = [f"--plan={self.plan}"] if self.plan else []
         every = [] if self.checkpoint_seconds is None else [f"--checkpoint-every={self.checkpoint_seconds}"]
-        return [self.store, self.suite, *plan, *every, *(f"--log={name}" for name in self.loggers)]
+        code = [f"--code={to_text(self.code)}"] if self.code else []
+        return [self.store, self.suite, *plan, *every, *code, *(f"--log={name}" for name in self.loggers)]
 
     def environment(self) -> dict[str, str]:
         """Variables that thread pools read once, when they are imported: threads are dealt out before."""
@@ -128,7 +131,16 @@ class Workers:
         threads = self.plan.groups[0].config["threads"]
         root = str(Path(self.store.root).absolute())
         name, digest = f"{suite.name}-v{suite.version}", self.store.keep_plan(self.plan)
-        job = Job(root, name, threads, loggers=self.loggers, checkpoint_seconds=self.checkpoint_seconds, plan=digest)
+        code = handed(code_of(g.config for g in self.plan.groups))
+        job = Job(
+            root,
+            name,
+            threads,
+            loggers=self.loggers,
+            checkpoint_seconds=self.checkpoint_seconds,
+            plan=digest,
+            code=code,
+        )
         self.handles += self.launcher.submit(job, count)
 
     def wait(self, on_poll: Callable[[], None]) -> str:

@@ -17,6 +17,7 @@ from typing import IO
 from rlnet_bench.errors import BadInput
 from rlnet_bench.leash import Leash
 from rlnet_bench.runs.launch import ENDINGS, Ending, Job
+from rlnet_bench.trust import search_path
 
 LAST_WORDS = 2000
 
@@ -62,11 +63,11 @@ class LocalLauncher:
         return [self._spawn(job) for _ in range(count)]
 
     def _spawn(self, job: Job) -> Process:
-        env, gpu = {**os.environ, **job.environment()}, None
+        env, gpu = {**os.environ, **job.environment(), "PYTHONPATH": search_path()}, None
         if self.gpus:
             gpu = self._free_gpus()
             env["CUDA_VISIBLE_DEVICES"] = gpu
-        command = [sys.executable, "-m", "rlnet_bench.runs.worker", *job.arguments(), f"--leash={self.leash.end}"]
+        command = [sys.executable, "-P", "-m", "rlnet_bench.runs.worker", *job.arguments(), f"--leash={self.leash.end}"]
         complaint = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         popen = subprocess.Popen(
             command, env=env, cwd=job.folder, stdout=subprocess.DEVNULL, stderr=complaint, text=True,

@@ -6,7 +6,7 @@ is the sha256 of everything that moves its numbers; the label and the git commit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rlnet_bench import trust
 from rlnet_bench.envs.card import has_original
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, ImpossibleCell, Malformed, RlnetError, shown
@@ -23,6 +24,7 @@ from rlnet_bench.reading import shapes
 from rlnet_bench.reading.plain import read_json
 from rlnet_bench.runs.suite import MethodEntry, Suite
 from rlnet_bench.runs.verify import CONFIG, run_id
+from rlnet_bench.trust import Wanted
 
 FORMAT = 1
 DEFAULT_POINTS = 10
@@ -117,15 +119,57 @@ def read_plan(path: Path) -> Plan:
     return plan_from_json(read_json(path), str(path))
 
 
-def make_plan(suite: Suite, *, device: str = "cpu", threads: int = 1) -> Plan:
-    """Resolve every cell of a suite, or refuse.
+def code_of(configs: Iterable[Mapping[str, Any]]) -> list[Wanted]:
+    """The code that resolved configurations name: at the task, the method, the vertices of a network."""
+    found = []
+    for config in configs:
+        found.append(Wanted(config["task"]))
+        if config.get("network") is None:
+            found.append(Wanted(config["method"], config["method_source"]))
+        found += map(Wanted, trust.at_vertices(config.get("network")))
+    return [w for w in dict.fromkeys(found) if trust.target(w.name) is not None]
+
+
+def trust_configs(
+    configs: Iterable[Mapping[str, Any]], asked_by: str | Path, trust_code: bool = False, given: Iterable[str] = ()
+) -> None:
+    """Decide about the code that recorded configurations name, before any of it is imported.
+
+    Args:
+        configs: of groups.
+        asked_by: the store or run directory that they come from.
+        trust_code: the caller trusts what they name.
+        given: names that the caller typed for recorded files that are elsewhere now; trusted by that.
 
     Raises:
+        Untrusted: see :func:`rlnet_bench.trust.ask`.
+    """
+    given = tuple(given)
+    trust.typed(*given)
+    trust.ask(code_of(configs), asked_by=str(asked_by), trust_code=trust_code, given=given)
+
+
+def make_plan(
+    suite: Suite, *, device: str = "cpu", threads: int = 1, trust_code: bool = False, asked_by: str = ""
+) -> Plan:
+    """Resolve every cell of a suite, or refuse.
+
+    Args:
+        suite: its names of code must be trusted (:mod:`rlnet_bench.trust`).
+        device: of every run.
+        threads: of every run.
+        trust_code: whoever calls this trusts what the suite and its networks name.
+        asked_by: the file that the suite comes from, for sentences.
+
+    Raises:
+        Untrusted: before anything is imported, naming the code that nobody trusted.
         UnknownName, BadInput, ImpossibleCell: one message listing every problem found.
     """
+    by = asked_by or f"suite {suite.name}"
+    trust.ask(map(Wanted, suite.names()), asked_by=by, trust_code=trust_code)
     problems: list[str] = []
     groups: list[Group] = []
-    checks: list[Callable[[], object]] = [partial(_method, suite, entry) for entry in suite.methods]
+    checks: list[Callable[[], object]] = [partial(_method, suite, entry, None, trust_code) for entry in suite.methods]
     checks += [partial(task_card, task) for task in suite.tasks]
     for check in checks:
         try:
@@ -145,13 +189,14 @@ def make_plan(suite: Suite, *, device: str = "cpu", threads: int = 1) -> Plan:
 
 
 def _method(
-    suite: Suite, entry: MethodEntry, task: str | None = None
+    suite: Suite, entry: MethodEntry, task: str | None = None, trust_code: bool = False
 ) -> tuple[type[Method], MethodConfig, dict[str, Any] | None]:
     """(method, its configuration, its network as plain data) of a suite's entry."""
     if entry.network is not None:
         from rlnet_bench.networks.method import network_method
 
         method, network = network_method(entry.network)
+        trust.ask(map(Wanted, trust.at_vertices(network)), asked_by=entry.network, trust_code=trust_code)
     else:
         method, network = find_method(str(entry.id)), None
     return method, method.configure(entry.settings(task), f"{suite.name}: method "), network
@@ -184,7 +229,7 @@ def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threa
                 "label": entry.name,
                 "task": task,
                 "task_hash": card.hash(),
-                "method": method.id if not method.source_hash else entry.id,
+                "method": trust.without_folder(str(entry.id)) if method.source_hash else method.id,
                 "method_version": method.version,
                 "method_source": method.source_hash,
                 "settings": config.model_dump(mode="json"),
@@ -206,7 +251,7 @@ def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threa
 def method_of(config: Mapping[str, Any]) -> type[Method]:
     """The method of a resolved group configuration, baseline or network."""
     if config.get("network") is None:
-        return find_method(config["method"])
+        return find_method(config["method"], config["method_source"])
     from rlnet_bench.networks.method import method_from_json
 
     return method_from_json(config["network"])

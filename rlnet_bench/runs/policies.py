@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rlnet_bench.learning.policy import ActorPolicy, Policy
 from rlnet_bench.reading.shapes import check
 from rlnet_bench.reading.tensors import read_tensors
 from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
+from rlnet_bench.runs.plan import trust_configs
 from rlnet_bench.runs.verify import adopted_weights, read_config, read_policy
 from rlnet_bench.vocabulary import Weights
 
@@ -62,7 +63,15 @@ def save_policies(
                 raise DiskRefused(f"{file}: cannot be written ({error}); nothing was damaged.") from error
 
 
-def load_policy(run_dir: str | Path, seed: int | None = None, which: Weights = "best", device: str = "cpu") -> Policy:
+def load_policy(
+    run_dir: str | Path,
+    seed: int | None = None,
+    which: Weights = "best",
+    device: str = "cpu",
+    *,
+    trust_code: bool = False,
+    given: Iterable[str] = (),
+) -> Policy:
     """The policy of a run directory; no trainer needed.
 
     Args:
@@ -70,8 +79,11 @@ def load_policy(run_dir: str | Path, seed: int | None = None, which: Weights = "
         seed: one seed (R = 1), or None for all seeds of the group stacked.
         which: the best checkpoint (absolute metric) or the final weights.
         device: torch device.
+        trust_code: import the code that the record names, where the policy needs it; most are built of modules of ours.
+        given: where recorded files are now, as ``FILE.py:Class``; trusted by that when their content is the recorded.
 
     Raises:
+        Untrusted: before anything is imported, when the policy needs code of the record.
         StoreError: when the directory holds no finished policy.
         BadInput: when the seed is not in the group.
     """
@@ -85,6 +97,8 @@ def load_policy(run_dir: str | Path, seed: int | None = None, which: Weights = "
     if seed is not None and seed not in seeds:
         raise BadInput(f"{folder}: no seed {seed}; this run has seeds {list(seeds)}.")
     chosen = seeds if seed is None else (seed,)
+    if spec["kind"] != "actor":  # its method's, or built for the task
+        trust_configs([config], folder, trust_code, given)
     if spec["kind"] == "method":
         from rlnet_bench.runs.loop import build_learner
 

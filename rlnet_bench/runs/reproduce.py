@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import StoreError, WorkFailed
 from rlnet_bench.runs.launch import Workers
 from rlnet_bench.runs.local_launch import LocalLauncher
-from rlnet_bench.runs.plan import Group, Plan, method_of
+from rlnet_bench.runs.plan import Group, Plan, method_of, trust_configs
 from rlnet_bench.runs.provenance import provenance
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
@@ -71,7 +71,12 @@ class Reproduction:
 
 
 def reproduce(
-    run_dir: str | Path, folder: str | Path | None = None, on_poll: Callable[[], None] = lambda: None
+    run_dir: str | Path,
+    folder: str | Path | None = None,
+    on_poll: Callable[[], None] = lambda: None,
+    *,
+    trust_code: bool = False,
+    given: Iterable[str] = (),
 ) -> Reproduction:
     """Run the group of a run directory again, in a store of its own, and compare.
 
@@ -79,14 +84,18 @@ def reproduce(
         run_dir: ``STORE/runs/<id>`` of a group that has ended as ok or diverged.
         folder: for the new store, which is then kept; a temporary directory by default.
         on_poll: called while it runs.
+        trust_code: import the code that the record names.
+        given: where recorded files are now; see :func:`rlnet_bench.runs.policies.load_policy`.
 
     Raises:
+        Untrusted: before anything is imported, when the record names code.
         StoreError: when the directory is no ended run, or its record was changed after it was written.
         WorkFailed: when the new run fails.
     """
     old = read_run(Path(run_dir))
     if old.status not in ("ok", "diverged"):
         raise StoreError(f"{run_dir}: expected a run that ended as ok or diverged, found {old.status}.")
+    trust_configs([old.config], run_dir, trust_code, given)
     group = Group(old.run_id, old.config)
     with ExitStack() as stack:
         root = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="reproduce-"))

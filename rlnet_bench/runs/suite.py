@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rlnet_bench.errors import BadInput, UnknownName
 from rlnet_bench.methods import Method, explain, find_method, method_ids
 from rlnet_bench.reading.yaml import Document, load
+from rlnet_bench.trust import is_file, typed
 from rlnet_bench.vocabulary import Mode, Referee, TrainingReward
 
 Positive = Annotated[int, Field(gt=0)]
@@ -135,6 +136,27 @@ class Suite(_Strict):
                 raise ValueError(f"methods: {m.name}: per_task names {strange}, which are not among `tasks`")
         return self
 
+    def names(self) -> list[str]:
+        """The tasks, and the methods that are no networks: ids, or code."""
+        return [*self.tasks, *(m.id for m in self.methods if m.id is not None)]
+
+    def extended(self, methods: Iterable[str] = (), networks: Iterable[str] = (), tasks: Iterable[str] = ()) -> Suite:
+        """The suite with more methods, networks and tasks.
+
+        Raises:
+            BadInput: as :func:`parse_suite`.
+        """
+        data = self.model_dump()
+        data["methods"] = [*data["methods"], *({"id": m} for m in methods), *({"network": n} for n in networks)]
+        data["tasks"] = [*data["tasks"], *tasks]
+        return parse_suite(Document(data, {}, self.name))
+
+
+def trust_typed(suite: Suite, texts: Iterable[str]) -> None:
+    """Trust the code among a suite's names that the caller typed, as an argument or within an override."""
+    written = tuple(texts)
+    typed(*(name for name in suite.names() if any(name in text for text in written)))
+
 
 def suite_names() -> list[str]:
     """The suites that come with the package."""
@@ -189,7 +211,7 @@ def parse_suite(document: Document, overrides: list[str] | None = None) -> Suite
 
 def _wrong_settings(entry: MethodEntry, path: tuple[Any, ...], where: Callable[[tuple[Any, ...]], str]) -> list[str]:
     """A sentence with file and line for every wrong setting of a known method; planning judges the names."""
-    if entry.id is None or ".py:" in entry.id or entry.id not in method_ids():
+    if entry.id is None or is_file(entry.id) or entry.id not in method_ids():
         return []
     method = find_method(entry.id)
     places = [((*path, "set"), entry.set), *(((*path, "per_task", t), x) for t, x in entry.per_task.items())]

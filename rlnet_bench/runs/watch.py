@@ -8,7 +8,7 @@ from typing import Any
 
 from rlnet_bench.errors import StoreError
 from rlnet_bench.reading.shapes import check
-from rlnet_bench.runs.calibrate import Calibration, estimate, key, stored
+from rlnet_bench.runs.calibrate import Calibration, key, seconds, stored
 from rlnet_bench.runs.compact import read_index
 from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.lease import worker_of
@@ -91,9 +91,9 @@ def predicted(groups: Iterable[Group]) -> dict[str, float]:
         cell = key(group.config)
         if cell not in known:
             known[cell] = stored(group.config)
-        seconds = estimate(group.config, known[cell]).seconds
-        if seconds is not None:
-            costs[group.run_id] = seconds
+        found = known[cell]
+        if found is not None:
+            costs[group.run_id] = seconds(group.config, found)
     return costs
 
 

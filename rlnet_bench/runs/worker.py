@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rlnet_bench import trust
 from rlnet_bench.errors import Interrupted, RlnetError, StoreError
 from rlnet_bench.leash import follow
 from rlnet_bench.runs.calibrate import cache_folder
@@ -273,8 +274,8 @@ def work(
 def main(arguments: list[str], stop: StopFlag | None = None) -> int:
     """``python -m rlnet_bench.runs.worker STORE SUITE [OPTION ...]``: what launchers start.
 
-    Options: ``--plan=DIGEST``, ``--log=NAME`` (may be repeated), ``--checkpoint-every=SECONDS``,
-    ``--leash=DESCRIPTOR`` (the end of that inherited pipe is the end of whoever started this: the same as SIGTERM).
+    Options: ``--plan=DIGEST``, ``--code=JSON`` (what may be imported), ``--log=NAME`` (may be repeated),
+    ``--checkpoint-every=SECONDS``, ``--leash=DESCRIPTOR`` (the end of that inherited pipe is the end of whoever started this: the same as SIGTERM).
 
     Returns:
         0 when nothing is left to claim, :data:`~rlnet_bench.runs.launch.EXIT_FAILED` when groups failed here,
@@ -290,6 +291,8 @@ def main(arguments: list[str], stop: StopFlag | None = None) -> int:
         print(json.dumps({"run_id": group.run_id, "event": status, "what": group.describe()}), flush=True)
 
     try:
+        for text in _options(options, "code"):
+            trust.accept(trust.from_text(text))
         store = Store(root).checked()
         digests = _options(options, "plan")
         plan = store.kept_plan(digests[0]) if digests else store.plan(suite)

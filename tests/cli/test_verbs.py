@@ -425,14 +425,16 @@ def test_workers_end_with_their_run_and_the_same_command_goes_on(
 ) -> None:
     (tmp_path / "patient.py").write_text(PATIENT.replace("ENDS", f"signal.{ends.name}"))
     suite_file(tmp_path, SUITE.replace("  - random\n", "").replace("id: ippo", "id: patient.py:Patient"))
-    command = [sys.executable, "-m", "rlnet_bench.cli.main", "run", "tiny.yaml", "--workers", "1"]
+    command = [sys.executable, "-m", "rlnet_bench.cli.main", "run", "tiny.yaml", "--workers", "1", "--trust-code"]
     # A shell's background jobs ignore SIGINT, and so would everything that they start, this run included.
     first = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, timeout=600,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert first.returncode == code, first
-    assert first.stderr == ("rlnet-bench: interrupted; the store keeps what was done.\n" if code == 130 else "")
+    trusted, _, said = first.stderr.partition("\n")
+    assert trusted.startswith("tiny.yaml names 'patient.py:Patient'; trusted: ")
+    assert said == ("rlnet-bench: interrupted; the store keeps what was done.\n" if code == 130 else "")
     (folder,) = tmp_path.glob("rlnet-store/runs/*")
     wait_until(lambda: not (folder / "lease.json").exists())
     assert [p.name[-2:] for p in folder.glob("checkpoints/0*")] == ["40"] and not (folder / "lease.json").exists()

@@ -11,6 +11,7 @@ from functools import cache
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.pettingzoo.door import build, describe, parse, source
+from rlnet_bench.trust import Code, demand
 
 
 def ids() -> list[str]:
@@ -18,14 +19,20 @@ def ids() -> list[str]:
     return []
 
 
-@cache
 def card(task: str) -> TaskCard:
     """The card of a ParallelEnv, derived by building it once and resetting it with seed 0.
 
     Raises:
+        Untrusted: nobody trusted this code (:mod:`rlnet_bench.trust`).
         BadInput: it cannot be found, is not a ParallelEnv, has unsupported spaces or no known horizon.
         MissingExtra: pettingzoo is not installed.
     """
+    parse(task)
+    return _derived(task, demand(task))
+
+
+@cache
+def _derived(task: str, code: Code) -> TaskCard:
     door = parse(task)
     env = build(door)
     try:

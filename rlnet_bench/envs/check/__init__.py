@@ -22,6 +22,7 @@ from rlnet_bench.envs.check.rules import Rule, Skip, Violation
 from rlnet_bench.envs.contract import VectorEnv
 from rlnet_bench.envs.registry import make_env, task_card
 from rlnet_bench.errors import ContractViolation
+from rlnet_bench.trust import typed
 
 RULES: tuple[Rule, ...] = tuple(rules.RULES)
 
@@ -109,6 +110,8 @@ def _subject(
     given: str | TaskCard | Factory, num_envs: int, steps: int, device: str, longer: Factory | None
 ) -> Subject:
     if isinstance(given, (str, TaskCard)):
+        if isinstance(given, str):
+            typed(given)
         card = task_card(given) if isinstance(given, str) else given
         return Subject(_factory(card), card, num_envs, steps, device, longer or _factory(_later(card)))
     env = given(num_envs, device)

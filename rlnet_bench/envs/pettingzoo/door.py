@@ -11,10 +11,7 @@ Three keys are ours, all others are passed to the factory (values are read as YA
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
 import math
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -25,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from rlnet_bench import trust
 from rlnet_bench.errors import BadInput, MissingExtra, shown
 from rlnet_bench.reading.yaml import load
 
@@ -136,27 +134,12 @@ def _factory(door: Door) -> Callable[..., Any]:
 
 
 def _module(door: Door) -> ModuleType:
-    if not door.target.endswith(".py"):
-        try:
-            return importlib.import_module(door.target)
-        except ModuleNotFoundError as error:
-            hint = "is it installed, or did you mean a file (path/to/file.py:factory)?"
-            raise BadInput(f"task {door.task!r}: no module named {error.name!r}; {hint}") from error
-    path = Path(door.target).resolve()
-    if not path.is_file():
-        raise BadInput(f"task {door.task!r}: there is no file {path}.")
-    name = f"rlnet_task_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]
+    code = trust.demand(door.task)
+    try:
+        return trust.load(code)
+    except ModuleNotFoundError as error:
+        hint = "is it installed, or did you mean a file (path/to/file.py:factory)?"
+        raise BadInput(f"task {door.task!r}: no module named {error.name!r}; {hint}") from error
 
 
 def source(door: Door) -> str:

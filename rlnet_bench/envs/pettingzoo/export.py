@@ -20,6 +20,7 @@ from rlnet_bench.envs.contract import Scene
 from rlnet_bench.envs.drawing import draw
 from rlnet_bench.envs.registry import make_env
 from rlnet_bench.errors import BadInput, MissingExtra
+from rlnet_bench.trust import typed
 
 try:
     from gymnasium.spaces import Box, Discrete, Space
@@ -58,6 +59,7 @@ class TaskParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
     def __init__(self, task_id: str, seed: int | None, render_mode: str | None, device: str) -> None:
         if render_mode not in (None, "rgb_array"):
             raise BadInput(f"render_mode: expected None or 'rgb_array', found {render_mode!r}.")
+        typed(task_id)
         self._env = make_env(task_id, 1, device)
         card = self.card = self._env.card
         self.metadata = {

@@ -22,6 +22,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.pettingzoo.seats import Board, SeatError, Seats, board_on, board_size
 from rlnet_bench.errors import RlnetError, WorkFailed
 from rlnet_bench.leash import Leash, follow
+from rlnet_bench.trust import accept, demand, search_path
 
 
 class LocalCrew:
@@ -69,15 +70,14 @@ class ProcessCrew:
     def _start(self, card: TaskCard, num_envs: int, first: int, last: int) -> None:
         ours, theirs = Pipe()
         handles = (theirs.fileno(), self._file.fileno(), self._leash.end)
-        paths = [p or os.getcwd() for p in sys.path]
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        environment = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(paths)}
-        command = [sys.executable, "-m", __name__, *map(str, handles)]
+        environment = {**os.environ, **threads, "PYTHONPATH": search_path()}
+        command = [sys.executable, "-P", "-m", __name__, *map(str, handles)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=handles)
         theirs.close()  # so that the worker's death ends the pipe
         self.processes.append(process)
         self._pipes.append(ours)
-        ours.send((card, num_envs, first, last))
+        ours.send((demand(card.id), card, num_envs, first, last))
 
     def call(self, command: str, *per_env: list[Any]) -> None:
         """Run ``reset``, ``step`` or ``replay``; each argument is a list with one entry per environment."""
@@ -137,7 +137,8 @@ def main(pipe_handle: int, file_handle: int, leash: int) -> None:
                 break
             try:
                 if seats is None:
-                    card, num_envs, first, last = message
+                    code, card, num_envs, first, last = message
+                    accept([code])
                     memory = mmap.mmap(file_handle, 0)
                     seats = Seats(card, first, last - first, board_on(card, num_envs, memory))
                 else:

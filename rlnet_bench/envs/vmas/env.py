@@ -44,7 +44,7 @@ class VmasEnv(VectorEnv):
 
     def __init__(self, card: TaskCard, num_envs: int, device: str = "cpu") -> None:
         self.card, self.num_envs, self.device = card, num_envs, torch.device(device)
-        self.stream = Stream(self.device, draws_from_torch_only(str(card.constructor["scenario"])))
+        self.stream = Stream(self.device, draws_from_torch_only(card))
         with self.stream:
             self.env = build(card, num_envs, device)
         # The package's methods swap its process-wide stream in and out around themselves; ours is in place.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import inspect
 import sys
 import warnings
@@ -17,6 +16,7 @@ from typing import Any
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput, MissingExtra, UnknownName
+from rlnet_bench.trust import Code, demand, load, target
 
 # Imports with which a scenario has no way to numpy's or Python's random streams. The last two are those of a
 # heuristic policy in one of VMAS's files, which no environment calls.
@@ -52,7 +52,7 @@ def build(card: TaskCard, num_envs: int, device: str) -> Any:
     """
     arguments = {k: v for k, v in card.constructor.items() if k not in ("scenario", "source")}
     name = str(card.constructor["scenario"])
-    module = _module(name)
+    module = _module(card)
     _check_arguments(name, module, arguments)
     environment = package().simulator.environment.Environment
     env = object.__new__(environment)
@@ -78,45 +78,40 @@ def build(card: TaskCard, num_envs: int, device: str) -> Any:
 # -- scenario files ----------------------------------------------------------------------------------------
 
 
-def scenario_file(name: str) -> Path:
-    """The file of a scenario: a path, or a name of the package's."""
-    if name.endswith(".py") and Path(name).is_file():
-        return Path(name)
+def scenario_code(task: str, name: str, source: str = "") -> Code:
+    """The file of a task's scenario: the user's, where the task's id names it and it is trusted, or the package's.
+
+    Args:
+        task: the task's id.
+        name: of the scenario, as in its card.
+        source: the beginning of the file's sha256, where the card says it.
+    """
+    if target(task) == name:
+        code = demand(task, source)
+        if code.sha256:
+            return code
     folder = Path(package().__file__ or "").parent / "scenarios"
     known = {str(p.relative_to(folder))[:-3]: p for p in folder.rglob("*.py") if p.stem != "__init__"}
-    if name.removesuffix(".py") in known:
-        return known[name.removesuffix(".py")]
+    path = known.get(name.removesuffix(".py"))
+    if path is not None:
+        return Code(f"vmas:{path}", str(path), hashlib.sha256(path.read_bytes()).hexdigest())
     if name.endswith(".py"):
         raise BadInput(f"vmas:{name}: no such file (looked in {Path.cwd()} and among VMAS's scenarios).")
     raise UnknownName("scenario", name, known, hint=f"VMAS has {len(known)}; a file of yours ends in .py.")
 
 
-@cache
-def _load(path: Path, changed: int) -> ModuleType:
-    """The module of a scenario file (``changed``: its modification time, so that edits are seen)."""
-    module_name = f"_rlnet_bench_scenario_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # dataclasses and enums of the file look for it there
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a foreign file does at import
-        del sys.modules[module_name]
-        raise BadInput(f"{path}: importing it raised {type(error).__name__}: {error}") from error
+def _module(card: TaskCard) -> ModuleType:
+    given = card.constructor
+    code = scenario_code(card.id, str(given["scenario"]), str(given.get("source", "")))
+    module = load(code)
     if not hasattr(module, "Scenario"):
-        raise BadInput(f"{path}: expected a class named Scenario, found none.")
+        raise BadInput(f"{code.path}: expected a class named Scenario, found none.")
     return module
 
 
-def _module(name: str) -> ModuleType:
-    path = scenario_file(name)
-    return _load(path, path.stat().st_mtime_ns)
-
-
-def draws_from_torch_only(name: str) -> bool:
+def draws_from_torch_only(card: TaskCard) -> bool:
     """Whether a scenario's source shows that it cannot draw from numpy's or Python's random streams."""
-    return _torch_only(_module(name))
+    return _torch_only(_module(card))
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Mapping
 from functools import cache
@@ -12,10 +11,11 @@ from typing import Any
 
 import torch
 
+from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.cards.vmas import CLAMPED, KINDS, refuse_known_wrong
-from rlnet_bench.envs.vmas.measure import measured
-from rlnet_bench.envs.vmas.scenario import build, package, scenario_file
+from rlnet_bench.envs.registry import make_env
+from rlnet_bench.envs.vmas.scenario import build, package, scenario_code
 from rlnet_bench.envs.vmas.state import UncapturedState, capture
 from rlnet_bench.envs.vmas.stream import Stream
 from rlnet_bench.errors import BadInput, shown
@@ -32,6 +32,7 @@ def derive_card(task: str) -> TaskCard:
     are ours: ``max_steps`` (100 by default) and ``action`` (``continuous`` or ``discrete``).
 
     Raises:
+        Untrusted: nobody trusted the file (:mod:`rlnet_bench.trust`).
         BadInput: what is wrong with the id, the file, the arguments or the scenario.
         MissingExtra: when vmas is not installed.
     """
@@ -40,7 +41,7 @@ def derive_card(task: str) -> TaskCard:
         raise BadInput(f"{task}: expected vmas:<scenario>[:argument=value,...], found {len(rest) + 1} colons.")
     refuse_known_wrong(name)
     arguments = _arguments(task, rest[0] if rest else "")
-    source = hashlib.sha256(scenario_file(name).read_bytes()).hexdigest()[:16]
+    source = scenario_code(task, name).sha256[:16]
     return _derive(task, name, source, _Frozen(arguments))
 
 
@@ -127,8 +128,35 @@ def _can_be_captured(env: Any) -> bool:
 
 def _with_floor(card: TaskCard) -> TaskCard:
     """The floor: the lowest of a few random episodes, rounded down to two digits."""
-    lowest = float(measured(card, None, _FLOOR_EPISODES, seed=0)[0].min())
+    lowest = float(_random_returns(card, _FLOOR_EPISODES).min())
     if not math.isfinite(lowest):
         raise BadInput(f"{card.id}: random actions give a return of {lowest}; expected finite rewards.")
     unit = 10.0 ** (math.floor(math.log10(abs(lowest))) - 1) if lowest else 1.0
     return dataclasses.replace(card, floor=round(math.floor(lowest / unit) * unit, 12))
+
+
+def _random_returns(card: TaskCard, episodes: int) -> torch.Tensor:
+    """Team returns [E] float64 of uniform-random play; every episode is a first one."""
+    env = make_env(card, episodes)
+    keys = rng.env_keys((rng.fold_int(0, 0),), rng.Stream.USER, episodes)
+    env.reset(keys)
+    agents, numbers = torch.arange(card.num_agents), torch.arange(card.action_size)
+    own = torch.tensor(card.action_sizes)[:, None]  # [N, 1]
+    low, high = (_padded(bounds, card.action_size) for bounds in (card.action_lows, card.action_highs))
+    returns, running = torch.zeros(episodes, dtype=torch.float64), torch.ones(episodes, dtype=torch.bool)
+    for step in range(card.horizon):
+        key = rng.fold(rng.fold(rng.fold(keys, int(rng.Stream.ACTION)), step)[:, None], agents)  # [E, N]
+        if card.action_kind == "discrete":
+            action = (rng.uniform32(key) * own[:, 0]).long()
+        else:
+            action = (low + (high - low) * rng.uniform32(rng.fold(key[..., None], numbers))) * (numbers < own)
+        played = env.step(action)
+        returns += torch.where(running, played.reward.to(torch.float64).sum(dim=1), 0.0)
+        running &= ~(played.terminated | played.truncated)
+    return returns
+
+
+def _padded(bounds: tuple[tuple[float, ...], ...] | None, width: int) -> torch.Tensor:
+    """Bounds [N, A] of continuous actions, zero where an agent has fewer dimensions."""
+    rows = bounds or ()
+    return torch.tensor([[*row, *(0.0,) * (width - len(row))] for row in rows])

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from rlnet_bench import rng
+from rlnet_bench import make_env, rng, task_card, task_ids
 from rlnet_bench.envs.check import check_env
-from rlnet_bench.envs.registry import make_env, task_card, task_ids
 from rlnet_bench.errors import BadInput, WorkFailed
 from rlnet_bench.runs.process import alive
+from rlnet_bench.trust import typed
 
 pytest.importorskip("pettingzoo")
 torch.set_num_threads(1)
@@ -204,7 +204,7 @@ def test_workers_end_with_a_killed_parent_even_in_the_middle_of_a_step(tmp_path)
     script = tmp_path / "script.py"
     script.write_text(
         "import torch\n"
-        "from rlnet_bench.envs.registry import make_env\n"
+        "from rlnet_bench import make_env\n"
         f"env = make_env('{FOREIGN}:Stuck?horizon=5', 2, workers=2)\n"
         "env.reset(torch.tensor([1, 2]))\n"
         "print(*(p.pid for p in env._crew.processes), flush=True)\n"
@@ -225,6 +225,7 @@ def test_workers_end_with_a_killed_parent_even_in_the_middle_of_a_step(tmp_path)
 def _replace_id(card, task):
     import dataclasses
 
+    typed(task)
     return dataclasses.replace(card, id=task)
 
 
@@ -232,7 +233,7 @@ def test_a_script_without_a_main_guard_can_use_workers(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import torch\n"
-        "from rlnet_bench.envs.registry import make_env\n"
+        "from rlnet_bench import make_env\n"
         f"env = make_env({PUSHING!r}, 2, workers=1)\n"
         "print('shape', tuple(env.reset(torch.tensor([1, 2])).observation.shape))\n"
     )
@@ -242,9 +243,7 @@ def test_a_script_without_a_main_guard_can_use_workers(tmp_path):
 
 def test_the_catalogue_is_empty_and_its_module_does_not_import_torch():
     assert not any(":" in task for task in task_ids())
-    code = (
-        "import rlnet_bench.envs.registry as r, sys; r.task_ids(); r.task_card({!r}); assert 'torch' not in sys.modules"
-    )
+    code = "import rlnet_bench as r, sys; r.task_ids(); r.task_card({!r}); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code.format(PUSHING)], check=True, timeout=60)
 
 

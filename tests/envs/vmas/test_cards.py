@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 import pytest
 
+from rlnet_bench import make_env, task_card, task_ids
 from rlnet_bench.envs.cards.vmas import ids
-from rlnet_bench.envs.registry import make_env, task_card, task_ids
 from rlnet_bench.envs.vmas.tasks import KNOWN_WRONG
 from rlnet_bench.errors import BadInput, MissingExtra, UnknownName
 

@@ -11,11 +11,11 @@ import torch
 from rlnet_bench import rng
 from rlnet_bench.envs.cards.vmas import ids
 from rlnet_bench.envs.check import check_env
-from rlnet_bench.envs.registry import make_env, task_card
 from rlnet_bench.envs.vmas import state as vmas_state
 from rlnet_bench.envs.vmas.scenario import draws_from_torch_only
 from rlnet_bench.envs.vmas.stream import Stream
 from rlnet_bench.errors import BadInput, UnknownName
+from rlnet_bench.typed import make_env, task_card
 
 vmas = pytest.importorskip("vmas", reason="vmas is not installed")
 
@@ -236,7 +236,7 @@ def test_scenarios_that_draw_from_numpy_and_random_have_those_streams_too(tmp_pa
 
 
 def test_published_scenarios_draw_from_torch_alone():
-    assert all(draws_from_torch_only(str(task_card(task).constructor["scenario"])) for task in ids())
+    assert all(draws_from_torch_only(task_card(task)) for task in ids())
 
 
 def test_the_cuda_generator_is_swapped_with_the_others(monkeypatch):
