@@ -275,7 +275,8 @@ def main(arguments: list[str], stop: StopFlag | None = None) -> int:
     """``python -m rlnet_bench.runs.worker STORE SUITE [OPTION ...]``: what launchers start.
 
     Options: ``--plan=DIGEST``, ``--code=JSON`` (what may be imported), ``--log=NAME`` (may be repeated),
-    ``--checkpoint-every=SECONDS``, ``--leash=DESCRIPTOR`` (the end of that inherited pipe is the end of whoever started this: the same as SIGTERM).
+    ``--checkpoint-every=SECONDS``, ``--leash=DESCRIPTOR`` (the end of that inherited pipe is the end of whoever
+    started this: the same as SIGTERM).
 
     Returns:
         0 when nothing is left to claim, :data:`~rlnet_bench.runs.launch.EXIT_FAILED` when groups failed here,

@@ -78,21 +78,33 @@ def test_workers_that_cannot_or_must_not_work_are_not_replaced(tmp_path: Path, e
     assert launcher.started == 1
 
 
-def test_a_worker_that_crashes_stops_the_run_and_says_why(tmp_path: Path) -> None:
-    """A real process, in a folder where importing torch raises: nothing is claimed, no attempt is burned."""
+def test_a_worker_that_crashes_stops_the_run_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real process for which importing torch raises: nothing is claimed, no attempt is burned."""
     store, plan = small.store(tmp_path / "s", small.method("random"))
-    (tmp_path / "torch.py").write_text("raise RuntimeError('torch is broken here')\n")
-
-    class There(LocalLauncher):
-        def submit(self, job: Job, count: int) -> Sequence[Process]:
-            return super().submit(replace(job, folder=str(tmp_path)), count)
-
-    launcher = There(poll_seconds=0.02)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "torch.py").write_text("raise RuntimeError('torch is broken here')\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "broken"))  # a worker finds what its driver finds
+    launcher = LocalLauncher(poll_seconds=0.02)
     workers = Workers(store, plan, 1, launcher)
     workers.start()
     assert workers.wait(lambda: None).endswith("RuntimeError: torch is broken here")
     assert len(launcher.started) == 1
     assert store.status(plan.groups[0])["status"] == "missing"
+
+
+def test_a_file_in_the_folder_where_a_worker_starts_is_not_imported(tmp_path: Path) -> None:
+    """A folder that somebody sent may hold a ``torch.py``."""
+    store, plan = small.store(tmp_path / "s", small.method("random"))
+    (tmp_path / "torch.py").write_text("import pathlib\npathlib.Path(__file__).with_name('sang').touch()\n")
+
+    class There(LocalLauncher):
+        def submit(self, job: Job, count: int) -> Sequence[Process]:
+            return super().submit(replace(job, folder=str(tmp_path)), count)
+
+    workers = Workers(store, plan, 1, There(poll_seconds=0.02))
+    workers.start()
+    assert workers.wait(lambda: None) == ""
+    assert store.status(plan.groups[0])["status"] == "ok" and not (tmp_path / "sang").exists()
 
 
 def test_what_broke_a_worker_is_not_drowned(tmp_path: Path) -> None:
