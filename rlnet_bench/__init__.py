@@ -16,6 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rlnet_bench.analysis.loading import load_results as load_results
+    from rlnet_bench.api import run as run
     from rlnet_bench.envs.check import check_env as check_env
     from rlnet_bench.envs.pettingzoo.export import parallel_env as parallel_env
     from rlnet_bench.envs.registry import task_ids as task_ids
@@ -23,10 +25,8 @@ if TYPE_CHECKING:
     from rlnet_bench.methods import method_ids as method_ids
     from rlnet_bench.reports import build_report as build_report
     from rlnet_bench.reports import render_table as render_table
-    from rlnet_bench.runs.api import run as run
     from rlnet_bench.runs.check import check_method as check_method
     from rlnet_bench.runs.policies import load_policy as load_policy
-    from rlnet_bench.runs.results import load_results as load_results
     from rlnet_bench.runs.suite import load_suite as load_suite
     from rlnet_bench.typed import find_method as find_method
     from rlnet_bench.typed import make_env as make_env
@@ -39,13 +39,13 @@ _HOMES = {
     "evaluate": "rlnet_bench.learning.play",
     "find_method": "rlnet_bench.typed",
     "load_policy": "rlnet_bench.runs.policies",
-    "load_results": "rlnet_bench.runs.results",
+    "load_results": "rlnet_bench.analysis.loading",
     "load_suite": "rlnet_bench.runs.suite",
     "make_env": "rlnet_bench.typed",
     "method_ids": "rlnet_bench.methods",
     "parallel_env": "rlnet_bench.envs.pettingzoo.export",
     "render_table": "rlnet_bench.reports",
-    "run": "rlnet_bench.runs.api",
+    "run": "rlnet_bench.api",
     "task_card": "rlnet_bench.typed",
     "task_ids": "rlnet_bench.envs.registry",
 }

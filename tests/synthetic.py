@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from rlnet_bench.analysis.results import MethodInfo, Results
 from rlnet_bench.envs.card import Reference, TaskCard
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.runs.records import EvalLine, RunRecord
-from rlnet_bench.runs.results import MethodInfo, Results
 
 SPREAD = "mpe/simple_spread-discrete-v1"
 REFERENCE = "mpe/simple_reference-discrete-v1"

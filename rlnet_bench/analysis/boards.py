@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from rlnet_bench.analysis.classes import classes
 from rlnet_bench.analysis.findings import Findings
 from rlnet_bench.analysis.references import TaskFacts
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.analysis.streams import named
-from rlnet_bench.runs.results import Results
 from rlnet_bench.stats.aggregate import mean
 from rlnet_bench.stats.estimate import estimate
 from rlnet_bench.stats.ranking import rank_intervals, tied_with_best

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlnet_bench.runs.results import MethodInfo, Results
+from rlnet_bench.analysis.results import MethodInfo, Results
 from rlnet_bench.vocabulary import class_rank
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.runs.records import RunRecord
-from rlnet_bench.runs.results import Results
 
 
 @dataclass(frozen=True)

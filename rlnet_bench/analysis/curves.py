@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from rlnet_bench.analysis.costs import clock
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.analysis.streams import named
 from rlnet_bench.errors import BadInput
 from rlnet_bench.runs.records import RunRecord
-from rlnet_bench.runs.results import Results
 from rlnet_bench.stats.aggregate import mean
 from rlnet_bench.stats.bands import curve_aggregate
 from rlnet_bench.stats.curves import RunCurve, RunCurves, TaskCurves

@@ -16,9 +16,9 @@ from rlnet_bench.analysis.findings import Findings, find
 from rlnet_bench.analysis.grid import GridState, grid_state
 from rlnet_bench.analysis.pooling import Pool, pool
 from rlnet_bench.analysis.references import TaskFacts, facts_of
+from rlnet_bench.analysis.results import MethodInfo, Results
 from rlnet_bench.analysis.streams import named
 from rlnet_bench.errors import BadInput, UnknownName
-from rlnet_bench.runs.results import MethodInfo, Results
 from rlnet_bench.stats.aggregate import Aggregate, iqm, lower_tail_mean, mean, median, optimality_gap
 from rlnet_bench.stats.compare import improvement_matrix
 from rlnet_bench.stats.estimate import Sensitivity, estimate_many, sensitivity

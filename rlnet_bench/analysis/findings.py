@@ -14,8 +14,8 @@ import numpy as np
 
 from rlnet_bench.analysis.classes import trained
 from rlnet_bench.analysis.references import TaskFacts
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.runs.records import RunRecord
-from rlnet_bench.runs.results import Results
 from rlnet_bench.stats.scores import RunScores
 from rlnet_bench.vocabulary import MODES
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.runs.records import RunRecord
-from rlnet_bench.runs.results import Results
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Every rule is a function from tables (one per source) to findings. A ``problem`` makes a comparison wrong or void;
 a ``note`` limits what can be said. Tables come from stores, published directories, tidy CSV files, marl-eval and
-BenchMARL JSON (:func:`rlnet_bench.foreign.door.read_any`); summary tables of means have rules of their own.
+BenchMARL JSON (:func:`rlnet_bench.analysis.loading.load_table`); summary tables of means have rules of their own.
 """
 
 from __future__ import annotations

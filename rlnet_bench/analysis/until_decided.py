@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlnet_bench.analysis.loading import load_results
 from rlnet_bench.analysis.pooling import pool
 from rlnet_bench.analysis.references import TaskFacts, facts_of
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError
 from rlnet_bench.runs.files import read_json, write_atomic
 from rlnet_bench.runs.plan import Group, Plan, make_plan, method_of
-from rlnet_bench.runs.results import load_results
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
 from rlnet_bench.stats.sequential import PlanState, SeedPlan, next_batch

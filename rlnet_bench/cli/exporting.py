@@ -37,9 +37,8 @@ def export(
     json: JsonFlag = False,
 ) -> None:
     """Write results as marl-eval JSON (one mode of actions), or as the tidy CSV with everything in it."""
+    from rlnet_bench.analysis.exported import from_results, write_marl_eval
     from rlnet_bench.foreign.csv import write_csv
-    from rlnet_bench.foreign.marl_eval import write_marl_eval
-    from rlnet_bench.foreign.results import from_results
     from rlnet_bench.runs.files import write_atomic
 
     results = loaded(source or store, suite)

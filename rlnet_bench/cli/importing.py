@@ -118,7 +118,7 @@ def import_(
 
 def _scorable(table: ForeignTable) -> list[str]:
     """What a reader of the results must know, or that there is nothing to score."""
-    from rlnet_bench.foreign.results import to_results
+    from rlnet_bench.analysis.imported import to_results
 
     try:
         return list(to_results(table).notes)

@@ -26,10 +26,10 @@ def lint(
 ) -> None:
     """Find what cannot be compared within and between sources; exit code 1 when there is a problem."""
     from rlnet_bench.analysis.lint import lint as check
-    from rlnet_bench.foreign.door import read_any
+    from rlnet_bench.analysis.loading import load_table
     from rlnet_bench.foreign.summary import Summary
 
-    read = [read_any(path, suite) for path in sources]
+    read = [load_table(path, suite) for path in sources]
     tables = [t for t in read if not isinstance(t, Summary)]
     findings = check(tables, [t for t in read if isinstance(t, Summary)])
     problems = [f for f in findings if f.severity == "problem"]

@@ -17,7 +17,7 @@ from rich.text import Text
 from rlnet_bench.reading.names import harmless
 
 if TYPE_CHECKING:
-    from rlnet_bench.runs.results import Results
+    from rlnet_bench.analysis.results import Results
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 StoreOption = Annotated[str, typer.Option("--store", help="The run store.")]
@@ -39,11 +39,11 @@ damage_told: list[str] = []  # by the verb that runs: what is not as it was writ
 
 
 def loaded(source: str | Path, suite: str | None = None) -> Results:
-    """The results of a source, as :func:`~rlnet_bench.runs.results.load_results` reads them.
+    """The results of a source, as :func:`~rlnet_bench.analysis.loading.load_results` reads them.
 
     What is damaged in them is said on standard error, and the verb ends with code 1 (:class:`Verbs` of ``main``).
     """
-    from rlnet_bench.runs.results import load_results
+    from rlnet_bench.analysis.loading import load_results
 
     results = load_results(source, suite)
     tell_damage(results.damage)

@@ -102,7 +102,7 @@ def power(
 
 def _advice(results: object, methods: list[str], tasks: tuple[str, ...], kind: str, mode: str) -> list[str]:
     """Per task: are more seeds or more episodes worth it?"""
-    from rlnet_bench.runs.results import Results
+    from rlnet_bench.analysis.results import Results
     from rlnet_bench.stats import variance_components
 
     assert isinstance(results, Results)

@@ -13,7 +13,7 @@ import typer
 from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, SuiteOption, loaded, print_json
 
 if TYPE_CHECKING:
-    from rlnet_bench.runs.results import Results
+    from rlnet_bench.analysis.results import Results
 
 SourceArgument = Annotated[
     str | None, typer.Argument(help="A run store, a published directory, or a results.csv; instead of --store.")

@@ -12,7 +12,7 @@ from rlnet_bench.errors import BadInput
 
 if TYPE_CHECKING:
     from rlnet_bench.analysis import Estimates
-    from rlnet_bench.runs.results import Results
+    from rlnet_bench.analysis.results import Results
     from rlnet_bench.stats import Bounds, Estimate
 
 

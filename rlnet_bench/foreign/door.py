@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlnet_bench.errors import BadInput
@@ -88,16 +88,13 @@ def read_table(path: Path) -> ForeignTable:
     return read_csv(path / TABLE_FILE if path.is_dir() else path)
 
 
-def read_any(path: Path, suite: str | None = None) -> ForeignTable | Summary:
-    """Any source that can be recognised: a store, a published directory, a CSV file (tidy, or a table of means),
-    marl-eval or BenchMARL JSON, sacred folders.
+def read_file(path: Path) -> ForeignTable | Summary | None:
+    """A foreign source of a format that can be recognised: a CSV file (tidy, or a table of means), marl-eval or
+    BenchMARL JSON, sacred folders. None for anything else: it may be a store or a published directory.
 
     Raises:
-        BadInput, StoreError: when it is none of them, or damaged.
+        BadInput: when there is nothing, or it is damaged.
     """
-    from rlnet_bench.foreign.results import from_results
-    from rlnet_bench.runs.results import load_results
-
     if is_table(path):
         file = path / TABLE_FILE if path.is_dir() else path
         text = load_text(file)
@@ -109,4 +106,4 @@ def read_any(path: Path, suite: str | None = None) -> ForeignTable | Summary:
         return read_epymarl(path)
     if not path.exists():
         raise BadInput(f"{path}: there is no such file or directory.")
-    return replace(from_results(load_results(path, suite)), name=str(path))
+    return None

@@ -7,7 +7,6 @@ score and is kept apart.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from rlnet_bench.errors import BadInput
 from rlnet_bench.foreign.files import load_json, mapping, numbers, seed_of, whole
 from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Kind, Malformed, Scale, checked_name
-from rlnet_bench.runs.results import Results
 from rlnet_bench.vocabulary import Mode
 
 RETURNS = ("return", "episode_return", "mean_episode_return", "team_return", "episode_reward", "mean_return")
@@ -169,51 +166,3 @@ class _Reader:
                 "absolute scores."
             )
         return ForeignTable(self.name, tuple(self.evaluations), self.facts, warnings=tuple(warnings))
-
-
-def write_marl_eval(results: Results, mode: Mode | None = None) -> tuple[str, list[str]]:
-    """Results as marl-eval JSON and what a reader of it should know.
-
-    Every episode's team return (added over agents) and success; ``absolute_metrics`` hold the best checkpoint's
-    fresh episodes. Diverged runs are cut where they broke, so they are left out and named.
-
-    Raises:
-        BadInput: when nothing was evaluated in this mode.
-    """
-    mode = mode or results.primary
-    data: dict[str, Any] = {}
-    remarks, shapes = [], set()
-    for record in results.records:
-        env, _, task = record.task.partition("/")
-        for seed, status in sorted(record.seed_status.items()):
-            if status in ("diverged", "failed"):
-                where = f"{record.method} on {record.task}, seed {seed}"
-                remarks.append(f"{where}, {status} and is left out: this format has no word for it.")
-                continue
-            curve = record.lines("curve", mode, seed)
-            run: dict[str, Any] = {
-                f"step_{k}": {"step_count": e.frames, **_metrics(e.team, e.success)} for k, e in enumerate(curve)
-            }
-            if not curve:
-                continue
-            shapes.add(len(curve))
-            absolute = record.lines("absolute", mode, seed)
-            run[ABSOLUTE] = _metrics(absolute[-1].team, absolute[-1].success) if absolute else {}
-            methods = data.setdefault(env, {}).setdefault(task or env, {})
-            methods.setdefault(record.method, {})[f"seed_{seed}"] = run
-    if not data:
-        raise BadInput(f"{results.name}: expected evaluations with {mode} actions, found none.")
-    counts = {len(runs) for tasks in data.values() for methods in tasks.values() for runs in methods.values()}
-    if len(counts) > 1 or len(shapes) > 1:
-        remarks.append(
-            f"runs per method range over {sorted(counts)} and points per run over {sorted(shapes)}: marl-eval itself "
-            "asks for equal numbers everywhere (controls are evaluated once)."
-        )
-    return json.dumps(data, indent=1) + "\n", remarks
-
-
-def _metrics(team: np.ndarray, success: np.ndarray) -> dict[str, list[float]]:
-    out = {"return": [float(x) for x in team]}
-    if not np.isnan(success).any():
-        out["success"] = [float(x) for x in success]
-    return out

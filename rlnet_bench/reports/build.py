@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rlnet_bench.analysis.estimates import judge
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.reports.bibliography import bibtex
 from rlnet_bench.reports.figures import plots
 from rlnet_bench.reports.macros import macros
@@ -12,7 +13,6 @@ from rlnet_bench.reports.page import render
 from rlnet_bench.reports.preview import preview
 from rlnet_bench.reports.provenance import run_table, task_table
 from rlnet_bench.reports.tables import as_text, tables
-from rlnet_bench.runs.results import Results
 
 
 def build_report(

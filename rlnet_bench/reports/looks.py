@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlnet_bench.analysis.classes import trained, untrained
-from rlnet_bench.runs.results import Results
+from rlnet_bench.analysis.results import Results
 
 # Okabe & Ito (2008), ordered for contrast between neighbours; "ink" is black on paper, white on a dark page.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#222222", "#b8a800")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.results import MethodInfo
 from rlnet_bench.analysis.wording import short_count
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import NOTHING
 from rlnet_bench.reports.titles import task_title
-from rlnet_bench.runs.results import MethodInfo
 from rlnet_bench.vocabulary import CHANNEL_KINDS, EXECUTION_CLASSES, Kind
 
 COLUMNS = (

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from rlnet_bench.analysis.boards import TaskCell
 from rlnet_bench.analysis.classes import untrained
 from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.results import MethodInfo
 from rlnet_bench.analysis.wording import significant
 from rlnet_bench.reports.table import Cell, Column, Group
-from rlnet_bench.runs.results import MethodInfo
 from rlnet_bench.vocabulary import EXECUTION_CLASSES
 
 HEAD = (

@@ -8,12 +8,12 @@ from typing import Any
 from rlnet_bench.analysis.boards import KINDS
 from rlnet_bench.analysis.costs import settings_of
 from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.results import MethodInfo
 from rlnet_bench.analysis.wording import count, duration, p_text, short_count
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import HEAD, NOTHING, grouped, head
 from rlnet_bench.reports.titles import task_title
-from rlnet_bench.runs.results import MethodInfo
 
 TITLES = {
     "iqm": ("IQM", "higher is better"),

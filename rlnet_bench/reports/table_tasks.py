@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from rlnet_bench.analysis.boards import TaskBoard
 from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.results import MethodInfo
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Table, estimate_cell, marked
 from rlnet_bench.reports.table_parts import DAGGER_NOTE, HEAD, NOTHING, grouped, head, runs_text
 from rlnet_bench.reports.titles import task_title
-from rlnet_bench.runs.results import MethodInfo
 from rlnet_bench.vocabulary import EndKind, Kind, Mode
 
 KIND_TEXT = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from rlnet_bench.analysis.estimates import Estimates, judge
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.errors import BadInput
 from rlnet_bench.reports import writers
 from rlnet_bench.reports.table import Table
 from rlnet_bench.reports.table_channel import channel_table
 from rlnet_bench.reports.table_suite import aggregate_table, compute_table, rank_table, settings_table
 from rlnet_bench.reports.table_tasks import modes_table, score_table
-from rlnet_bench.runs.results import Results
 
 Format = Literal["latex", "markdown", "csv"]
 Which = Literal["tasks", "aggregate", "ranks", "channel"]

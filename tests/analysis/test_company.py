@@ -13,8 +13,8 @@ from rlnet_bench.analysis import Estimates, judge
 from rlnet_bench.analysis.comparing import compare, starts_shared
 from rlnet_bench.analysis.pooling import pool
 from rlnet_bench.analysis.references import facts_of
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.reports import render_table
-from rlnet_bench.runs.results import Results
 from rlnet_bench.stats.scores import RunScores
 
 SPREAD = "mpe/simple_spread-discrete-v1"

@@ -10,8 +10,8 @@ import pytest
 
 from rlnet_bench.analysis.estimates import judge
 from rlnet_bench.analysis.plain import estimates_json
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.analysis.verdict import sentences
-from rlnet_bench.runs.results import Results
 
 SPREAD = "mpe/simple_spread-discrete-v1"
 REFERENCE = "mpe/simple_reference-discrete-v1"

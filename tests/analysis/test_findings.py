@@ -9,9 +9,9 @@ import pytest
 
 from rlnet_bench.analysis import judge
 from rlnet_bench.analysis.comparing import compare
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.analysis.verdict import sentences
 from rlnet_bench.reports import build_report, render_table
-from rlnet_bench.runs.results import Results
 
 SPREAD = "mpe/simple_spread-discrete-v1"
 REFERENCE = "mpe/simple_reference-discrete-v1"

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
+from rlnet_bench.analysis.loading import load_results
 from rlnet_bench.runs import checkpoint, loop, recorder, worker
 from rlnet_bench.runs.check_launcher import tiny_plan
 from rlnet_bench.runs.compact import compact, index_frame
 from rlnet_bench.runs.launch import Workers
 from rlnet_bench.runs.local_launch import LocalLauncher
 from rlnet_bench.runs.plan import Group, Plan, make_plan, run_id
-from rlnet_bench.runs.results import load_results
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite, load_suite
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlnet_bench.analysis.exported import from_results
+from rlnet_bench.analysis.imported import to_results
+from rlnet_bench.analysis.loading import load_results
 from rlnet_bench.cli.main import main
 from rlnet_bench.envs.registry import task_card
-from rlnet_bench.foreign import from_results, read_csv, to_results
+from rlnet_bench.foreign import read_csv
 from rlnet_bench.runs.plan import make_plan
-from rlnet_bench.runs.results import load_results
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
 from rlnet_bench.runs.worker import work

@@ -288,7 +288,7 @@ def test_failed_groups_are_tried_again_when_asked(say: Callable[..., Said], tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", ["id: ippo", "network: zoo/tag-2ppo"])
 def test_reproduce(say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
-    from rlnet_bench.runs.results import load_results
+    from rlnet_bench.analysis.loading import load_results
     from rlnet_bench.runs.worker import work
 
     store = planned_store(tmp_path, SUITE.replace("  - random\n", "").replace("id: ippo", f"label: ours\n    {entry}"))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlnet_bench.analysis.imported import to_results
 from rlnet_bench.errors import BadInput
 from rlnet_bench.foreign import CellFacts, Evaluation, ForeignTable, merged, parse_csv, write_csv
-from rlnet_bench.foreign.results import to_results
 
 HEAD = "method,task,seed,frames,episode,return"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.reports import build_report
-from rlnet_bench.runs.results import Results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 playwright = pytest.importorskip("playwright.sync_api", reason="chromium cannot be driven without playwright")

@@ -16,10 +16,10 @@ from types import SimpleNamespace
 import pytest
 
 from rlnet_bench.analysis import judge
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.reports import build_report, fragment
 from rlnet_bench.reports.canvas import ONE_COLUMN, pdf_bytes
 from rlnet_bench.reports.figures import plots
-from rlnet_bench.runs.results import Results
 
 SPREAD = "mpe/simple_spread-discrete-v1"
 NASTY = "<script>alert(1)</script> & $x_1$ \\input{/etc/passwd} %| `{}`\"'~^#"

@@ -14,13 +14,13 @@ from types import SimpleNamespace
 import pytest
 
 from rlnet_bench.analysis import judge
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.errors import BadInput
 from rlnet_bench.reports import build_report, render_table
 from rlnet_bench.reports.macros import slug
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.tables import tables
 from rlnet_bench.reports.writers import latex_escape
-from rlnet_bench.runs.results import Results
 
 SPREAD, REFERENCE = "mpe/simple_spread-discrete-v1", "mpe/simple_reference-discrete-v1"
 

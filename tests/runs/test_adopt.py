@@ -12,6 +12,8 @@ import pytest
 from killed import killed_at_write
 from small import SPREAD, method, plan, products, store
 
+from rlnet_bench.analysis.loading import load_results
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.errors import StoreError
 from rlnet_bench.runs import loop
 from rlnet_bench.runs.adopt import adopt
@@ -19,7 +21,6 @@ from rlnet_bench.runs.check_store import check_store
 from rlnet_bench.runs.plan import Plan
 from rlnet_bench.runs.policies import load_policy
 from rlnet_bench.runs.publish import publish, read_published
-from rlnet_bench.runs.results import Results, load_results
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.worker import work
 

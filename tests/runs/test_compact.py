@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import small
 
+from rlnet_bench.analysis.loading import load_results
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.runs.check_store import check_store
 from rlnet_bench.runs.compact import INDEX, compact, index_frame, read_index
 from rlnet_bench.runs.records import CHAIN_START, chained, read_evals
-from rlnet_bench.runs.results import Results, load_results
 from rlnet_bench.runs.watch import snapshot
 from rlnet_bench.runs.worker import work
 from rlnet_bench.vocabulary import Kind

@@ -12,11 +12,11 @@ import pytest
 from small import SPEAKER, SPREAD, group, method, plan, store
 
 from rlnet_bench.analysis import judge
+from rlnet_bench.analysis.loading import _method_info, load_results
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import StoreError
 from rlnet_bench.runs.plan import Plan
 from rlnet_bench.runs.publish import publish
-from rlnet_bench.runs.results import _method_info, load_results
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.watch import duration, snapshot, time_left
 from rlnet_bench.runs.worker import work

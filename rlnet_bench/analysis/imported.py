@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 import numpy as np
 
+from rlnet_bench.analysis.results import MethodInfo, Results
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card, task_ids
 from rlnet_bench.errors import BadInput
-from rlnet_bench.foreign import table as shape
 from rlnet_bench.foreign.table import SCORED, CellFacts, Evaluation, ForeignTable, RunStatus
 from rlnet_bench.runs.records import EvalLine, RunRecord
-from rlnet_bench.runs.results import MethodInfo, Results
 from rlnet_bench.stats.scores import TaskRuns
 from rlnet_bench.vocabulary import MODES, Kind, Mode, Status, class_rank
 
@@ -220,30 +218,3 @@ def _slug(name: str) -> str:
     stem = name.rstrip("/").rpartition("/")[2].rpartition(".")[0] or name.rpartition("/")[2]
     kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in stem.lower()).strip("-")
     return kept or "results"
-
-
-def from_results(results: Results) -> ForeignTable:
-    """Results of a store or a published directory as a table: every episode, per agent."""
-    if isinstance(results, ForeignResults) and results.table is not None:
-        return results.table
-    evaluations: list[Evaluation] = []
-    facts: dict[tuple[str, str], CellFacts] = {}
-    floors: dict[str, float] = {}
-    statuses: dict[tuple[str, str, int], RunStatus] = {}
-    infos = {m.label: m for m in results.methods}
-    for record in results.records:
-        method, task = record.method, record.task
-        info, card = infos[method], results.card(task)
-        task_hash = str(record.config.get("task_hash", ""))[:16]
-        facts[method, task] = CellFacts("sum", "frames", card.horizon, task_hash, info.execution, info.trains)
-        for seed, status in record.seed_status.items():
-            if status == "diverged":
-                statuses[method, task, seed] = "diverged"
-                floors[task] = card.floor
-            elif status == "failed":
-                statuses[method, task, seed] = "failed"
-        for e in record.evals:
-            if e.kind in SCORED:
-                kind = cast(shape.Kind, e.kind)
-                evaluations.append(Evaluation(method, task, e.seed, kind, e.mode, e.frames, e.returns, e.success))
-    return ForeignTable(results.name, tuple(evaluations), facts, statuses, floors)

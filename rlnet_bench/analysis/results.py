@@ -1,35 +1,20 @@
-"""Results: the records of a suite, from a store or from published files, ready for statistics.
-
-Imports without torch. One ``Results`` is all that reports and tables see.
-"""
+"""Results: a suite's declared grid and its records, ready for statistics. All that statistics see of runs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card
-from rlnet_bench.errors import StoreError
-from rlnet_bench.runs.compact import read_index
-from rlnet_bench.runs.files import read_json
-from rlnet_bench.runs.indexed import indexed_record
-from rlnet_bench.runs.plan import Group, Plan, method_of
-from rlnet_bench.runs.publish import is_published, read_published
 from rlnet_bench.runs.records import RunRecord
-from rlnet_bench.runs.store import Store
-from rlnet_bench.runs.verify import read_policy
 from rlnet_bench.stats.scores import RunScores, TaskRuns
-from rlnet_bench.vocabulary import Kind, Mode, Status, class_rank
+from rlnet_bench.vocabulary import Kind, Mode
 
 if TYPE_CHECKING:
     import pandas
-
-
-Policies = dict[tuple[str, str], dict[str, Any]]  # description of the policy by (method label, task)
 
 
 @dataclass(frozen=True)
@@ -169,92 +154,3 @@ class Results:
             for e in r.evals
         ]  # fmt: skip
         return pd.DataFrame(rows)
-
-
-def load_results(source: Store | str | Path, suite: str | None = None) -> Results:
-    """The results of a suite, finished or not, from a store or from a published directory; or of a tidy CSV file.
-
-    Raises:
-        StoreError, UnknownName: when there is no such store or suite.
-    """
-    if not isinstance(source, Store):
-        from rlnet_bench.foreign.door import is_table, read_table  # it builds Results of this module
-        from rlnet_bench.foreign.results import to_results
-
-        if is_table(Path(source)):
-            return to_results(read_table(Path(source)))
-    if not isinstance(source, Store) and is_published(Path(source)):
-        published = read_published(Path(source))
-        spoken = {(r.method, r.task): published.policies[r.run_id] for r in published.finished}
-        return _results(published.plan, published.records, spoken, published.seed_plan)
-    store = (source if isinstance(source, Store) else Store(source)).checked()
-    plan = store.plan(suite)
-    index = read_index(store)  # of what has ended; the rest is read from its own files
-    records = tuple(
-        r
-        for g in plan.groups
-        if (r := indexed_record(store.folder(g), g, index[g.run_id]) if g.run_id in index else _record(store, g))
-    )
-    policies: Policies = {}
-    for g in reversed(plan.groups):  # one policy speaks for its cell: that of the last group with any
-        cell = g.label, g.config["task"]
-        if cell not in policies and (found := _policy(store, g)):
-            policies[cell] = found
-    declared = read_json(store.root / "seed-plans" / f"{plan.suite.name}-v{plan.suite.version}.json")
-    return _results(plan, records, policies, declared)
-
-
-def _policy(store: Store, group: Group) -> dict[str, Any]:
-    """The description of a group's policy; none where it is damaged, of which :func:`_record` speaks."""
-    try:
-        return read_policy(store.folder(group) / "policies" / "policy.json")
-    except StoreError:
-        return {}
-
-
-def _record(store: Store, group: Group) -> RunRecord | None:
-    """The record of a group; one that cannot be read is a failed run, and spoils no other."""
-    try:
-        return store.record(group)
-    except StoreError as error:
-        seeds: dict[int, Status] = dict.fromkeys(group.config["seeds"], "failed")
-        return RunRecord(group.run_id, group.config, "failed", seeds, reason=str(error), damaged=True)
-
-
-def _results(
-    plan: Plan, records: tuple[RunRecord, ...], policies: Policies, seed_plan: dict[str, Any] | None = None
-) -> Results:
-    return Results(
-        name=plan.suite.name,
-        version=plan.suite.version,
-        tasks=tuple(plan.suite.tasks),
-        methods=tuple(_method_info(plan, entry.name, policies) for entry in plan.suite.methods),
-        seeds=tuple(plan.suite.seeds),
-        primary=plan.suite.evaluation.primary,
-        records=records,
-        suite=plan.suite.model_dump(mode="json") | ({"seed_plan": seed_plan} if seed_plan else {}),
-    )
-
-
-def _method_info(plan: Plan, label: str, policies: Policies) -> MethodInfo:
-    """What the catalogue knows of a method, and what its trained policies turned out to be."""
-    config = next(g for g in plan.groups if g.label == label).config
-    method = method_of(config)
-    found = {task: p for task in plan.suite.tasks if (p := policies.get((label, task)))}
-    sizes = [p["actor_parameters"] for p in found.values() if p.get("actor_parameters") is not None]
-    return MethodInfo(
-        label=label,
-        id=method.id,
-        summary=method.summary,
-        # One class per method, whatever the task: the strongest, so that no task's score is flattered.
-        execution=max((p.get("execution", "D0") for p in found.values()), key=class_rank, default="D0"),
-        training=method.training_class(method.configure(config["settings"])),
-        parameters=max(sizes, default=None),
-        trains=method.capabilities.trains,
-        citation=method.citation,
-        columns={
-            task: {"execution": p.get("execution", "D0"), "actor_parameters": p.get("actor_parameters")}
-            | p.get("columns", {})
-            for task, p in found.items()
-        },
-    )

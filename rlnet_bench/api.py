@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rlnet_bench.analysis.loading import load_results
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.errors import WorkFailed
 from rlnet_bench.runs.launch import Workers, make_launcher
 from rlnet_bench.runs.plan import make_plan
-from rlnet_bench.runs.results import Results, load_results
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite, load_suite, trust_typed
 
