@@ -9,7 +9,7 @@ Axes: **M** copies, **n** rows per copy.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,34 +143,43 @@ class StackedMLP:
             return _Products.apply(self.activation, x, *self.parameters())
         return _layers(x, self.weights, self.biases, self.activation)[-1]
 
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters by name, each [M, ...]."""
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases)):
+            yield f"weight.{i}", weight
+            yield f"bias.{i}", bias
+
     def parameters(self) -> Iterator[Tensor]:
         """All parameters, each [M, ...]."""
-        for weight, bias in zip(self.weights, self.biases):
-            yield weight
-            yield bias
+        return (p for _, p in self.named_parameters())
 
     def state_dict(self) -> dict[str, Tensor]:
         """Detached parameters by name."""
-        pairs = enumerate(zip(self.weights, self.biases))
-        return {f"{k}.{i}": p.detach() for i, (w, b) in pairs for k, p in (("weight", w), ("bias", b))}
+        return {name: p.detach() for name, p in self.named_parameters()}
 
-    @torch.no_grad()
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Copy values in place, so that optimisers keep their references.
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Copy values in place; raises ValueError naming a tensor that does not fit."""
+        load_tensors(dict(self.named_parameters()), state)
 
-        Raises:
-            ValueError: naming a missing, unexpected or wrongly shaped tensor.
-        """
-        own = {f"{k}.{i}": p for i in range(len(self.weights)) for k, p in self._layer(i)}
-        if own.keys() != state.keys():
-            raise ValueError(f"expected tensors {sorted(own)}, found {sorted(state)}")
-        for name, parameter in own.items():
-            if parameter.shape != state[name].shape:
-                raise ValueError(f"{name}: expected shape {tuple(parameter.shape)}, found {tuple(state[name].shape)}")
-            parameter.copy_(state[name])
 
-    def _layer(self, i: int) -> tuple[tuple[str, Tensor], tuple[str, Tensor]]:
-        return ("weight", self.weights[i]), ("bias", self.biases[i])
+@torch.no_grad()
+def load_tensors(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str = "") -> None:
+    """Copy values into tensors of the same names, in place, so that optimisers keep their references.
+
+    Raises:
+        ValueError: naming every missing, unexpected or wrongly shaped tensor; nothing is copied then.
+    """
+    wrong = [f"{name} is missing" for name in own if name not in state]
+    wrong += [f"{name} is unexpected" for name in state if name not in own]
+    wrong += [
+        f"{name}: expected shape {tuple(tensor.shape)}, found {tuple(state[name].shape)}"
+        for name, tensor in own.items()
+        if name in state and tensor.shape != state[name].shape
+    ]
+    if wrong:
+        raise ValueError(f"{where}weights that do not fit: {'; '.join(sorted(wrong))}")
+    for name, tensor in own.items():
+        tensor.copy_(state[name])
 
 
 def _orthogonal(fan_in: int, fan_out: int, gain: float, key: int, layer: int) -> Tensor:

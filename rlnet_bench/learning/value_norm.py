@@ -2,6 +2,8 @@
 
 After Yu et al. 2022 (MAPPO), who attribute it to PopArt (van Hasselt et al. 2016): the critic predicts
 normalised returns; statistics are debiased exponential averages.
+
+Axes: **T** steps of a rollout, **R** replicas, **B** environments, **V** values.
 """
 
 from __future__ import annotations
@@ -15,16 +17,28 @@ DECAY = 0.99  # per update of a whole batch, not per minibatch
 class ValueNorm:
     """Debiased exponential mean and variance per replica [R]."""
 
-    def __init__(self, replicas: int, device: str | torch.device) -> None:
+    def __init__(self, replicas: int, device: str | torch.device, enabled: bool = True) -> None:
+        """``enabled``: False leaves every number as it is."""
+        self.enabled = enabled
         self.mean = torch.zeros(replicas, device=device)
         self.square = torch.zeros(replicas, device=device)
         self.weight = torch.zeros(replicas, device=device)
 
-    def update(self, returns: Tensor) -> None:
-        """Fold in a batch of returns [R, n]."""
-        self.mean.mul_(DECAY).add_(returns.mean(dim=1), alpha=1 - DECAY)
-        self.square.mul_(DECAY).add_(returns.square().mean(dim=1), alpha=1 - DECAY)
-        self.weight.mul_(DECAY).add_(1 - DECAY)
+    def update(self, returns: Tensor, weight: Tensor | None = None) -> None:
+        """Fold in returns [T, R, B, V], where ``weight`` [T, R, B, 1] is 1; replicas with none keep what they have."""
+        if not self.enabled:
+            return
+        over = (0, 2, 3)
+        if weight is None:
+            for running, new in ((self.mean, returns), (self.square, returns.square())):
+                running.mul_(DECAY).add_(new.mean(dim=over), alpha=1 - DECAY)
+            self.weight.mul_(DECAY).add_(1 - DECAY)
+            return
+        count = weight.sum(dim=over) * returns.shape[3]
+        some, count = (1 - DECAY) * (count > 0), count.clamp(min=1.0)
+        for running, new in ((self.mean, returns), (self.square, returns.square())):
+            running.add_(some * ((new * weight).sum(dim=over) / count - running))
+        self.weight.add_(some * (1.0 - self.weight))
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """(mean, standard deviation), [R] each; 0 and 1 before the first update."""
@@ -33,6 +47,20 @@ class ValueNorm:
         deviation = (self.square / weight - mean.square()).clamp(min=1e-4).sqrt()
         started = self.weight > 0
         return torch.where(started, mean, 0.0), torch.where(started, deviation, 1.0)
+
+    def to_reward(self, value: Tensor) -> Tensor:
+        """What the critic says, [T, R, B, V], in the units of the reward."""
+        if not self.enabled:
+            return value
+        mean, std = (x[None, :, None, None] for x in self.moments())
+        return value * std + mean
+
+    def to_target(self, returns: Tensor) -> Tensor:
+        """Returns [T, R, B, V] as the critic should say them."""
+        if not self.enabled:
+            return returns
+        mean, std = (x[None, :, None, None] for x in self.moments())
+        return (returns - mean) / std
 
     def state_dict(self) -> dict[str, Tensor]:
         """The three running sums."""

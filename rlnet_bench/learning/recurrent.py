@@ -83,51 +83,10 @@ class Recurrent:
         states = torch.stack(after, dim=1)
         return self.head(states.view(m, steps * n, -1)).view(m, steps, n, -1), states
 
-    def parameters(self) -> Iterator[Tensor]:
-        """All parameters, each [M, ...]."""
-        return (p for _, p in named(self))
-
-
-def named(network: StackedMLP | Recurrent) -> Iterator[tuple[str, Tensor]]:
-    """Parameters by name, each [M, ...]."""
-    mlps = {"": network} if isinstance(network, StackedMLP) else {"": network.trunk, "head.": network.head}
-    for prefix, mlp in mlps.items():
-        for i, (weight, bias) in enumerate(zip(mlp.weights, mlp.biases)):
-            yield f"{prefix}weight.{i}", weight
-            yield f"{prefix}bias.{i}", bias
-    if isinstance(network, Recurrent):
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters by name, each [M, ...]."""
+        yield from self.trunk.named_parameters()
+        for name, p in self.head.named_parameters():
+            yield f"head.{name}", p
         for name in ("read", "read_bias", "recall", "recall_bias"):
-            yield f"gru.{name}", getattr(network, name)
-
-
-def along(
-    network: Recurrent, x: Tensor, h: Tensor, begins: Tensor | None = None, shared: bool = False
-) -> tuple[Tensor, Tensor]:
-    """T steps of the networks of a stack.
-
-    Args:
-        network: one copy per vertex of every replica, or one per replica where ``shared``.
-        x: features [R, T, n, K, F].
-        h: what is remembered before the first step, [R, n, K, H].
-        begins: [R, T, n] bool, an episode begins with this step; None: nowhere.
-        shared: the K vertices share parameters.
-
-    Returns:
-        (outputs [R, T, n, K, out], what is remembered after every step [R, T, n, K, H]).
-    """
-    r, steps, n, k, _ = x.shape
-
-    def laid(y: Tensor) -> Tensor:
-        """[R, T, n, K, F] -> [M, T, rows, F]."""
-        if shared:
-            return y.reshape(r, y.shape[1], n * k, -1)
-        return y.permute(0, 3, 1, 2, 4).reshape(r * k, y.shape[1], n, -1)
-
-    def back(y: Tensor) -> Tensor:
-        if shared:
-            return y.view(r, steps, n, k, -1)
-        return y.view(r, k, steps, n, -1).permute(0, 2, 3, 1, 4)
-
-    fresh = None if begins is None else laid(begins[..., None, None].expand(-1, -1, -1, k, -1))
-    out, after = network(laid(x), laid(h[:, None])[:, 0], fresh)
-    return back(out), back(after)
+            yield f"gru.{name}", getattr(self, name)

@@ -1,0 +1,112 @@
+"""Networks of a team (or of the vertices of one stack): one for all agents of a replica, or one each.
+
+Axes: **R** replicas, **T** steps, **n** rows, **K** agents or vertices, **F** features, **H** numbers remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rlnet_bench.learning.recurrent import Recurrent
+from rlnet_bench.learning.stacked import StackedMLP, load_tensors
+
+ACTOR, CRITIC = 0, 1  # network numbers for initialisation keys
+Memory = Literal["none", "gru"]
+
+
+class AgentNetwork:
+    """K agents of R replicas: [R, n, K, F] -> [R, n, K, out]; without memory or with a gated recurrent unit."""
+
+    def __init__(
+        self, sizes: Sequence[int], keys: Sequence[int], replicas: int, agents: int, *, memory: Memory = "none",
+        **options: Any,
+    ) -> None:  # fmt: skip
+        """Freshly initialised.
+
+        Args:
+            sizes: layer widths, input first.
+            keys: initialisation keys, replica-major: one per replica (shared by its agents) or one per agent.
+            replicas: R.
+            agents: K.
+            memory: ``gru`` puts a recurrent unit, as wide as the last hidden layer, before the output.
+            options: of :class:`~rlnet_bench.learning.stacked.StackedMLP`.
+        """
+        self.replicas, self.agents, self.copies = replicas, agents, len(keys) // replicas
+        self.share = self.copies == 1 and agents > 1
+        self.gru = Recurrent(sizes, keys, **options) if memory == "gru" else None
+        self.mlp = StackedMLP(sizes, keys, **options) if self.gru is None else None
+
+    @property
+    def is_recurrent(self) -> bool:
+        """It remembers; then call :meth:`along`."""
+        return self.gru is not None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[R, n, K, F] -> [R, n, K, out], without memory."""
+        assert self.mlp is not None
+        r, n, k, width = x.shape
+        if self.share:
+            return self.mlp(x.reshape(r, n * k, width)).view(r, n, k, -1)
+        out = self.mlp(x.transpose(1, 2).reshape(r * k, n, width))
+        return out.view(r, k, n, -1).transpose(1, 2)
+
+    def along(self, x: Tensor, h: Tensor, begins: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """T steps with memory.
+
+        Args:
+            x: features [R, T, n, K, F].
+            h: what is remembered before the first step, [R, n, K, H].
+            begins: [R, T, n] bool, an episode begins with this step; None: nowhere.
+
+        Returns:
+            (outputs [R, T, n, K, out], what is remembered after every step [R, T, n, K, H]).
+        """
+        assert self.gru is not None
+        r, steps, n, k, _ = x.shape
+
+        def laid(y: Tensor) -> Tensor:
+            """[R, T, n, K, F] -> [M, T, rows, F]."""
+            if self.share:
+                return y.reshape(r, y.shape[1], n * k, -1)
+            return y.permute(0, 3, 1, 2, 4).reshape(r * k, y.shape[1], n, -1)
+
+        def back(y: Tensor) -> Tensor:
+            if self.share:
+                return y.view(r, steps, n, k, -1)
+            return y.view(r, k, steps, n, -1).permute(0, 2, 3, 1, 4)
+
+        fresh = None if begins is None else laid(begins[..., None, None].expand(-1, -1, -1, k, -1))
+        out, after = self.gru(laid(x), laid(h[:, None])[:, 0], fresh)
+        return back(out), back(after)
+
+    def initial_memory(self, num_envs: int) -> Tensor:
+        """What is remembered before the first step, zeros [num_envs, K, H] (H = 0 without memory)."""
+        width = 0 if self.gru is None else self.gru.width
+        return torch.zeros(num_envs, self.agents, width, device=self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return next(self.parameters()).device
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters by name, each [R * copies, ...]."""
+        module = self.mlp if self.gru is None else self.gru
+        assert module is not None
+        return module.named_parameters()
+
+    def parameters(self) -> Iterator[Tensor]:
+        """All parameters, each [R * copies, ...]."""
+        return (p for _, p in self.named_parameters())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Detached parameters by name."""
+        return {name: p.detach() for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Copy values in place; raises ValueError naming a tensor that does not fit."""
+        load_tensors(dict(self.named_parameters()), state)

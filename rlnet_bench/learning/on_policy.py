@@ -1,0 +1,239 @@
+"""Learners that act for T steps, learn from them, and throw them away.
+
+:class:`OnPolicyLearner` is the loop; :class:`TeamLearner` adds an actor and a critic of a team. A baseline is a
+subclass that says what its critic reads (:meth:`TeamLearner.make_critic`) and what is minimised
+(:meth:`TeamLearner.loss`).
+
+Axes: **T** steps of a rollout, **R** replicas, **B** environments per replica, **N** agents, **F** features, **S**
+state width, **V** values of a joint step, **c** rows of a chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rlnet_bench import rng
+from rlnet_bench.envs.contract import VectorEnv
+from rlnet_bench.learning.actor import Actor, ActorSpec
+from rlnet_bench.learning.agents import CRITIC, AgentNetwork
+from rlnet_bench.learning.config import PpoConfig
+from rlnet_bench.learning.learner import TrainingReward
+from rlnet_bench.learning.optimise import Optimiser
+from rlnet_bench.learning.policy import ActorPolicy, action_noise
+from rlnet_bench.learning.ppo import METRICS, Batch, Loss, Minibatch, minibatches, normalised
+from rlnet_bench.learning.returns import gae, next_values
+from rlnet_bench.learning.rollout import CriticMemory, TeamRollout, at_cuts, flat, most, over_time, sequences
+from rlnet_bench.learning.stacked import copy_keys
+from rlnet_bench.learning.trainer import Trainer
+from rlnet_bench.learning.value_norm import ValueNorm
+
+Rows = dict[str, Tensor]  # flat buffers [T * R * B, ...] by name
+
+
+class OnPolicyLearner(Trainer):
+    """Collects T x B frames per replica with the current policy, then makes a few epochs over them.
+
+    A subclass collects, and gives :meth:`estimate` and :meth:`losses`.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv,
+        seeds: Sequence[int],
+        config: PpoConfig,
+        *,
+        training_reward: TrainingReward,
+        total_frames: int,
+    ) -> None:
+        """Start the environments; nothing is stepped yet.
+
+        Args:
+            env: a fresh flat batch of len(seeds) * config.num_envs environments.
+            seeds: one per replica.
+            config: see :class:`~rlnet_bench.learning.config.PpoConfig`.
+            training_reward: ``team_mean`` (one reward for all) or ``individual``.
+            total_frames: the budget, for learning-rate annealing.
+        """
+        if env.num_envs != len(seeds) * config.num_envs:
+            raise ValueError(f"expected {len(seeds)} x {config.num_envs} environments, found {env.num_envs}")
+        super().__init__(env, seeds, steps=config.rollout_steps, total_frames=total_frames)
+        self.config: Any = config
+        self.team_reward = training_reward == "team_mean"
+        self.shape = (self.steps, self.replicas, self.num_envs)
+        self.action_keys = self.keys(rng.Stream.ACTION, self.num_envs)
+        rows = self.steps * self.num_envs
+        self.batch_keys = self.keys(rng.Stream.MINIBATCH, rows).view(self.replicas, rows)
+
+    def estimate(self) -> Any:
+        """What a rollout says, from which minibatches are taken: advantages, value targets, rows."""
+        raise NotImplementedError
+
+    def losses(self, data: Any, batch: Minibatch) -> Iterator[tuple[str, Loss]]:
+        """The losses of a minibatch, in chunks that fit a cache, each with the prefix of its metrics."""
+        raise NotImplementedError
+
+    def adam(self, groups: Mapping[str, Sequence[Tensor]]) -> None:
+        """Train these groups as the settings say; ``PREFIXactor``'s gradient norm is a metric."""
+        config = self.config
+        self.train(
+            Optimiser(
+                groups, self.replicas, learning_rate=config.learning_rate, max_grad_norm=config.max_grad_norm
+            )
+        )  # fmt: skip
+
+    def update(self) -> dict[str, Tensor]:
+        """``epochs`` passes over the rollout, ``minibatches`` steps each."""
+        config, r = self.config, self.replicas
+        data = self.estimate()
+        self.optimiser.anneal(1.0 - self.progress if config.anneal else 1.0)
+        totals: dict[str, Tensor] = {}
+        for epoch in range(config.epochs):
+            for batch in minibatches(self.batch_keys, (self.iteration, epoch), self.shape, config.minibatches):
+                self.optimiser.zero()
+                for prefix, loss in self.losses(data, batch):
+                    loss.total.sum().backward()
+                    if prefix not in totals:
+                        totals[prefix] = torch.zeros(len(METRICS), r, device=self.device)
+                    totals[prefix][:-1] += loss.numbers()
+                norms = self.step()
+                self.updates += 1
+                for prefix, total in totals.items():
+                    total[-1] += norms.get(f"{prefix}actor", 0.0)
+        count = config.epochs * config.minibatches
+        return {f"{p}{name}": x for p, total in totals.items() for name, x in zip(METRICS, total / count)}
+
+
+class TeamLearner(OnPolicyLearner):
+    """An actor and a critic for every agent of a team, of one kind; the algorithm is in :meth:`loss`."""
+
+    critic_reads: Literal["features", "states"]  # what the actor reads, or the state of the task
+
+    def __init__(
+        self, env: VectorEnv, seeds: Sequence[int], config: PpoConfig, *, training_reward: TrainingReward,
+        total_frames: int,
+    ) -> None:  # fmt: skip
+        """See :class:`OnPolicyLearner`."""
+        super().__init__(env, seeds, config, training_reward=training_reward, total_frames=total_frames)
+        self.actor = self.make_actor()
+        self.critic = self.make_critic()
+        self.norm = ValueNorm(self.replicas, self.device, config.normalise_value)
+        self.rollout = TeamRollout(env, self.actor, self.steps, self.replicas, self.critic_reads == "states")
+        self.critic_memory = CriticMemory(self.critic, self.rollout)
+        self.adam({"actor": list(self.actor.parameters()), "critic": list(self.critic.parameters())})
+        self.parts |= {
+            "actor": self.actor, "critic": self.critic, "value_norm": self.norm, "rollout": self.rollout,
+            "critic_memory": self.critic_memory,
+        }  # fmt: skip
+
+    # -- what a baseline says ----------------------------------------------------------------------------
+
+    def make_actor(self) -> Actor:
+        """The acting network."""
+        return Actor(self.env.card, ActorSpec.of(self.config), self.seeds, self.device)
+
+    def make_critic(self) -> AgentNetwork:
+        """V: what the values are a function of."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> Loss:
+        """What is minimised, from a chunk of a minibatch."""
+        raise NotImplementedError
+
+    # -- the learner's contract --------------------------------------------------------------------------
+
+    def policy(self) -> ActorPolicy:
+        """The policy as it stands (sharing its weights)."""
+        return ActorPolicy(self.actor)
+
+    def collect(self) -> None:
+        """Fill the buffers with T steps of every environment under the current policy."""
+        start = self.iteration * self.steps
+        steps = torch.arange(start, start + self.steps, device=self.device)[:, None]
+        self.now = self.rollout.collect(self.now, action_noise(self.action_keys, steps, self.actor))
+
+    def checks(self) -> dict[str, Tensor]:
+        """Actions."""
+        return {"action": self.rollout.actions.transpose(0, 1).to(torch.float32)}
+
+    def held(self) -> list[Tensor]:
+        """What is remembered."""
+        return [self.rollout.memory, self.critic_memory.now.transpose(0, 0)]
+
+    # -- the update --------------------------------------------------------------------------------------
+
+    def estimate(self) -> Rows:
+        """The rollout's rows with ``advantage`` [.., N] (normalised) and ``returns`` [.., V] (value targets)."""
+        advantage, returns = self.advantages()
+        return {**self.rollout.rows(), "advantage": flat(advantage), "returns": flat(returns)}
+
+    @torch.no_grad()
+    def advantages(self) -> tuple[Tensor, Tensor]:
+        """(normalised generalised advantages [T, R, B, N], value targets [T, R, B, V])."""
+        config, rollout, t = self.config, self.rollout, self.steps
+        value, final = self.rollout_values()
+        following = next_values(value[:t], value[t], final, rollout.truncated[..., None])
+        advantage = gae(
+            rollout.reward(self.team_reward), value[:t], following, rollout.endings(self.team_reward),
+            rollout.truncated[..., None], config.gamma, config.gae_lambda,
+        )  # fmt: skip
+        returns = advantage + value[:t]
+        self.norm.update(returns)
+        advantage = advantage.expand(rollout.shape)
+        return normalised(advantage, config.normalise_advantage), self.norm.to_target(returns)
+
+    def rollout_values(self) -> tuple[Tensor, Tensor]:
+        """In units of the reward: V of what was acted on and of what follows [T + 1, R, B, V], and of final
+        observations [T, R, B, V] where a time limit cut an episode."""
+        rollout, central = self.rollout, self.critic_reads == "states"
+        inputs = rollout.states if central else rollout.features
+        finals = rollout.final_states if central else rollout.final_features
+        assert inputs is not None and finals is not None
+        if self.critic.is_recurrent:
+            value, final = self.critic_memory.values(self._critic_along, inputs, finals)
+        else:
+            width = self.critic.agents
+            value = over_time(self._critic, inputs, width)
+            final = at_cuts(self._critic, finals, rollout, width)
+        return self.norm.to_reward(value), self.norm.to_reward(final)
+
+    def value(self, batch: Batch) -> Tensor:
+        """Normalised values [R, c, V] of a chunk."""
+        x = batch[self.critic_reads]
+        if not self.critic.is_recurrent:
+            return self._critic(x)
+        steps = batch["begins"].shape[1]
+        return self._critic_along(x.unflatten(1, (steps, -1)), batch["recalled"], batch["begins"])[0].flatten(1, 2)
+
+    def _critic(self, x: Tensor) -> Tensor:
+        """[R, c, S] or [R, c, N, F] -> [R, c, V]."""
+        return _values(self.critic(self._read(x)))
+
+    def _critic_along(self, x: Tensor, memory: Tensor, begins: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """[R, T, n, S] or [R, T, n, N, F] -> [R, T, n, V], and what is remembered after every step."""
+        out, after = self.critic.along(self._read(x), memory, begins)
+        return _values(out), after
+
+    def _read(self, x: Tensor) -> Tensor:
+        """The state is read by every critic."""
+        return x[..., None, :].expand(*x.shape[:-1], self.critic.agents, -1) if self.critic_reads == "states" else x
+
+    def losses(self, data: Rows, batch: Minibatch) -> Iterator[tuple[str, Loss]]:
+        """The minibatch in chunks."""
+        t, r, _, n = self.rollout.shape
+        recurrent = self.actor.is_recurrent
+        steps = batch.envs.shape[1] * t if recurrent else batch.rows.shape[1]
+        for some in (batch.envs if recurrent else batch.rows).split(most(r * n * (t if recurrent else 1)), dim=1):
+            rows, more = some, Rows()
+            if recurrent:
+                rows, more = sequences(self.rollout, some, self.rollout.start, self.critic_memory.before)
+            part = {k: v.index_select(0, rows.flatten()).unflatten(0, rows.shape) for k, v in data.items()}
+            yield "", self.loss(Batch({**part, **more}, steps))
+
+
+def _values(out: Tensor) -> Tensor:
+    """[..., K, outputs] -> [..., V]: one critic with a value per agent, or one value of each critic."""
+    return out.squeeze(-2) if out.shape[-1] > 1 else out.squeeze(-1)
