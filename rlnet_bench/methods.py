@@ -3,7 +3,7 @@
 A method is a class with an id, an integer version, a frozen configuration class and capabilities. It
 is registered by the decorator :func:`register` in its own file: any module of ``rlnet_bench.baselines``,
 of the entry point group ``rlnet_bench.methods``, or a file of yours named ``path/to/file.py:ClassName``.
-Heavy imports belong inside :meth:`Method.learner`, so that planning stays fast.
+Heavy imports belong inside :meth:`Method.learner_class`, so that planning stays fast.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -27,6 +28,7 @@ from rlnet_bench.vocabulary import TrainingClass, TrainingReward
 
 if TYPE_CHECKING:
     from rlnet_bench.learning.learner import Learner
+    from rlnet_bench.learning.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Capabilities:
 
 
 class Method:
-    """Base of every method; subclass it, set the class attributes, write :meth:`learner`."""
+    """Base of every method; subclass it, set the class attributes, write :meth:`learner_class`."""
 
     id: ClassVar[str]
     version: ClassVar[int]
@@ -74,6 +76,14 @@ class Method:
         return 0
 
     @classmethod
+    def learner_class(cls) -> Any:
+        """The class of the learner, made from (env, seeds, config, *, training_reward, total_frames).
+
+        Import what is heavy in here: planning needs no torch.
+        """
+        raise NotImplementedError(f"{cls.__name__} needs learner_class() or learner()")
+
+    @classmethod
     def learner(
         cls,
         card: TaskCard,
@@ -84,8 +94,32 @@ class Method:
         training_reward: TrainingReward,
         device: str = "cpu",
     ) -> Learner:
-        """Build a fresh learner for the replicas ``seeds``, environments included."""
-        raise NotImplementedError
+        """Build a fresh learner for the replicas ``seeds``, environments included (``config.num_envs`` each)."""
+        from rlnet_bench.envs.registry import make_env
+
+        env = make_env(card, len(seeds) * config.num_envs, device)
+        made: Learner = cls.learner_class()(
+            env, seeds, config, training_reward=training_reward, total_frames=total_frames
+        )
+        return made
+
+    @classmethod
+    def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> Policy:
+        """A policy from the plain data of its ``spec()``, for the replicas ``seeds``; its weights are loaded into it.
+
+        A method whose policies are not of the kind ``actor`` writes its own.
+
+        Raises:
+            BadInput: for a kind of policy that the method does not know.
+        """
+        from rlnet_bench.learning.policy import ActorPolicy
+
+        if spec.get("kind") != "actor":
+            raise BadInput(
+                f"{cls.id}: cannot rebuild a policy of kind {spec.get('kind')!r}; a method with policies of its own "
+                "defines the class method `rebuild(spec, card, seeds, device)`."
+            )
+        return ActorPolicy.rebuild(spec, card, seeds, device)
 
     @classmethod
     def configure(cls, overrides: dict[str, Any], where: str = "") -> MethodConfig:

@@ -3,23 +3,24 @@
 An agent that acts on numbers from elsewhere needs a channel. Three questions, none of which trains anything:
 how good is it *without* (every number that crosses replaced by its mean over a random walk: the decentralised
 score), *one step late* (delay-1), and with few *bits* per number. Networks answer in
-:mod:`rlnet_bench.networks.ablation`; here are the changes themselves, and actors that read all observations.
+:mod:`rlnet_bench.networks.ablation`; here are the changes themselves, and policies whose agents read each other's
+observations.
 
-Axes: **R** replicas, **B** environments, **N** agents, **F** features.
+Axes: **R** replicas, **B** environments, **N** agents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.learning.actor import Actor, ActorSpec
-from rlnet_bench.learning.information import situations
-from rlnet_bench.learning.policy import ActorPolicy, Policy, PolicyState
+from rlnet_bench.learning.information import information_flow, situations
+from rlnet_bench.learning.policy import Policy, PolicyState
 from rlnet_bench.vocabulary import ChannelKind
 
 Edit = Callable[[Tensor, Tensor | None], Tensor]  # (features, features one step ago) -> features
@@ -68,11 +69,19 @@ def degraded(policy: Policy, card: TaskCard, device: str = "cpu") -> Iterator[tu
 
     Each policy is good until the next is asked for; the original is as before when the iterator ends.
     """
-    change = getattr(policy, "degraded", None)
-    if change is not None:
-        yield from change(card, device)
-    elif isinstance(policy, ActorPolicy) and policy.actor.spec.observe == "all":
-        yield from _degraded_actor(policy.actor, card, device)
+    own = policy.degraded(card, device)
+    if own is not None:
+        yield from own
+        return
+    depends = information_flow(policy, card, device)
+    if not bool((depends & ~torch.eye(len(depends), dtype=torch.bool)).any()):
+        return
+    habit = Habit.of(situations(card, 1, device)[0], 0)
+    crosses = ~torch.eye(card.num_agents, dtype=torch.bool, device=device)[:, None, :, None]
+    yield "decentralised", Edited(policy, card, cut(crosses, habit))
+    yield "delay-1", Edited(policy, card, delayed(crosses), looks_back=True)
+    for bits in BITS:
+        yield bits_kind(bits), Edited(policy, card, quantised(crosses, habit, bits))
 
 
 def bits_kind(bits: int) -> ChannelKind:
@@ -80,47 +89,79 @@ def bits_kind(bits: int) -> ChannelKind:
     return f"{bits}-bit"  # type: ignore[return-value]
 
 
-def needs(spec: ActorSpec) -> dict[str, int]:
-    """What actors that read everything need in a step: every observation goes to every other agent."""
-    others = spec.num_agents - 1 if spec.observe == "all" else 0
-    bits = FLOAT_BITS * sum(spec.observation_sizes) * others
+def needs(depends: Tensor, card: TaskCard) -> dict[str, int]:
+    """What agents that read others' observations need in a step: each goes to everyone who depends on it.
+
+    ``depends`` is the information flow [N, N], see :func:`~rlnet_bench.learning.information.information_flow`.
+    """
+    others = depends & ~torch.eye(len(depends), dtype=torch.bool)
+    bits = FLOAT_BITS * sum(int(others[:, j].sum()) * size for j, size in enumerate(card.observation_sizes))
     return {"bits_up": bits, "bits_down": 0, "hops": int(bits > 0)}
 
 
-def _degraded_actor(actor: Actor, card: TaskCard, device: str) -> Iterator[tuple[ChannelKind, Policy]]:
-    n, width = actor.spec.num_agents, max(actor.spec.observation_sizes)
-    crosses = torch.zeros(n, actor.spec.features, dtype=torch.bool, device=device)
-    for agent in range(n):
-        crosses[agent, : n * width] = True
-        crosses[agent, agent * width : (agent + 1) * width] = False
-    habit = Habit.of(actor.features(situations(card, actor.replicas, device)[0]), 1)
-    yield "decentralised", ChangedActor(actor, cut(crosses, habit))
-    yield "delay-1", ChangedActor(actor, delayed(crosses), looks_back=True)
-    for bits in BITS:
-        yield bits_kind(bits), ChangedActor(actor, quantised(crosses, habit, bits))
+class Edited(Policy):
+    """A policy each of whose agents acts on its own observation and on what is left of the others'.
 
+    Every environment is played N times side by side, once per agent, with what that agent gets to see; of copy i only
+    agent i's action counts.
+    """
 
-class ChangedActor(ActorPolicy):
-    """An :class:`~rlnet_bench.learning.policy.ActorPolicy` whose features are edited before it acts."""
+    def __init__(self, policy: Policy, card: TaskCard, edit: Edit, looks_back: bool = False) -> None:
+        self.policy, self.replicas, self.edit, self.looks_back = policy, policy.replicas, edit, looks_back
+        self.agents, self.width = card.num_agents, card.observation_size
 
-    def __init__(self, actor: Actor, edit: Edit, looks_back: bool = False) -> None:
-        super().__init__(actor)
-        self.edit, self.looks_back = edit, looks_back
+    def _copies(self, x: Tensor) -> Tensor:
+        """[R*B, ...] -> [R*N*B, ...]."""
+        rows = x.unflatten(0, (self.replicas, -1))[:, None]
+        return rows.expand(-1, self.agents, *rows.shape[2:]).flatten(0, 2)
 
     def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
-        """With the observation of one step ago where the edit looks back."""
-        state, spec = super().initial_state(num_envs, seeds), self.actor.spec
-        if not self.looks_back:
-            return state
-        shape = (num_envs, spec.num_agents, max(spec.observation_sizes))
-        return state._replace(memory={"before": torch.zeros(shape, device=state.keys.device)})
+        """With the memory of every copy, and the observation of one step ago where the edit looks back."""
+        state = super().initial_state(num_envs, seeds)
+        inner = self.policy.initial_state(num_envs * self.agents, self._copies(state.keys)).memory
+        memory = {f"copy {name}": x.unflatten(0, (self.replicas, self.agents, -1)).transpose(1, 2).flatten(0, 1)
+                  for name, x in inner.items()}  # fmt: skip
+        if self.looks_back:
+            memory["before"] = torch.zeros(num_envs, self.agents, self.width, device=state.keys.device)
+        return state._replace(memory=memory)
 
-    def read(
-        self, observation: Tensor, memory: dict[str, Tensor], reset: Tensor | None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Edited features."""
-        features = super().read(observation, memory, reset)[0]
-        if not self.looks_back:
-            return self.edit(features, None), memory
-        before = memory["before"] if reset is None else memory["before"].masked_fill(reset[:, None, None], 0.0)
-        return self.edit(features, self.actor.features(before)), {"before": observation.clone()}
+    @torch.no_grad()
+    def act(
+        self,
+        observation: Tensor,
+        state: PolicyState,
+        mask: Tensor | None = None,
+        reset: Tensor | None = None,
+        deterministic: bool = True,
+    ) -> tuple[Tensor, PolicyState]:
+        """See :class:`~rlnet_bench.learning.policy.Policy`."""
+        r, n, memory = self.replicas, self.agents, dict(state.memory)
+        before = memory.pop("before", None)
+        if before is not None:
+            before = before if reset is None else before.masked_fill(reset[:, None, None], 0.0)
+        seen, past = (None if x is None else self._copies(x).unflatten(0, (r, n, -1)) for x in (observation, before))
+        assert seen is not None
+        inner = {name.removeprefix("copy "): x.unflatten(0, (r, -1)).transpose(1, 2).flatten(0, 2)
+                 for name, x in memory.items()}  # fmt: skip
+        action, after = self.policy.act(
+            self.edit(seen, past).flatten(0, 2),
+            PolicyState(self._copies(state.keys), self._copies(state.step), inner),
+            None if mask is None else self._copies(mask),
+            None if reset is None else self._copies(reset),
+            deterministic,
+        )
+        each = torch.arange(n, device=action.device)
+        chosen = action.unflatten(0, (r, n, -1))[:, each, :, each].transpose(0, 1)  # [R, N, B(, A)]
+        kept = {f"copy {name}": x.unflatten(0, (r, n, -1)).transpose(1, 2).flatten(0, 1)
+                for name, x in after.memory.items()}  # fmt: skip
+        if before is not None:
+            kept["before"] = observation.clone()
+        return chosen.transpose(1, 2).flatten(0, 1), PolicyState(state.keys, state.step + 1, kept)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The policy's."""
+        return self.policy.state_dict()
+
+    def spec(self) -> dict[str, Any]:
+        """The policy's."""
+        return self.policy.spec()

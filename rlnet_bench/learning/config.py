@@ -52,6 +52,9 @@ class PpoConfig(MethodConfig):
     """One network for all agents (with a one-hot agent id) or one per agent."""
     observe: Literal["own", "all"] = "own"
     """``all``: every actor reads all agents' observations (execution class C)."""
+    memory: Literal["none", "gru"] = "none"
+    """``gru``: actors and critics remember, by a gated recurrent unit after the last hidden layer; they learn from whole
+    rollouts of environments."""
     hidden: tuple[Positive, ...] = (64, 64)
     critic_hidden: tuple[Positive, ...] = (64, 64)
     activation: Literal["tanh", "relu"] = "tanh"
@@ -66,4 +69,9 @@ class PpoConfig(MethodConfig):
         if self.minibatches > self.iteration_frames:
             rows = f"num_envs x rollout_steps = {self.iteration_frames}"
             raise ValueError(f"minibatches: expected at most {rows} joint steps, found {self.minibatches}")
+        if self.memory == "gru" and self.minibatches > self.num_envs:
+            what = f"memory: gru learns from whole rollouts, so that at most num_envs = {self.num_envs} make sense"
+            raise ValueError(f"minibatches: {what}, found {self.minibatches}")
+        if self.memory == "gru" and () in (self.hidden, self.critic_hidden):
+            raise ValueError("memory: gru needs at least one hidden layer, found hidden or critic_hidden = ()")
         return self

@@ -13,10 +13,10 @@ from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.distributions import categorical_sample, mask_logits
 from rlnet_bench.learning.learner import Divergence
-from rlnet_bench.learning.policy import Policy, PolicyState, initial_state
+from rlnet_bench.learning.policy import Policy, PolicyState
 
 
-class UniformPolicy:
+class UniformPolicy(Policy):
     """Uniform over each agent's legal options, or over the box of a continuous task."""
 
     def __init__(self, card: TaskCard, replicas: int, device: str = "cpu") -> None:
@@ -29,10 +29,6 @@ class UniformPolicy:
             self.low = torch.full((card.num_agents, card.action_size), card.action_low)
             self.high = torch.full((card.num_agents, card.action_size), card.action_high)
         self.low, self.high = self.low.to(device), self.high.to(device)
-
-    def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
-        """Keys and a step counter."""
-        return initial_state(num_envs, seeds, self.device)
 
     def act(
         self,
@@ -54,19 +50,8 @@ class UniformPolicy:
         action = self.low + (self.high - self.low) * rng.uniform32(key)
         return action * self.used, state
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """No weights."""
-        return {}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """No weights."""
-
-    def spec_json(self) -> dict[str, Any]:
-        """Rebuilt from the method alone."""
-        return {"kind": "method"}
-
-
-class ScriptPolicy:
+class ScriptPolicy(Policy):
     """A pure function ``(observation, card[, keys])`` as a policy.
 
     A script that flips coins has a parameter ``keys``, int64 [R*B], new in every step.
@@ -75,10 +60,6 @@ class ScriptPolicy:
     def __init__(self, script: Callable[..., Tensor], card: TaskCard, replicas: int) -> None:
         self.script, self.card, self.replicas = script, card, replicas
         self.draws = "keys" in signature(script).parameters
-
-    def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
-        """Nothing is remembered."""
-        return initial_state(num_envs, seeds, "cpu" if seeds is None else seeds.device)
 
     def act(
         self,
@@ -91,17 +72,6 @@ class ScriptPolicy:
         """What the script says, whether or not the most likely action is asked for."""
         coins = {"keys": rng.fold(state.keys, state.step)} if self.draws else {}
         return self.script(observation, self.card, **coins), state._replace(step=state.step + 1)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """No weights."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """No weights."""
-
-    def spec_json(self) -> dict[str, Any]:
-        """Rebuilt from the method alone."""
-        return {"kind": "method"}
 
 
 class FixedLearner:

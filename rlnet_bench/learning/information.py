@@ -17,7 +17,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import make_env
 from rlnet_bench.learning.fixed import UniformPolicy
 from rlnet_bench.learning.policy import Policy
-from rlnet_bench.vocabulary import ExecutionClass
+from rlnet_bench.vocabulary import ExecutionClass, class_rank
 
 SITUATIONS = 256
 
@@ -41,20 +41,18 @@ def information_flow(policy: Policy, card: TaskCard, device: str = "cpu") -> Ten
     return depends
 
 
-def execution_class(policy: Policy, card: TaskCard, device: str = "cpu") -> ExecutionClass:
-    """``D0``, ``D1``, ``D2`` or ``C``; a policy with sampled actions among its inputs says so itself."""
-    return class_of(information_flow(policy, card, device), getattr(policy, "reads_actions", False))
+def execution_class(policy: Policy, depends: Tensor | Sequence[Sequence[bool]]) -> ExecutionClass:
+    """``D0``, ``D1``, ``D2`` or ``C``, from the policy's :func:`information_flow` [N, N], or what its structure says."""
+    return max(class_of(depends), policy.execution_floor, key=class_rank)
 
 
-def class_of(depends: Tensor | Sequence[Sequence[bool]], reads_actions: bool = False) -> ExecutionClass:
+def class_of(depends: Tensor | Sequence[Sequence[bool]]) -> ExecutionClass:
     """The class of an information-flow matrix [N, N]."""
     depends = torch.as_tensor(depends)
     n = len(depends)
     if n > 1 and bool(depends.all(dim=1).any()):
         return "C"
-    if int(depends.sum()) > int(depends.diagonal().sum()):
-        return "D2"
-    return "D1" if reads_actions else "D0"
+    return "D2" if int(depends.sum()) > int(depends.diagonal().sum()) else "D0"
 
 
 def situations(card: TaskCard, replicas: int, device: str) -> tuple[Tensor, Tensor | None]:

@@ -21,17 +21,15 @@ from rlnet_bench.envs.contract import VectorEnv
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.agents import CRITIC, AgentNetwork
 from rlnet_bench.learning.config import PpoConfig
-from rlnet_bench.learning.learner import TrainingReward
+from rlnet_bench.vocabulary import TrainingReward
 from rlnet_bench.learning.optimise import Optimiser
 from rlnet_bench.learning.policy import ActorPolicy, action_noise
 from rlnet_bench.learning.ppo import METRICS, Batch, Loss, Minibatch, minibatches, normalised
 from rlnet_bench.learning.returns import gae, next_values
-from rlnet_bench.learning.rollout import CriticMemory, TeamRollout, at_cuts, flat, most, over_time, sequences
+from rlnet_bench.learning.rollout import CriticMemory, TeamRollout, at_cuts, chosen, flat, most, over_time, sequences
 from rlnet_bench.learning.stacked import copy_keys
 from rlnet_bench.learning.trainer import Trainer
 from rlnet_bench.learning.value_norm import ValueNorm
-
-Rows = dict[str, Tensor]  # flat buffers [T * R * B, ...] by name
 
 
 class OnPolicyLearner(Trainer):
@@ -39,6 +37,8 @@ class OnPolicyLearner(Trainer):
 
     A subclass collects, and gives :meth:`estimate` and :meth:`losses`.
     """
+
+    prefixes: Sequence[str] = ("",)  # of metrics: one per policy that is trained
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class OnPolicyLearner(Trainer):
         """What a rollout says, from which minibatches are taken: advantages, value targets, rows."""
         raise NotImplementedError
 
-    def losses(self, data: Any, batch: Minibatch) -> Iterator[tuple[str, Loss]]:
-        """The losses of a minibatch, in chunks that fit a cache, each with the prefix of its metrics."""
+    def losses(self, data: Any, batch: Minibatch) -> Iterator[dict[str, Loss]]:
+        """The losses of a minibatch, chunk by chunk, by the prefix of their metrics."""
         raise NotImplementedError
 
     def adam(self, groups: Mapping[str, Sequence[Tensor]]) -> None:
@@ -87,22 +87,22 @@ class OnPolicyLearner(Trainer):
 
     def update(self) -> dict[str, Tensor]:
         """``epochs`` passes over the rollout, ``minibatches`` steps each."""
-        config, r = self.config, self.replicas
-        data = self.estimate()
+        config, data = self.config, self.estimate()
         self.optimiser.anneal(1.0 - self.progress if config.anneal else 1.0)
-        totals: dict[str, Tensor] = {}
+        totals = {prefix: torch.zeros(len(METRICS), self.replicas, device=self.device) for prefix in self.prefixes}
         for epoch in range(config.epochs):
             for batch in minibatches(self.batch_keys, (self.iteration, epoch), self.shape, config.minibatches):
                 self.optimiser.zero()
-                for prefix, loss in self.losses(data, batch):
-                    loss.total.sum().backward()
-                    if prefix not in totals:
-                        totals[prefix] = torch.zeros(len(METRICS), r, device=self.device)
-                    totals[prefix][:-1] += loss.numbers()
+                for losses in self.losses(data, batch):
+                    total = torch.stack([loss.total.sum() for loss in losses.values()]).sum()
+                    if total.requires_grad:
+                        total.backward()
+                    for prefix, loss in losses.items():
+                        totals[prefix][:-1] += loss.numbers()
                 norms = self.step()
                 self.updates += 1
-                for prefix, total in totals.items():
-                    total[-1] += norms.get(f"{prefix}actor", 0.0)
+                for prefix in self.prefixes:
+                    totals[prefix][-1] += norms.get(f"{prefix}actor", 0.0)
         count = config.epochs * config.minibatches
         return {f"{p}{name}": x for p, total in totals.items() for name, x in zip(METRICS, total / count)}
 
@@ -124,10 +124,14 @@ class TeamLearner(OnPolicyLearner):
         self.rollout = TeamRollout(env, self.actor, self.steps, self.replicas, self.critic_reads == "states")
         self.critic_memory = CriticMemory(self.critic, self.rollout)
         self.adam({"actor": list(self.actor.parameters()), "critic": list(self.critic.parameters())})
-        self.parts |= {
-            "actor": self.actor, "critic": self.critic, "value_norm": self.norm, "rollout": self.rollout,
-            "critic_memory": self.critic_memory,
-        }  # fmt: skip
+        self.parts |= {"actor": self.actor, "critic": self.critic, "value_norm": self.norm}
+        if self.is_recurrent:
+            self.parts |= {"memory": self.rollout, "critic_memory": self.critic_memory}
+
+    @property
+    def is_recurrent(self) -> bool:
+        """It learns from whole rollouts of environments instead of single steps."""
+        return self.actor.is_recurrent or self.critic.is_recurrent
 
     # -- what a baseline says ----------------------------------------------------------------------------
 
@@ -136,8 +140,16 @@ class TeamLearner(OnPolicyLearner):
         return Actor(self.env.card, ActorSpec.of(self.config), self.seeds, self.device)
 
     def make_critic(self) -> AgentNetwork:
-        """V: what the values are a function of."""
+        """V: [R, n, K, inputs] -> [R, n, K, outputs], over what :attr:`critic_reads`."""
         raise NotImplementedError
+
+    def critic_network(self, inputs: int, outputs: int, agents: int, copies: int) -> AgentNetwork:
+        """A critic of the settings' size for K agents, in so many copies: one (shared) or K."""
+        config, keys = self.config, copy_keys(self.seeds, copies, CRITIC)
+        return AgentNetwork(
+            (inputs, *config.critic_hidden, outputs), keys, self.replicas, agents, memory=config.memory,
+            activation=config.activation, device=self.device,
+        )  # fmt: skip
 
     def loss(self, batch: Batch) -> Loss:
         """What is minimised, from a chunk of a minibatch."""
@@ -161,11 +173,11 @@ class TeamLearner(OnPolicyLearner):
 
     def held(self) -> list[Tensor]:
         """What is remembered."""
-        return [self.rollout.memory, self.critic_memory.now.transpose(0, 0)]
+        return [self.rollout.memory, self.critic_memory.now] if self.is_recurrent else []
 
     # -- the update --------------------------------------------------------------------------------------
 
-    def estimate(self) -> Rows:
+    def estimate(self) -> dict[str, Tensor]:
         """The rollout's rows with ``advantage`` [.., N] (normalised) and ``returns`` [.., V] (value targets)."""
         advantage, returns = self.advantages()
         return {**self.rollout.rows(), "advantage": flat(advantage), "returns": flat(returns)}
@@ -221,17 +233,16 @@ class TeamLearner(OnPolicyLearner):
         """The state is read by every critic."""
         return x[..., None, :].expand(*x.shape[:-1], self.critic.agents, -1) if self.critic_reads == "states" else x
 
-    def losses(self, data: Rows, batch: Minibatch) -> Iterator[tuple[str, Loss]]:
+    def losses(self, data: dict[str, Tensor], batch: Minibatch) -> Iterator[dict[str, Loss]]:
         """The minibatch in chunks."""
         t, r, _, n = self.rollout.shape
-        recurrent = self.actor.is_recurrent
-        steps = batch.envs.shape[1] * t if recurrent else batch.rows.shape[1]
-        for some in (batch.envs if recurrent else batch.rows).split(most(r * n * (t if recurrent else 1)), dim=1):
-            rows, more = some, Rows()
-            if recurrent:
-                rows, more = sequences(self.rollout, some, self.rollout.start, self.critic_memory.before)
-            part = {k: v.index_select(0, rows.flatten()).unflatten(0, rows.shape) for k, v in data.items()}
-            yield "", self.loss(Batch({**part, **more}, steps))
+        if self.is_recurrent:
+            for envs in batch.envs.split(most(r * n * t), dim=1):
+                rows, more = sequences(self.rollout, envs, self.rollout.start, self.critic_memory.before)
+                yield {"": self.loss(Batch({**chosen(data, rows), **more}, batch.envs.shape[1] * t))}
+        else:
+            for rows in batch.rows.split(most(r * n), dim=1):
+                yield {"": self.loss(Batch(chosen(data, rows), batch.rows.shape[1]))}
 
 
 def _values(out: Tensor) -> Tensor:

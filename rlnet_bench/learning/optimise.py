@@ -32,25 +32,13 @@ def zero_replicas(tensors: Iterable[Tensor | None], frozen: Tensor) -> None:
     with torch.no_grad():
         for tensor in tensors:
             if tensor is not None:
-                per_replica(tensor.data, len(frozen)).masked_fill_(frozen[:, None], 0.0)
+                rows = frozen.repeat_interleave(len(tensor) // len(frozen))
+                tensor.masked_fill_(rows.view(-1, *[1] * (tensor.ndim - 1)), 0.0)
 
 
-def finite_replicas(parameters: Sequence[Tensor], replicas: int) -> Tensor:
-    """[R] bool: all parameters of the replica are finite."""
-    return torch.stack([per_replica(p.detach(), replicas).isfinite().all(dim=1) for p in parameters]).all(dim=0)
-
-
-def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """The optimiser's tensors as a nested dict of plain tensors (no pickles needed)."""
-    state = optimiser.state_dict()["state"]
-    return {str(i): dict(slots) for i, slots in state.items()}
-
-
-def load_optimiser_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Inverse of :func:`optimiser_state` for an optimiser over the same parameters."""
-    full = optimiser.state_dict()
-    full["state"] = {int(i): dict(slots) for i, slots in state.items()}
-    optimiser.load_state_dict(full)
+def finite_replicas(tensors: Sequence[Tensor], replicas: int) -> Tensor:
+    """[R] bool: all tensors [R * anything, ...] of the replica are finite."""
+    return torch.stack([per_replica(p.detach(), replicas).isfinite().all(dim=1) for p in tensors]).all(dim=0)
 
 
 class Optimiser:

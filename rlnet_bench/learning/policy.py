@@ -1,4 +1,4 @@
-"""What acts: the protocol that evaluation, users and submissions see, and the policies that we train.
+"""What acts: the contract that evaluation, users and submissions see, and the policies that we train.
 
 A policy acts for R replicas of a team at once; environments come as one flat batch R*B, replica-major.
 A policy loaded for one seed has R = 1.
@@ -6,14 +6,17 @@ A policy loaded for one seed has R = 1.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rlnet_bench import rng
-from rlnet_bench.learning.actor import Actor
-from rlnet_bench.learning.distributions import mask_logits
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.learning.actor import Actor, ActorSpec
+from rlnet_bench.learning.stacked import load_tensors
+from rlnet_bench.vocabulary import ChannelKind, ExecutionClass
 
 
 class PolicyState(NamedTuple):
@@ -24,14 +27,23 @@ class PolicyState(NamedTuple):
     memory: dict[str, Tensor]  # whatever the policy remembers, each [R*B, ...]
 
 
-class Policy(Protocol):
-    """The acting interface; no trainer needed."""
+class Policy:
+    """The contract, every member of it. A subclass gives ``replicas``, :meth:`act`, and, as far as it has weights,
+    :meth:`state_dict` and :meth:`spec`; one with memory also :meth:`initial_state`."""
 
-    replicas: int
+    replicas: int  # R
+    competes: bool = True
+    """It may become the best checkpoint of its run now."""
+    execution_floor: ExecutionClass = "D0"
+    """The least execution class that its structure allows, where an experiment could miss it (``D1``: agents read
+    others' sampled actions). The class itself is measured, never declared."""
 
     def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
         """State for ``num_envs`` = R*B environments; ``seeds`` int64 [R*B] drive sampled actions."""
-        ...
+        weights = next(iter(self.state_dict().values()), None)
+        device = seeds.device if seeds is not None else "cpu" if weights is None else weights.device
+        keys = torch.arange(num_envs, device=device) if seeds is None else seeds
+        return PolicyState(keys, torch.zeros(num_envs, dtype=torch.int64, device=device), {})
 
     def act(
         self,
@@ -53,36 +65,52 @@ class Policy(Protocol):
         Returns:
             (actions in the task's own units: int64 [R*B, N] or float32 [R*B, N, A], next state).
         """
-        ...
+        raise NotImplementedError
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Weights, each [R * copies, ...]; empty for a policy without weights."""
-        ...
+        """Weights, each [R * copies, ...] and sharing memory with the policy; empty for a policy without weights."""
+        return {}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Replace the weights; raises ValueError naming a tensor that does not fit."""
-        ...
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the weights (of a learner's policy, too); raises ValueError naming tensors that do not fit."""
+        load_tensors(self.state_dict(), state)
 
-    def spec_json(self) -> dict[str, Any]:
-        """Architecture as plain data, enough to rebuild the policy around its weights."""
-        ...
+    def spec(self) -> dict[str, Any]:
+        """Plain data from which the method's ``rebuild`` makes the policy again, weights apart."""
+        return {}
+
+    def columns(self) -> dict[str, int] | None:
+        """What it needs in a step, for tables (``bits_up``, ``bits_down``, ``hops``, ...); None: measured from whose
+        observations its agents read (:func:`rlnet_bench.learning.channel.needs`)."""
+        return None
+
+    def degraded(self, card: TaskCard, device: str = "cpu") -> Iterator[tuple[ChannelKind, Policy]] | None:
+        """The policy with what crosses between agents cut, late and coarse; None: others' observations are what
+        crosses (:mod:`rlnet_bench.learning.channel`)."""
+        return None
 
 
-def initial_state(num_envs: int, seeds: Tensor | None, device: torch.device | str = "cpu") -> PolicyState:
-    """The state of a policy without memory."""
-    keys = torch.arange(num_envs, device=device) if seeds is None else seeds
-    return PolicyState(keys, torch.zeros(num_envs, dtype=torch.int64, device=device), {})
-
-
-class ActorPolicy:
-    """A feed-forward :class:`~rlnet_bench.learning.actor.Actor` as a policy."""
+class ActorPolicy(Policy):
+    """An :class:`~rlnet_bench.learning.actor.Actor` as a policy."""
 
     def __init__(self, actor: Actor) -> None:
         self.actor, self.replicas = actor, actor.replicas
 
+    @classmethod
+    def rebuild(
+        cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu"
+    ) -> ActorPolicy:
+        """Inverse of :meth:`spec`, with fresh weights."""
+        return cls(Actor(card, ActorSpec.from_json(spec["actor"]), seeds, device))
+
     def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
-        """No memory; see :class:`Policy`."""
-        return initial_state(num_envs, seeds, self.actor.network.mlp.weights[0].device)
+        """With what the actors remember."""
+        state = super().initial_state(num_envs, seeds)
+        return state._replace(memory={"actor": self.actor.initial_memory(num_envs)}) if self._remembers else state
+
+    @property
+    def _remembers(self) -> bool:
+        return self.actor.is_recurrent
 
     @torch.no_grad()
     def act(
@@ -94,34 +122,25 @@ class ActorPolicy:
         deterministic: bool = True,
     ) -> tuple[Tensor, PolicyState]:
         """See :class:`Policy`."""
-        actor = self.actor
-        features, memory = self.read(observation, state.memory, reset)
-        output = actor(features)
-        if mask is not None and not actor.continuous:
-            output = mask_logits(output, mask.view(output.shape))
+        actor, memory = self.actor, state.memory.get("actor", state.keys)
+        if reset is not None and self._remembers:
+            memory = memory.masked_fill(reset[:, None, None], 0.0)
+        features = actor.features(observation)
+        legal = None if mask is None else mask.view(*features.shape[:3], -1)
+        output, memory = actor.outputs(features, memory, legal)
         if deterministic:
-            raw = actor.mode(output)
+            raw = actor.actions.mode(output)
         else:
-            noise = action_noise(state.keys, state.step[None], actor)[0]
-            raw = actor.sample(output, noise)
-        return actor.to_task(raw).flatten(0, 1), PolicyState(state.keys, state.step + 1, memory)
-
-    def read(
-        self, observation: Tensor, memory: dict[str, Tensor], reset: Tensor | None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Features [R, B, N, F] of observations [R*B, N, O], and the memory after this step."""
-        return self.actor.features(observation), memory
+            raw = actor.sample(output, action_noise(state.keys, state.step[None], actor)[0])
+        after = PolicyState(state.keys, state.step + 1, {"actor": memory} if self._remembers else {})
+        return actor.actions.to_task(raw).flatten(0, 1), after
 
     def state_dict(self) -> dict[str, Tensor]:
         """The actor's weights."""
         return self.actor.state_dict()
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Replace the actor's weights (of a learner's policy, too)."""
-        self.actor.load_state_dict(state)
-
-    def spec_json(self) -> dict[str, Any]:
-        """Architecture as plain data."""
+    def spec(self) -> dict[str, Any]:
+        """The actor's architecture."""
         return {"kind": "actor", "actor": self.actor.spec.to_json()}
 
 
@@ -132,10 +151,9 @@ def action_noise(keys: Tensor, step: Tensor, actor: Actor) -> Tensor:
         keys: [R*B] int64. step: [T, R*B] or [T, 1] int64.
         actor: decides between uniforms [T, R, B, N] and normals [T, R, B, N, A].
     """
-    agents = torch.arange(actor.spec.num_agents, device=keys.device)
+    agents = torch.arange(actor.card.num_agents, device=keys.device)
     key = rng.fold(rng.fold(keys[None], step)[..., None], agents)  # [T, R*B, N]
-    if actor.continuous:
-        width = max(actor.spec.action_sizes)
-        key = rng.fold(key[..., None], torch.arange(width, device=keys.device))
-        return rng.normal(key).unflatten(1, (actor.replicas, -1))
-    return rng.uniform32(key).unflatten(1, (actor.replicas, -1))
+    if actor.actions.discrete:
+        return rng.uniform32(key).unflatten(1, (actor.replicas, -1))
+    key = rng.fold(key[..., None], torch.arange(actor.actions.width, device=keys.device))
+    return rng.normal(key).unflatten(1, (actor.replicas, -1))

@@ -33,6 +33,10 @@ class Batch:
     def __getitem__(self, name: str) -> Tensor:
         return self.rows[name]
 
+    def get(self, name: str) -> Tensor | None:
+        """The rows of that name, where there are some."""
+        return self.rows.get(name)
+
     def mean(self, x: Tensor) -> Tensor:
         """This chunk's share of the mean of x [R, c, N] over decisions, [R]."""
         weight = self.rows.get("weight")

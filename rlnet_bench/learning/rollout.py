@@ -6,7 +6,7 @@ Axes: **T** steps of a rollout, **R** replicas, **B** environments per replica, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,10 +51,10 @@ class Steps:
         """The team's mean reward [T, R, B, 1], or every agent's own [T, R, B, N]."""
         return self.rewards.mean(dim=3, keepdim=True) if team else self.rewards
 
-    def endings(self, team: bool) -> Tensor:
-        """Terminations [T, R, B, 1 or N]: an agent's own rewards end with it; the team's go on."""
+    def endings(self, team: bool, agents: Sequence[int] | slice = slice(None)) -> Tensor:
+        """Terminations [T, R, B, 1 or some agents]: an agent's own rewards end with it; the team's go on."""
         terminated = self.terminated[..., None]
-        return terminated if team or self.died is None else terminated | self.died
+        return terminated if team or self.died is None else terminated | self.died[..., agents]
 
     def begins(self) -> Tensor:
         """[T + 1, R, B] bool: an episode begins with this step, within the rollout."""
@@ -74,15 +74,16 @@ class TeamRollout(Steps):
         super().__init__(env, steps, replicas)
         self.env, self.actor = env, actor
         t, r, b, n = self.shape
-        card, device, spec = env.card, env.device, actor.spec
-        self.features = actor.blank((t + 1, r, b, n, spec.features), env.device)
-        self.final_features = actor.blank((t, r, b, n, spec.features), env.device)
+        card, device = env.card, env.device
+        self.features = actor.blank((t + 1, r, b, n, actor.width), env.device)
+        self.final_features = actor.blank((t, r, b, n, actor.width), env.device)
         self.states = self.final_states = None
         if with_state:
             self.states = torch.empty(t + 1, r, b, card.state_size, device=device)
             self.final_states = torch.empty(t, r, b, card.state_size, device=device)
-        raw = (t, r, b, n, card.action_size) if actor.continuous else (t, r, b, n)
-        self.actions = torch.empty(raw, dtype=torch.float32 if actor.continuous else torch.int64, device=device)
+        continuous = not actor.actions.discrete
+        raw = (t, r, b, n, card.action_size) if continuous else (t, r, b, n)
+        self.actions = torch.empty(raw, dtype=torch.float32 if continuous else torch.int64, device=device)
         self.log_p = torch.empty(t, r, b, n, device=device)
         self.masks = torch.empty(t, r, b, n, card.action_size, dtype=torch.bool, device=device) if card.masked else None
         self.memory = self.start = actor.initial_memory(r * b)  # after the last step; before the first
@@ -112,7 +113,7 @@ class TeamRollout(Steps):
             raw = actor.sample(output, noise[t])
             self.actions[t] = raw
             self.log_p[t] = actor.stats(output, raw)[0]
-            after: Any = self.env.step(actor.to_task(raw).flatten(0, 1))
+            after: Any = self.env.step(actor.actions.to_task(raw).flatten(0, 1))
             self.write(t, after)
             # An environment that ended nothing hands back the same tensor: nothing to keep then.
             if after.final_observation is not after.observation:
@@ -128,6 +129,14 @@ class TeamRollout(Steps):
         self.memory = memory
         return now
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """What actors remember between rollouts."""
+        return {"memory": self.memory}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from there."""
+        self.memory = state["memory"].to(self.rewards.device)
+
     def rows(self) -> dict[str, Tensor]:
         """Flat rows [T * R * B, ...] of everything that a loss may read."""
         names = ("features", "states", "actions", "log_p", "masks", "alive")
@@ -138,6 +147,12 @@ class TeamRollout(Steps):
 def flat(buffer: Tensor) -> Tensor:
     """[T, R, B, ...] -> [T * R * B, ...]."""
     return buffer.reshape(-1, *buffer.shape[3:])
+
+
+def chosen(data: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """The rows [R, c] of flat buffers, [R, c, ...] each."""
+    index = rows.flatten()
+    return {name: value.index_select(0, index).unflatten(0, rows.shape) for name, value in data.items()}
 
 
 def most(width: int) -> int:
@@ -163,13 +178,12 @@ def over_time(function: Callable[[Tensor], Tensor], inputs: Tensor, width: int) 
 
 def at_cuts(function: Callable[[Tensor], Tensor], finals: Tensor, steps: Steps, width: int) -> Tensor:
     """The same of final inputs at the steps where a time limit cut an episode; zero elsewhere."""
-    t, r, b, _ = steps.shape
-    cuts = steps.cuts()
-    found = over_time(function, finals[cuts], width) if len(cuts) else None
-    columns = width if found is None else found.shape[-1]
-    out = torch.zeros(t, r, b, columns, device=finals.device)
-    if found is not None:
-        out[cuts] = found
+    shape, cuts = steps.shape[:3], steps.cuts()
+    if not len(cuts):
+        return torch.zeros(*shape, 1, device=finals.device)
+    found = over_time(function, finals[cuts], width)
+    out = torch.zeros(*shape, found.shape[-1], device=finals.device)
+    out[cuts] = found
     return out
 
 

@@ -22,7 +22,7 @@ from rlnet_bench.envs.registry import make_env
 from rlnet_bench.learning.channel import BITS, Edit, Habit, bits_kind, cut, delayed, quantised
 from rlnet_bench.learning.fixed import UniformPolicy
 from rlnet_bench.learning.play import evaluate
-from rlnet_bench.learning.policy import PolicyState
+from rlnet_bench.learning.policy import Policy, PolicyState
 from rlnet_bench.networks.flow import Part, _ages
 from rlnet_bench.networks.graph import Graph, _instances, _joints
 from rlnet_bench.networks.policy import NetworkPolicy
@@ -149,7 +149,7 @@ def degraded(
         cut_links(policy, (), usual)
 
 
-class WithRandomMotor:
+class WithRandomMotor(Policy):
     """A network in which one agent acts uniformly at random."""
 
     def __init__(self, policy: NetworkPolicy, card: TaskCard, agent: int, device: str = "cpu") -> None:
@@ -179,13 +179,9 @@ class WithRandomMotor:
         """The network's."""
         return self.policy.state_dict()
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def spec(self) -> dict[str, Any]:
         """The network's."""
-        self.policy.load_state_dict(state)
-
-    def spec_json(self) -> dict[str, Any]:
-        """The network's."""
-        return self.policy.spec_json()
+        return self.policy.spec()
 
 
 def ablate(

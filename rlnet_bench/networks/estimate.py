@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from rlnet_bench.learning.config import PpoConfig
-from rlnet_bench.learning.ppo import CHUNK_ROWS
-from rlnet_bench.learning.returns import gae, next_values
+from rlnet_bench.learning.ppo import normalised
+from rlnet_bench.learning.returns import gae, intervals, next_values
+from rlnet_bench.learning.rollout import CriticMemory, at_cuts, flat, over_time
 from rlnet_bench.learning.value_norm import ValueNorm
-from rlnet_bench.networks.credit import intervals, normalised, update_where
-from rlnet_bench.networks.losses import Part, is_coupled
+from rlnet_bench.networks.losses import is_coupled
 from rlnet_bench.networks.modules import StackNet
-from rlnet_bench.networks.recall import Recall
 from rlnet_bench.networks.rollout import Rollout, StackBuffer
 
+Rows = dict[str, Tensor]  # flat rows [T * R * B, K, ...] of one stack
 _CARRIED = ("features", "critic", "reported", "own")
 
 
@@ -44,27 +44,29 @@ class Estimator:
         self.rollout, self.config, self.team_reward = rollout, config, team_reward
         card, device = rollout.env.card, rollout.env.device
         self.lockstep = not card.can_terminate  # all episodes begin together for ever
-        self.replicas = rollout.shape[1]
         self.norms: dict[int, ValueNorm] = {}
+        self.memories: dict[int, CriticMemory] = {}
         self.rewards: dict[int, Tensor] = {}
         for buffer in rollout.stacks:
-            s = buffer.net.stack
-            if buffer.net.critic is not None and config.normalise_value:
-                self.norms[s.number] = ValueNorm(self.replicas, device)
+            s, critic = buffer.net.stack, buffer.net.critic
+            if critic is not None:
+                self.norms[s.number] = ValueNorm(rollout.shape[1], device, config.normalise_value)
+                if critic.is_recurrent:
+                    self.memories[s.number] = CriticMemory(critic, rollout)
             self.rewards[s.number] = torch.tensor(s.reward, dtype=torch.float64, device=device)  # [K, N]
         self.carried: dict[int, dict[str, Tensor]] = {}
         self._next: dict[int, dict[str, Tensor]] = {}
         self._open: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
-        self.recall = Recall(rollout)
 
     def restart(self) -> None:
         """All episodes begin anew: no interval is open, nothing is remembered."""
         self.carried = {}
-        self.recall.restart()
+        for memory in self.memories.values():
+            memory.restart()
 
     # -- rows --------------------------------------------------------------------------------------------
 
-    def estimate(self) -> dict[int, Part]:
+    def estimate(self) -> dict[int, Rows]:
         """Flat rows [T * R * B, K, ...] of every stack that learns, by stack number."""
         found = {b.net.stack.number: self._stack(b) for b in self.rollout.stacks if b.net.critic is not None}
         raw = {number: x.advantage for number, x in found.items()}
@@ -73,8 +75,10 @@ class Estimator:
             if s.taught_by:
                 found[s.number].advantage = self._taught(buffer, raw)
             if s.period == 1 and s.number in found:
-                found[s.number].advantage = normalised(found[s.number].advantage, self.config)
-        data: dict[int, Part] = {}
+                found[s.number].advantage = normalised(
+                    found[s.number].advantage, self.config.normalise_advantage
+                )
+        data: dict[int, Rows] = {}
         for buffer in self.rollout.stacks:
             net = buffer.net
             if net.stack.number in found or is_coupled(net):
@@ -82,30 +86,23 @@ class Estimator:
         return data
 
     @torch.no_grad()
-    def _rows(self, buffer: StackBuffer, found: _Found | None) -> Part:
-        t, r, b, _ = self.rollout.shape
-        s = buffer.net.stack
-        rows = t * r * b
-        data = {"features": buffer.features[:t].view(rows, s.size_k, -1)}
-        for name in ("critic", "reported", "env", "own", "mask"):
-            value = getattr(buffer, name)
-            if value is not None:
-                data[name] = value[:t].view(rows, *value.shape[3:])
+    def _rows(self, buffer: StackBuffer, found: _Found | None) -> Rows:
+        t, s = self.rollout.shape[0], buffer.net.stack
+        names = ("features", "critic", "reported", "env", "own", "mask")
+        read = {name: getattr(buffer, name) for name in names}
+        data = {name: flat(value[:t]) for name, value in read.items() if value is not None}
         if found is not None:
             if s.learns:
-                log_p = self._old_log_probabilities(buffer)
                 if s.number in self.carried:
                     old = self.carried[s.number]
-                    log_p[0] = torch.where(old["open"][..., None], old["log_p"], log_p[0])
-                data["log_p"] = log_p.view(rows, s.size_k)
-                data["advantage"] = found.advantage.reshape(rows, s.size_k)
-            data["returns"] = found.returns.reshape(rows, -1)
+                    buffer.log_p[0] = torch.where(old["open"][..., None], old["log_p"], buffer.log_p[0])
+                data["log_p"], data["advantage"] = flat(buffer.log_p), flat(found.advantage)
+            data["returns"] = flat(found.returns)
             if found.weight is not None:
-                data["weight"] = found.weight.reshape(rows, 1)
+                data["weight"] = flat(found.weight)[:, None]
                 self._keep_open(buffer, data)
-        alive = self.rollout.alive
-        if alive is not None and s.is_motor:
-            data["alive"] = alive[..., list(s.agents)].reshape(rows, s.size_k)
+        if self.rollout.alive is not None and s.is_motor:
+            data["alive"] = flat(self.rollout.alive[..., list(s.agents)])
         return data
 
     # -- advantages --------------------------------------------------------------------------------------
@@ -126,22 +123,19 @@ class Estimator:
             return self._slow(buffer)
         config, (t, r, b, _) = self.config, self.rollout.shape
         net, rollout, s = buffer.net, self.rollout, buffer.net.stack
-        value, final = self._recalled(buffer) if net.is_recurrent else (
-            self._value(net, buffer.valued), self._final_values(buffer)
-        )  # fmt: skip
-        terminated, truncated = rollout.terminated[..., None], rollout.truncated[..., None]
+        if s.number in self.memories:
+            assert buffer.final is not None
+            value, final = self.memories[s.number].values(net.values_along, buffer.valued, buffer.final)
+            value, final = (self.norms[s.number].to_reward(x) for x in (value, final))
+        else:
+            value, final = self._value(net, buffer.valued), self._final_values(buffer)
+        truncated = rollout.truncated[..., None]
+        terminated = rollout.endings(self.team_reward, list(s.agents)) if s.is_motor else rollout.terminated[..., None]
         following = next_values(value[:t], value[t], final, truncated)
         advantage = gae(self.reward(net), value[:t], following, terminated, truncated, config.gamma, config.gae_lambda)
         returns = advantage + value[:t]
-        return _Found(advantage.expand(t, r, b, s.size_k), self._targets(s.number, returns))
-
-    def _targets(self, number: int, returns: Tensor) -> Tensor:
-        norm = self.norms.get(number)
-        if norm is None:
-            return returns
-        norm.update(returns.transpose(0, 1).flatten(1))
-        mean, std = (x[None, :, None, None] for x in norm.moments())
-        return (returns - mean) / std
+        self.norms[s.number].update(returns)
+        return _Found(advantage.expand(t, r, b, s.size_k), self.norms[s.number].to_target(returns))
 
     def _taught(self, buffer: StackBuffer, raw: dict[int, Tensor]) -> Tensor:
         """The mean of each vertex's own advantage and its superiors', [T, R, B, K]."""
@@ -179,21 +173,11 @@ class Estimator:
         self._open[s.number] = (decided & ~got.closed, got.reward, got.discount)
         returns, advantage = got.advantage + value[:t], got.advantage
         w = weight[..., None]
-        if config.normalise_advantage != "none":
-            over = (0, 2) if config.normalise_advantage == "agent" else (0, 2, 3)
-            each = w.expand_as(advantage)
-            count = each.sum(dim=over, keepdim=True).clamp(min=1.0)
-            mean = (advantage * w).sum(dim=over, keepdim=True) / count
-            std = (((advantage - mean) * w).square().sum(dim=over, keepdim=True) / count).sqrt()
-            advantage = (advantage - mean) / (std + 1e-8)
-        norm = self.norms.get(s.number)
-        if norm is not None:
-            update_where(norm, returns, w)
-            mean, std = (x[None, :, None, None] for x in norm.moments())
-            returns = (returns - mean) / std
-        return _Found(advantage, torch.where(w > 0, returns, 0.0), weight)
+        self.norms[s.number].update(returns, w)
+        returns = torch.where(w > 0, self.norms[s.number].to_target(returns), 0.0)
+        return _Found(normalised(advantage, config.normalise_advantage, w), returns, weight)
 
-    def _keep_open(self, buffer: StackBuffer, data: Part) -> None:
+    def _keep_open(self, buffer: StackBuffer, data: Rows) -> None:
         """Remember the decisions whose intervals are still open, one per environment at most."""
         t, r, b, _ = self.rollout.shape
         s = buffer.net.stack
@@ -221,25 +205,8 @@ class Estimator:
 
     @torch.no_grad()
     def _value(self, net: StackNet, inputs: Tensor) -> Tensor:
-        """Denormalised values [T', R, B, K] of what critics read [T', R, B, K, F]."""
-        _, r, b, _ = self.rollout.shape
-        rows = max(1, CHUNK_ROWS // (r * b * net.stack.size_k))
-        value = torch.cat([net.values(chunk.transpose(0, 1).flatten(1, 2)).unflatten(1, (len(chunk), -1))
-                           for chunk in inputs.split(rows)], dim=1).transpose(0, 1)  # fmt: skip
-        return self._in_units(net, value)
-
-    def _in_units(self, net: StackNet, value: Tensor) -> Tensor:
-        """Values [T', R, B, K] in the units of the reward."""
-        norm = self.norms.get(net.stack.number)
-        if norm is not None:
-            mean, std = (x[None, :, None, None] for x in norm.moments())
-            value = value * std + mean
-        return value
-
-    def _recalled(self, buffer: StackBuffer) -> tuple[Tensor, Tensor]:
-        """Values and final values of a recurrent critic."""
-        value, final = self.recall.values(buffer)
-        return self._in_units(buffer.net, value), self._in_units(buffer.net, final)
+        """Values [T', R, B, K] of what critics read [T', R, B, K, F], in units of the reward."""
+        return self.norms[net.stack.number].to_reward(over_time(net.values, inputs, net.stack.size_k))
 
     def _values_where(self, net: StackNet, inputs: Tensor, decided: Tensor, last: Tensor) -> Tensor:
         """Values [T + 1, R, B, K] at the steps with a decision; zero at the others in lockstep."""
@@ -252,34 +219,10 @@ class Estimator:
         return value
 
     def _final_values(self, buffer: StackBuffer) -> Tensor:
-        """V of final observations where an episode was truncated (elsewhere 0), [T, R, B, K]."""
-        t, r, b, _ = self.rollout.shape
-        final = torch.zeros(t, r, b, buffer.net.stack.size_k, device=self.rollout.env.device)
-        cut = self.rollout.truncated.any(dim=2).any(dim=1).nonzero().flatten()  # steps with a truncation
-        if len(cut):
-            assert buffer.final is not None
-            final[cut] = self._value(buffer.net, buffer.final[cut])
-        return final
-
-    @torch.no_grad()
-    def _old_log_probabilities(self, buffer: StackBuffer) -> Tensor:
-        """Of what was chosen, under the policy that chose it, [T, R, B, K]."""
-        t, r, b, _ = self.rollout.shape
-        net = buffer.net
-        if not net.stack.is_motor or net.is_recurrent:
-            return buffer.log_p.clone()
-        rows = max(1, CHUNK_ROWS // (r * b * net.stack.size_k))
-        parts = []
-
-        def cut(value: Tensor | None, s: int) -> Tensor | None:
-            return None if value is None else value[s : min(s + rows, t)].transpose(0, 1).flatten(1, 2)
-
-        for s in range(0, t, rows):
-            features = cut(buffer.features, s)
-            assert features is not None
-            log_p, _ = net.stats(net.outputs(features), cut(buffer.env, s), cut(buffer.own, s), cut(buffer.mask, s))
-            parts.append(log_p.unflatten(1, (-1, b)))
-        return torch.cat(parts, dim=1).transpose(0, 1).contiguous()
+        """V of final observations where an episode was truncated (elsewhere anything), [T, R, B, K]."""
+        assert buffer.final is not None
+        final = at_cuts(buffer.net.values, buffer.final, self.rollout, buffer.net.stack.size_k)
+        return self.norms[buffer.net.stack.number].to_reward(final)
 
     # -- checkpoint --------------------------------------------------------------------------------------
 
@@ -288,7 +231,7 @@ class Estimator:
         return {
             "norms": {str(n): norm.state_dict() for n, norm in self.norms.items()},
             "carried": {str(n): dict(c) for n, c in self.carried.items()},
-            "recalled": self.recall.state_dict(),
+            "memories": {str(n): memory.state_dict() for n, memory in self.memories.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -297,4 +240,5 @@ class Estimator:
             norm.load_state_dict(state["norms"][str(n)])
         device = self.rollout.env.device
         self.carried = {int(n): {k: v.to(device) for k, v in c.items()} for n, c in state["carried"].items()}
-        self.recall.load_state_dict(state.get("recalled", {}))
+        for n, memory in self.memories.items():
+            memory.load_state_dict(state["memories"][str(n)])

@@ -17,10 +17,8 @@ from torch import Tensor
 
 from rlnet_bench.learning.distributions import mask_logits
 from rlnet_bench.networks.modules import Outputs, StackNet
-from rlnet_bench.networks.noise import Draws, network_noise
-from rlnet_bench.networks.recurrent import Recurrent
 from rlnet_bench.networks.stacks import Mean, Stack, Wiring
-from rlnet_bench.networks.step import Memory, Step, Taken, hidden_key
+from rlnet_bench.networks.step import Draws, Memory, Step, Taken, hidden_key, network_noise
 
 Edit = Callable[[Tensor, Tensor | None], Tensor]  # (features, features one step ago) -> features
 
@@ -57,9 +55,8 @@ class Executor:
             out["age"] = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
             out["held"] = torch.zeros(num_envs, self.held_width, device=self.device)
         for net in self.nets:
-            if isinstance(net.policy, Recurrent):
-                shape = (num_envs, net.stack.size_k, net.policy.width)
-                out[hidden_key(net.stack.number)] = torch.zeros(shape, device=self.device)
+            if net.policy is not None and net.policy.is_recurrent:
+                out[hidden_key(net.stack.number)] = net.policy.initial_memory(num_envs)
         if self.wiring.past:
             shape = (num_envs, self.wiring.max_delay, len(self.past_slots))
             out["past"] = torch.zeros(shape, device=self.device)
@@ -73,7 +70,7 @@ class Executor:
         return {k: v.masked_fill(reset.view(-1, *[1] * (v.ndim - 1)), 0) for k, v in memory.items()}
 
     def draws(self, keys: Tensor, steps: Tensor, sampled: bool = True) -> list[Draws]:
-        """Noise for T steps; see :func:`rlnet_bench.networks.noise.network_noise`."""
+        """Noise for T steps; see :func:`rlnet_bench.networks.step.network_noise`."""
         return network_noise(self.wiring, keys, steps, self.replicas, sampled)
 
     # -- one step ----------------------------------------------------------------------------------------
@@ -162,15 +159,13 @@ class Executor:
             self._act(net, step, env)
         if s.instructs:
             instruction = self._instruction(net, note, own, step.draws)
-            if record and s.learns and not s.is_motor:
-                note.log_p = net.stats((None, own), None, note.own, None)[0]
             if s.vertex.evaluation == "shuffled" and self.shuffled:
                 instruction = instruction.roll(1, dims=1)
             if due is not None:
                 instruction = torch.where(due[..., None], instruction, self._held(s, memory))
                 step.held = self._hold(s, step.held, instruction)
             self._write(bus, s, instruction)
-        if record and s.is_motor and net.is_recurrent:
+        if record and s.learns:
             note.log_p = net.stats((env, own), note.env, note.own, note.mask)[0]
 
     def _outputs(self, net: StackNet, features: Tensor, step: Step) -> Outputs:
@@ -186,7 +181,7 @@ class Executor:
         """Motors choose from logits or means [R, B, K, A]."""
         s, note, noise = net.stack, step.taken[net.stack.number], step.draws.env
         some = len(s.agents) != self.card.num_agents
-        if step.mask is not None and net.discrete:
+        if step.mask is not None and net.actions.discrete:
             note.mask = step.mask.view(self.replicas, -1, *step.mask.shape[1:])
             if some:
                 note.mask = note.mask[:, :, net.agents]
@@ -194,7 +189,7 @@ class Executor:
         if noise is not None and some:
             noise = noise[:, :, net.agents]
         note.env = net.sample_env(env, noise)
-        step.actions.append((net, net.to_task(note.env)))
+        step.actions.append((net, net.actions.to_task(note.env)))
 
     def look_at(self, number: int, step: Step) -> Tensor:
         """What one stack reads of a step in the making, [R, B, K, F]."""
@@ -252,9 +247,9 @@ class Executor:
             return self.given[s.number]
         if not s.own_instruction:  # a motor passes on the action that it has just chosen
             assert note.env is not None
-            if net.discrete:
+            if net.actions.discrete:
                 return torch.nn.functional.one_hot(note.env, s.size).to(torch.float32).flatten(-2)
-            return net.to_task(note.env).flatten(-2)
+            return net.actions.to_task(note.env).flatten(-2)
         noise = draws.own.get(s.number)
         if s.noise:
             assert noise is not None

@@ -140,7 +140,7 @@ class LevelEnv(VectorEnv):
         """Messages go up, and what is above the level decides; the level's own decision is awaited."""
         now, executor = self.below.now, self.below.executor
         self.begun = executor.begin(
-            now.observation, now.state, self.below.memory, self.draws[self.t], now.action_mask,
+            now.observation, now.state, self.below.memory.now, self.draws[self.t], now.action_mask,
             record=True, first=self.first,
         )  # fmt: skip
         self.seen = executor.look_at(self.stack.number, self.begun).flatten(0, 1)
@@ -151,7 +151,7 @@ class LevelEnv(VectorEnv):
     def reset(self, seeds: Tensor) -> Reset:
         """Start episode 0 of every environment; what was learned below stays."""
         self.below.now = self.base.reset(seeds)
-        self.below.memory = self.below.executor.initial_memory(self.num_envs)
+        self.below.memory.now = self.below.executor.initial_memory(self.num_envs)
         self.below.estimator.restart()
         self.t = 0
         return self._begin()
@@ -169,7 +169,9 @@ class LevelEnv(VectorEnv):
         self._give(actions)
         self._learn_if_full()
         below = self.below
-        now, below.memory = below.rollout.step(self.t, below.now, below.memory, self.draws, self.begun)
+        now, below.memory.now = below.rollout.step(
+            self.t, below.now, below.memory.now, self.draws, self.begun
+        )
         below.now = now
         reward = below.estimator.reward(self.net)[self.t]
         reward = reward.expand(*reward.shape[:2], self.stack.size_k).flatten(0, 1)
@@ -209,7 +211,7 @@ class LevelEnv(VectorEnv):
         below = self.below
         if self.t < below.config.rollout_steps:
             return
-        below.rollout.end(below.now, below.memory, self.draws)
+        below.rollout.end(below.now, below.memory.now, self.draws)
         if self.learns:
             with torch.enable_grad():  # learners step their environments without
                 below.learn()

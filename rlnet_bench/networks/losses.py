@@ -9,16 +9,15 @@ Axes: **R** replicas, **c** rows of a chunk, **K** vertices of a stack.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from rlnet_bench.learning.config import PpoConfig
+from rlnet_bench.learning.ppo import Batch, Loss, clipped_surrogate, half_squared_error, is_clipped
 from rlnet_bench.networks.modules import Outputs, StackNet
 
-Part = dict[str, Tensor]  # rows of one stack's buffers, each [R, c, ...]; recurrent: c = T * e, step by step
-METRICS = ("policy_loss", "value_loss", "entropy", "clip_fraction", "gradient_norm")
 SPARSITY = 0.01  # pull on the gates of sparse edges
 
 
@@ -32,19 +31,16 @@ def is_coupled(net: StackNet) -> bool:
 def clusters(nets: Sequence[StackNet]) -> list[list[StackNet]]:
     """Stacks whose losses are computed together: the coupled ones, and each other one alone."""
     coupled = [net for net in nets if is_coupled(net)]
-    alone = [[net] for net in nets if not is_coupled(net) and (net.actor_parameters() or net.critic_parameters())]
+    alone = [[net] for net in nets if not is_coupled(net) and net.is_trained]
     return ([coupled] if coupled else []) + alone
 
 
-def cluster_loss(
-    nets: Sequence[StackNet], parts: dict[int, Part], counts: dict[int, Tensor | int], config: PpoConfig
-) -> tuple[Tensor, dict[int, Tensor]]:
-    """Loss [R] of a chunk of rows, and per stack the first four metrics [4, R].
+def cluster_loss(nets: Sequence[StackNet], batches: Mapping[int, Batch], config: PpoConfig) -> dict[int, Loss]:
+    """Losses of a chunk of rows, by stack number.
 
     Args:
         nets: a cluster, superiors first.
-        parts: rows of every stack that learns or is computed again, by stack number.
-        counts: how many rows times vertices the minibatch holds, per stack: sums become means over it.
+        batches: rows of every stack that learns or is computed again, by stack number.
         config: coefficients.
     """
     again: list[Tensor] = []
@@ -52,89 +48,57 @@ def cluster_loss(
         s = net.stack
         if s.message is not None and s.vertex.gradient == "through":
             assert net.message_reads is not None
-            x = net.message_reads.renew(parts[s.number]["reported"], again)
+            x = net.message_reads.renew(batches[s.number]["reported"], again)
             again.append(net.messages(x).flatten(-2))
-    total: Tensor | float = 0.0
-    metrics: dict[int, Tensor] = {}
+    found: dict[int, Loss] = {}
     for net in nets:
         s = net.stack
-        if s.number not in parts:
+        if s.number not in batches:
             continue
-        part, count = parts[s.number], counts[s.number]
-        outputs = None
+        batch, outputs = batches[s.number], None
         if s.through or s.learns:
-            outputs = (
-                net.outputs(net.reads.renew(part["features"], again)) if not net.is_recurrent else _along(net, part)
-            )
+            outputs = _outputs(net, batch, again)
             if s.through:
                 assert outputs[1] is not None
                 again.append(net.instruction(outputs[1]).flatten(-2))
-        loss, found = _stack_loss(net, part, outputs if s.learns else None, count, config)
-        total = total + loss
-        metrics[s.number] = found
-    assert isinstance(total, Tensor)
-    return total, metrics
+        found[s.number] = _stack_loss(net, batch, outputs if s.learns else None, config)
+    return found
 
 
-def _along(net: StackNet, part: Part) -> Outputs:
-    """A recurrent policy over whole rollouts, from what it remembered before; the gradient goes back to there."""
-    x = part["features"].unflatten(1, (part["begins"].shape[1], -1))
-    return net.outputs_along(x, part["hidden"], part["begins"])[0]
+def _outputs(net: StackNet, batch: Batch, again: Sequence[Tensor]) -> Outputs:
+    """What a policy says; a recurrent one over whole rollouts, with the gradient going back to their beginnings."""
+    if not net.is_recurrent:
+        return net.outputs(net.reads.renew(batch["features"], again))
+    x = batch["features"].unflatten(1, (batch["begins"].shape[1], -1))
+    return net.outputs_along(x, batch["memory"], batch["begins"])[0]
 
 
-def _stack_loss(
-    net: StackNet,
-    part: Part,
-    outputs: Outputs | None,
-    count: Tensor | int,
-    config: PpoConfig,
-) -> tuple[Tensor, Tensor]:
-    """One stack's own losses [R]; ``outputs`` is None where it has no policy loss."""
-    r = net.replicas
-    weight = part.get("weight")
-    scale = 1.0 / count
-    nothing = part["features"].new_zeros(r)
-    policy_loss = value_loss = mean_entropy = moved = nothing
-    loss: Tensor | float = 0.0
+def _values(net: StackNet, batch: Batch) -> Tensor:
+    x = batch["features" if net.critic_reads is None else "critic"]
+    if not net.is_recurrent:
+        return net.values(x)
+    x = x.unflatten(1, (batch["begins"].shape[1], -1))
+    return net.values_along(x, batch["recalled"], batch["begins"])[0].flatten(1, 2)
+
+
+def _stack_loss(net: StackNet, batch: Batch, outputs: Outputs | None, config: PpoConfig) -> Loss:
+    """One stack's own losses, as IPPO's; ``outputs`` is None where it has no policy loss."""
+    policy = value = bonus = moved = total = batch["features"].new_zeros(net.replicas)
     if outputs is not None:
-        log_p, entropy = net.stats(outputs, part.get("env"), part.get("own"), part.get("mask"))
-        ratio = torch.exp(log_p - part["log_p"])
-        clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
-        surrogate = torch.minimum(ratio * part["advantage"], clipped * part["advantage"])
-        if weight is not None:
-            surrogate, entropy = torch.where(weight > 0, surrogate, 0.0), entropy * weight
-        if "alive" in part:
-            surrogate, entropy = surrogate * part["alive"], entropy * part["alive"]
-        policy_loss = -surrogate.sum(dim=(1, 2)) * scale
-        mean_entropy = entropy.sum(dim=(1, 2)) * scale
-        loss = policy_loss
-        with torch.no_grad():
-            far = ((ratio - 1).abs() > config.clip).to(ratio.dtype)
-            moved = (far if weight is None else far * weight).sum(dim=(1, 2)) * scale
+        log_p, entropy = net.stats(outputs, batch.get("env"), batch.get("own"), batch.get("mask"))
+        ratio = torch.exp(log_p - batch["log_p"])
+        total = policy = -batch.acting_mean(clipped_surrogate(ratio, batch["advantage"], config.clip))
+        bonus, moved = batch.acting_mean(entropy), batch.mean(is_clipped(ratio, config.clip))
     if net.critic is not None:
-        x = part["features" if net.critic_reads is None else "critic"]
-        if net.is_recurrent:
-            steps = part["begins"].shape[1]
-            value = net.values_along(x.unflatten(1, (steps, -1)), part["recalled"], part["begins"])[0].flatten(1, 2)
-        else:
-            value = net.values(x)
-        error = (value - part["returns"]).square()
-        value_loss = _half_mean(error, weight, count)
-        loss = loss + config.value_weight * value_loss
-    if net.readout is not None and net.message is not None:
+        value = batch.mean(half_squared_error(_values(net, batch), batch["returns"]))
+        total = total + config.value_weight * value
+    if net.readout is not None:
         # With `stop` a message learns at home: to tell what its vertex can expect.
-        told = net.apply(net.readout, net.messages(part["reported"])).squeeze(-1)
-        loss = loss + config.value_weight * _half_mean((told - part["returns"]).square(), weight, count)
+        told = net.readout(net.messages(batch["reported"])).squeeze(-1)
+        total = total + config.value_weight * batch.mean(half_squared_error(told, batch["returns"]))
     if outputs is not None:
-        loss = loss - config.entropy_weight * mean_entropy
+        total = total - config.entropy_weight * bonus
     if net.stack.sparse:
-        rows = part["features"].shape[1] * net.stack.size_k
-        loss = loss + SPARSITY * net.edge_weights().mean(dim=(1, 2)) * rows * scale
-    found = torch.stack((policy_loss, value_loss, mean_entropy, moved)).detach()
-    return (loss if isinstance(loss, Tensor) else nothing), found
-
-
-def _half_mean(error: Tensor, weight: Tensor | None, count: Tensor | int) -> Tensor:
-    if weight is not None:
-        error = torch.where(weight > 0, error, 0.0)
-    return 0.5 * error.sum(dim=(1, 2)) / count
+        share = batch["features"].shape[1] / batch.steps
+        total = total + SPARSITY * net.edge_weights().mean(dim=(1, 2)) * share
+    return Loss(total, policy, value, bonus, moved)

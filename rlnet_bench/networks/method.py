@@ -18,7 +18,7 @@ from rlnet_bench.networks.refuse import unsupported
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.vocabulary import TrainingClass, TrainingReward
 
-VERSION = 1  # of training and execution; raise it whenever a network's numbers change
+VERSION = 2  # of training and execution; raise it whenever a network's numbers change
 
 
 class NetworkConfig(PpoConfig):
@@ -29,6 +29,8 @@ class NetworkConfig(PpoConfig):
     vertices, and motors by declaration, share with ``group``."""
     observe: Literal["own"] = "own"
     """A motor reads its own observation; what else it learns comes over edges."""
+    memory: Literal["none"] = "none"
+    """A vertex remembers where the network's file says so."""
     hidden: tuple[Positive, ...] | None = None  # type: ignore[assignment]
     """None: as the network's file says, vertex by vertex."""
     critic_hidden: tuple[Positive, ...] | None = None  # type: ignore[assignment]
@@ -87,6 +89,14 @@ class NetworkMethod(Method):
             raise BadInput(reason)
         env = make_env(card, len(seeds) * config.num_envs, device)
         return NetworkLearner(env, seeds, graph, config, training_reward=training_reward, total_frames=total_frames)
+
+
+    @classmethod
+    def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> Policy:
+        """A network around its weights."""
+        from rlnet_bench.networks.policy import NetworkPolicy
+
+        return NetworkPolicy.rebuild(spec, card, seeds, device)
 
 
 def network_method(name: str) -> tuple[type[Method], dict[str, Any]]:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.learning.policy import PolicyState
+from rlnet_bench.learning.policy import Policy, PolicyState
+from rlnet_bench.learning.stacked import load_tensors
 from rlnet_bench.networks.execute import Executor
 from rlnet_bench.networks.graph import expand
 from rlnet_bench.networks.modules import StackNet
@@ -22,7 +23,7 @@ from rlnet_bench.networks.wiring import wire
 
 if TYPE_CHECKING:
     from rlnet_bench.networks.method import NetworkConfig
-    from rlnet_bench.vocabulary import ChannelKind
+    from rlnet_bench.vocabulary import ChannelKind, ExecutionClass
 
 ARCHITECTURE = ("hidden", "activation", "share_parameters")  # settings that a policy is rebuilt from
 
@@ -51,7 +52,7 @@ def build_nets(
     ]
 
 
-class NetworkPolicy:
+class NetworkPolicy(Policy):
     """A Reinforcement Network of R replicas; see :class:`rlnet_bench.learning.policy.Policy`."""
 
     def __init__(self, wiring: Wiring, nets: Sequence[StackNet], replicas: int, config: NetworkConfig) -> None:
@@ -65,21 +66,18 @@ class NetworkPolicy:
         self.prefix = {n: "" if [n] == motors else f"{n.stack.number}." for n in self.nets}
 
     @property
-    def reads_actions(self) -> bool:
-        """Some agent reads others' sampled actions."""
-        return any(x.actions for x in self.graph.information)
+    def execution_floor(self) -> ExecutionClass:  # type: ignore[override]
+        """What the graph allows: an experiment with untrained messages could miss it."""
+        return self.graph.execution_class
 
     @property
-    def competes(self) -> bool:
+    def competes(self) -> bool:  # type: ignore[override]
         """It may become the best checkpoint: its graph is the declared one, no sparse edge is still half open."""
         return all(n.is_hard for n in self.nets if n.stack.sparse)
 
     def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
-        """Keys, a step counter, and the network's memory."""
-        device = self.executor.device
-        keys = torch.arange(num_envs, device=device) if seeds is None else seeds
-        steps = torch.zeros(num_envs, dtype=torch.int64, device=device)
-        return PolicyState(keys, steps, self.executor.initial_memory(num_envs))
+        """With the network's memory."""
+        return super().initial_state(num_envs, seeds)._replace(memory=self.executor.initial_memory(num_envs))
 
     @torch.no_grad()
     def act(
@@ -105,41 +103,20 @@ class NetworkPolicy:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Replace the weights (of a learner's policy, too); raises ValueError naming a tensor that does not fit."""
-        expected = self.state_dict().keys()
-        if expected != state.keys():
-            raise ValueError(f"expected tensors {sorted(expected)}, found {sorted(state)}")
-        for net in self.nets:
-            p = self.prefix[net]
-            net.load_state_dict({k: state[p + k] for k in net.state_dict()})
+        load_tensors(self.state_dict(), state)
 
-    def spec_json(self) -> dict[str, Any]:
-        """Architecture, and the measured columns that the graph alone tells."""
-        graph = self.graph
+    def spec(self) -> dict[str, Any]:
+        """Architecture."""
         settings = self.config.model_dump(mode="json")
         return {
             "kind": "network",
-            "network": graph.spec.to_json(),
+            "network": self.graph.spec.to_json(),
             "settings": {k: settings[k] for k in ARCHITECTURE},
-            "execution": graph.execution_class,
-            "columns": {
-                "bits_up": graph.bits_up,
-                "bits_down": graph.bits_down,
-                "hops": graph.hops,
-                "vertices": len(graph.nodes),
-                "edges": len(graph.links),
-                **self.parameters(),
-            },
         }
 
-    def degraded(self, card: TaskCard, device: str = "cpu") -> Iterator[tuple[ChannelKind, NetworkPolicy]]:
-        """See :func:`rlnet_bench.learning.channel.degraded`."""
-        from rlnet_bench.networks.ablation import degraded
-
-        return degraded(self, card, device=device)
-
-    def parameters(self) -> dict[str, int]:
-        """Trained numbers of one replica, actors and messages apart."""
-        actors = messages = 0
+    def columns(self) -> dict[str, int]:
+        """What the graph alone tells, and trained numbers of one replica, actors and messages apart."""
+        graph, actors, messages = self.graph, 0, 0
         for net in self.nets:
             for name, tensor in net.state_dict().items():
                 count = tensor.numel() // self.replicas
@@ -147,30 +124,26 @@ class NetworkPolicy:
                     messages += count
                 elif name != "progress":
                     actors += count
-        return {"actor_parameters": actors, "message_parameters": messages}
+        return {
+            "bits_up": graph.bits_up, "bits_down": graph.bits_down, "hops": graph.hops, "vertices": len(graph.nodes),
+            "edges": len(graph.links), "actor_parameters": actors, "message_parameters": messages,
+        }  # fmt: skip
 
+    def degraded(self, card: TaskCard, device: str = "cpu") -> Iterator[tuple[ChannelKind, Policy]]:
+        """Its edges between places cut, late and coarse."""
+        from rlnet_bench.networks.ablation import degraded
 
-def network_policy(
-    spec: Mapping[str, Any], weights: Mapping[str, Tensor], seeds: Sequence[int], card: TaskCard, device: str = "cpu"
-) -> NetworkPolicy:
-    """A policy from ``policy.json`` and its weights.
+        return degraded(self, card, device=device)
 
-    Args:
-        spec: from :meth:`NetworkPolicy.spec_json`.
-        weights: tensors [R * copies, ...] of the replicas ``seeds``.
-        seeds: one per replica.
-        card: the task.
-        device: torch device.
-    """
-    from rlnet_bench.networks.method import NetworkConfig
+    @classmethod
+    def rebuild(
+        cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu"
+    ) -> NetworkPolicy:
+        """Inverse of :meth:`spec`, with fresh weights."""
+        from rlnet_bench.networks.method import NetworkConfig
 
-    config = NetworkConfig.model_validate({**spec["settings"], "hidden": _tuple(spec["settings"]["hidden"])})
-    graph = expand(NetworkSpec.from_json(spec["network"]), card)
-    wiring = wire(graph, share_motors=config.share_parameters)
-    policy = NetworkPolicy(wiring, build_nets(wiring, config, seeds, device), len(seeds), config)
-    policy.load_state_dict(weights)
-    return policy
-
-
-def _tuple(value: Any) -> Any:
-    return None if value is None else tuple(value)
+        hidden = spec["settings"]["hidden"]
+        settings = {**spec["settings"], "hidden": None if hidden is None else tuple(hidden)}
+        config = NetworkConfig.model_validate(settings)
+        wiring = wire(expand(NetworkSpec.from_json(spec["network"]), card), share_motors=config.share_parameters)
+        return cls(wiring, build_nets(wiring, config, seeds, device), len(seeds), config)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from rlnet_bench.envs.contract import VectorEnv
+from rlnet_bench.learning.rollout import Steps
 from rlnet_bench.networks.execute import Executor
 from rlnet_bench.networks.modules import StackNet
-from rlnet_bench.networks.noise import Draws
-from rlnet_bench.networks.step import Memory, Step, Taken
+from rlnet_bench.networks.step import Draws, Memory, Step, Taken
 
 
 class StackBuffer:
@@ -37,8 +37,8 @@ class StackBuffer:
         self.reported = floats(t, net.message_reads.width) if net.message_reads is not None else None
         self.env = self.own = self.mask = None
         if s.is_motor:
-            kind = torch.int64 if net.discrete else torch.float32
-            shape = (t, r, b, k) if net.discrete else (t, r, b, k, net.env_outputs)
+            kind = torch.int64 if net.actions.discrete else torch.float32
+            shape = (t, r, b, k) if net.actions.discrete else (t, r, b, k, net.env_outputs)
             self.env = torch.zeros(shape, dtype=kind, device=device)
             if masked:
                 self.mask = torch.zeros(t, r, b, k, net.card.action_size, dtype=torch.bool, device=device)
@@ -74,17 +74,14 @@ class StackBuffer:
         return self.features if self.critic is None else self.critic
 
 
-class Rollout:
+class Rollout(Steps):
     """Buffers of all stacks, and the environments' side of T steps."""
 
-    def __init__(self, env: VectorEnv, executor: Executor, t: int, r: int, b: int) -> None:
-        n, device = env.card.num_agents, env.device
-        self.env, self.executor, self.shape = env, executor, (t, r, b, n)
+    def __init__(self, env: VectorEnv, executor: Executor, steps: int, replicas: int) -> None:
+        super().__init__(env, steps, replicas)
+        t, r, b, _ = self.shape
+        self.env, self.executor = env, executor
         self.stacks = [StackBuffer(net, t, r, b, env.card.masked) for net in executor.nets]
-        self.rewards = torch.empty(t, r, b, n, device=device)
-        self.terminated = torch.empty(t, r, b, dtype=torch.bool, device=device)
-        self.truncated = torch.empty(t, r, b, dtype=torch.bool, device=device)
-        self.alive: Tensor | None = None  # [T, R, B, N], allocated when the environment first sends a mask
         self.start: Memory = {}  # what was remembered before the first step
         self.ended: Memory = {}  # what was remembered after the last step, before any reset
         self.instructs = any(net.stack.instructs for net in executor.nets)
@@ -124,11 +121,7 @@ class Rollout:
 
         ``begun``: the same step, if part of it is already decided.
         """
-        t_max, r, b, n = self.shape
-        if now.alive_mask is not None:
-            if self.alive is None:
-                self.alive = torch.ones(t_max, r, b, n, device=self.env.device)
-            self.alive[t] = now.alive_mask.view(r, b, n)
+        self.see(t, now)
         if begun is None:
             begun = self.executor.begin(now.observation, now.state, memory, draws[t], now.action_mask, record=True)
         if t == 0:
@@ -139,9 +132,7 @@ class Rollout:
         for buffer, note in zip(self.stacks, taken):
             buffer.write(t, note)
         now = self.env.step(actions)
-        self.rewards[t] = now.reward.unflatten(0, (r, b))
-        self.terminated[t] = now.terminated.view(r, b)
-        self.truncated[t] = now.truncated.view(r, b)
+        self.write(t, now)
         # An environment that ended nothing hands back the same tensor: nothing to keep then.
         if now.final_observation is not now.observation and bool(now.truncated.any()):
             # The network still remembers the episode that has ended.
@@ -159,14 +150,3 @@ class Rollout:
             self.stacks, self._look(now.observation, now.state, memory, draws[-1], now.action_mask)
         ):
             buffer.write(self.shape[0], note)
-
-    def begins(self) -> Tensor:
-        """[T + 1, R, B] bool: an episode begins with this step, within the rollout."""
-        ended = self.terminated | self.truncated
-        return torch.cat((torch.zeros_like(ended[:1]), ended))
-
-    def _look(
-        self, observation: Tensor, state: Tensor, memory: Memory, draws: Draws, mask: Tensor | None
-    ) -> list[Taken]:
-        """What every stack would read, as the network remembers; slow vertices hold, or decide where it is time."""
-        return self.executor.step(observation, state, memory, draws, mask, look=True)[2]

@@ -1,18 +1,36 @@
-"""What one step of a network leaves behind, and a step in the making.
+"""One step of a network: what it draws, what is decided so far, what it leaves behind.
 
-Axes: **R** replicas, **B** environments per replica, **K** vertices of a stack, **F** features, **A** actions.
+Noise is counter-based: a draw is a function of (key, step, vertex, dimension). Motors draw as the agents of ordinary
+methods do, so that a network of motors alone acts like them.
+
+Axes: **T** steps, **R** replicas, **B** environments per replica, **N** agents, **K** vertices of a stack, **F**
+features, **A** actions, **H** instructions chosen at once, **D** numbers of one instruction.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
+from rlnet_bench import rng
 from rlnet_bench.networks.modules import StackNet
-from rlnet_bench.networks.noise import Draws
+from rlnet_bench.networks.stacks import Wiring
+
+_OWN_DRAWS = 1 << 16  # a motor's own instruction draws beside its action
+
 
 Memory = dict[str, Tensor]  # each [R * B, ...]
+
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Counter-based noise of one step; None for the most likely choice."""
+
+    env: Tensor | None  # [R, B, N] uniforms or [R, B, N, A] normals
+    own: dict[int, Tensor]  # per stack [R, B, K, H] uniforms or [R, B, K, H * D] normals
 
 
 @dataclass
@@ -20,8 +38,8 @@ class Taken:
     """What one stack read and chose in one step; None where it had nothing to do.
 
     ``features`` [R, B, K, F]; ``critic`` likewise, where critics read something else; ``reported`` what messages
-    were made of; ``env`` and ``own`` raw choices; ``mask`` [R, B, K, A]; ``log_p`` [R, B, K] of a vertex
-    that is no motor; ``due`` [R, B] where a slow vertex decided.
+    were made of; ``env`` and ``own`` raw choices; ``mask`` [R, B, K, A]; ``log_p`` [R, B, K] of what was
+    chosen, where a policy loss needs it; ``due`` [R, B] where a slow vertex decided.
     """
 
     features: Tensor | None = None
@@ -53,3 +71,38 @@ class Step:
 def hidden_key(stack: int) -> str:
     """Under which name the memory holds what a recurrent stack remembers, [R * B, K, H]."""
     return f"hidden.{stack}"
+
+
+def network_noise(wiring: Wiring, keys: Tensor, steps: Tensor, replicas: int, sampled: bool = True) -> list[Draws]:
+    """Noise for T steps.
+
+    Args:
+        wiring: whose vertices draw.
+        keys: int64 [R*B].
+        steps: int64 [T, R*B] or [T, 1].
+        replicas: R.
+        sampled: False for the most likely choices; vertices that are noise draw nevertheless.
+    """
+    card, device = wiring.graph.card, keys.device
+    agents = torch.arange(card.num_agents, device=device)
+    base = rng.fold(keys[None], steps)
+    env: Tensor | None = None
+    if sampled:
+        key = rng.fold(base[..., None], agents)  # [T, R*B, N]
+        if card.action_kind == "continuous":
+            env = rng.normal(rng.fold(key[..., None], torch.arange(card.action_size, device=device)))
+        else:
+            env = rng.uniform32(key)
+        env = env.unflatten(1, (replicas, -1))
+    own = {}
+    for s in wiring.stacks:
+        if s.own_instruction and not s.through and (sampled or s.noise):
+            first = 0 if s.is_motor else card.num_agents
+            ranks = torch.tensor([first + i for i in s.ranks], device=device)
+            key = rng.fold(base[..., None], ranks)[..., None]
+            discrete = s.vertex.sends.kind == "discrete"
+            count = s.heads if discrete else s.heads * s.size
+            key = rng.fold(key, _OWN_DRAWS + torch.arange(count, device=device))
+            noise = rng.uniform32(key) if discrete else rng.normal(key)
+            own[s.number] = noise.unflatten(1, (replicas, -1))
+    return [Draws(None if env is None else env[t], {n: x[t] for n, x in own.items()}) for t in range(base.shape[0])]

@@ -21,28 +21,28 @@ SETTINGS = {
 TASKS = ("mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-continuous-v1")
 # (method, version, task) -> metrics of two replicas in the second iteration.
 STORED: dict[tuple[str, int, str], dict[str, list[float]]] = {
-    ("ippo", 1, "mpe/simple_spread-discrete-v1"): {
+    ("ippo", 2, "mpe/simple_spread-discrete-v1"): {
         "policy_loss": [-0.007118, -0.005936],
         "value_loss": [0.576945, 0.511992],
         "entropy": [1.592959, 1.591592],
         "clip_fraction": [0.010417, 0.001389],
         "gradient_norm": [0.151649, 0.156387],
     },
-    ("ippo", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+    ("ippo", 2, "mpe/simple_speaker_listener-continuous-v1"): {
         "policy_loss": [-0.017255, -0.011391],
         "value_loss": [0.507022, 0.680413],
         "entropy": [3.724558, 3.551497],
         "clip_fraction": [0.115625, 0.076042],
         "gradient_norm": [0.530763, 0.470538],
     },
-    ("mappo", 1, "mpe/simple_spread-discrete-v1"): {
+    ("mappo", 2, "mpe/simple_spread-discrete-v1"): {
         "policy_loss": [-0.006314, -0.006443],
         "value_loss": [0.707233, 0.475166],
         "entropy": [1.592817, 1.590936],
         "clip_fraction": [0.005556, 0.002778],
         "gradient_norm": [0.150051, 0.147432],
     },
-    ("mappo", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+    ("mappo", 2, "mpe/simple_speaker_listener-continuous-v1"): {
         "policy_loss": [-0.015105, -0.010246],
         "value_loss": [0.541003, 0.800522],
         "entropy": [3.70967, 3.529445],
