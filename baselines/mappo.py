@@ -4,7 +4,7 @@ Actors read their own observations o_i, now and when it counts. The critic, used
 the task: centralised training, decentralised execution. After every rollout of T steps (their algorithm 1):
 
 1.  Generalised advantages of V(s) and returns R = A + V_old(s), which the critic predicts normalised.
-2.  A few epochs of minibatches, each a step of Adam on their two losses (appendix A), with r = pi(u | o) / pi_old(u | o):
+2.  A few epochs of minibatches, each a step of Adam on their two losses (appendix A), r = pi(u | o) / pi_old(u | o):
 
         L(theta) = E[min(r A, clip(r, 1 - eps, 1 + eps) A)] + sigma E[H(pi(. | o))]           to be maximised
         L(phi)   = E[(V(s) - R)^2 / 2]                                                        to be minimised
@@ -15,7 +15,7 @@ With shared parameters and a team reward there is one value per state; with indi
 network; without sharing every agent has a critic of its own, of the same state. With ``memory: gru`` actors and critic
 read all that came before in the episode.
 
-Departures: value errors are squared, neither clipped nor Huber's; states are the task's, without agent-specific features.
+Departures: value errors are squared, neither clipped nor Huber's; states have no agent-specific features.
 
 Try it: ``rlnet-bench run quick --methods mappo``
 """

@@ -5,13 +5,17 @@ Try it: ``rlnet-bench run quick --methods random``
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.config import MethodConfig
 from rlnet_bench.learning.learner import Learner
 from rlnet_bench.methods import Capabilities, Method, register
 from rlnet_bench.vocabulary import TrainingReward
+
+if TYPE_CHECKING:
+    from rlnet_bench.learning.policy import Policy
 
 
 @register(
@@ -35,7 +39,13 @@ class RandomMethod(Method):
         device: str = "cpu",
     ) -> Learner:
         """A learner that never learns."""
-        from rlnet_bench.learning.fixed import FixedLearner, UniformPolicy
+        from rlnet_bench.learning.fixed import FixedLearner
 
-        policy: Any = UniformPolicy(card, len(seeds), device)
-        return FixedLearner(policy)
+        return FixedLearner(cls.rebuild({}, card, seeds, device))
+
+    @classmethod
+    def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> Policy:
+        """From the card alone."""
+        from rlnet_bench.learning.fixed import UniformPolicy
+
+        return UniformPolicy(card, len(seeds), device)

@@ -9,7 +9,8 @@ Try it: ``rlnet-bench run quick --methods uncoordinated``
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.scripts import script, scripts_of
@@ -17,6 +18,9 @@ from rlnet_bench.learning.config import MethodConfig
 from rlnet_bench.learning.learner import Learner
 from rlnet_bench.methods import Capabilities, Method, register
 from rlnet_bench.vocabulary import TrainingReward
+
+if TYPE_CHECKING:
+    from rlnet_bench.learning.policy import Policy
 
 
 class Scripted(Method):
@@ -53,11 +57,18 @@ class Scripted(Method):
         device: str = "cpu",
     ) -> Learner:
         """The script behind the learner's contract."""
-        from rlnet_bench.learning.fixed import FixedLearner, ScriptPolicy
+        from rlnet_bench.learning.fixed import FixedLearner
+
+        return FixedLearner(cls.rebuild({}, card, seeds, device))
+
+    @classmethod
+    def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> Policy:
+        """From the card alone."""
+        from rlnet_bench.learning.fixed import ScriptPolicy
 
         name = cls._script(card)
         assert name is not None
-        return FixedLearner(ScriptPolicy(script(card, name), card, len(seeds)))
+        return ScriptPolicy(script(card, name), card, len(seeds))
 
 
 _UNTRAINED = Capabilities(trains=False)

@@ -53,7 +53,7 @@ class PpoConfig(MethodConfig):
     observe: Literal["own", "all"] = "own"
     """``all``: every actor reads all agents' observations (execution class C)."""
     memory: Literal["none", "gru"] = "none"
-    """``gru``: actors and critics remember, by a gated recurrent unit after the last hidden layer; they learn from whole
+    """``gru``: actors and critics remember, by a gated recurrent unit after the last hidden layer, and learn from whole
     rollouts of environments."""
     hidden: tuple[Positive, ...] = (64, 64)
     critic_hidden: tuple[Positive, ...] = (64, 64)

@@ -42,7 +42,7 @@ def information_flow(policy: Policy, card: TaskCard, device: str = "cpu") -> Ten
 
 
 def execution_class(policy: Policy, depends: Tensor | Sequence[Sequence[bool]]) -> ExecutionClass:
-    """``D0``, ``D1``, ``D2`` or ``C``, from the policy's :func:`information_flow` [N, N], or what its structure says."""
+    """``D0``, ``D1``, ``D2`` or ``C``, from the :func:`information_flow` [N, N], or what the structure says."""
     return max(class_of(depends), policy.execution_floor, key=class_rank)
 
 

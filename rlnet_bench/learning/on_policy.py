@@ -21,7 +21,6 @@ from rlnet_bench.envs.contract import VectorEnv
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.agents import CRITIC, AgentNetwork
 from rlnet_bench.learning.config import PpoConfig
-from rlnet_bench.vocabulary import TrainingReward
 from rlnet_bench.learning.optimise import Optimiser
 from rlnet_bench.learning.policy import ActorPolicy, action_noise
 from rlnet_bench.learning.ppo import METRICS, Batch, Loss, Minibatch, minibatches, normalised
@@ -30,6 +29,7 @@ from rlnet_bench.learning.rollout import CriticMemory, TeamRollout, at_cuts, cho
 from rlnet_bench.learning.stacked import copy_keys
 from rlnet_bench.learning.trainer import Trainer
 from rlnet_bench.learning.value_norm import ValueNorm
+from rlnet_bench.vocabulary import TrainingReward
 
 
 class OnPolicyLearner(Trainer):

@@ -79,7 +79,7 @@ class Policy:
         """Plain data from which the method's ``rebuild`` makes the policy again, weights apart."""
         return {}
 
-    def columns(self) -> dict[str, int] | None:
+    def columns(self) -> Mapping[str, float] | None:
         """What it needs in a step, for tables (``bits_up``, ``bits_down``, ``hops``, ...); None: measured from whose
         observations its agents read (:func:`rlnet_bench.learning.channel.needs`)."""
         return None
@@ -97,9 +97,7 @@ class ActorPolicy(Policy):
         self.actor, self.replicas = actor, actor.replicas
 
     @classmethod
-    def rebuild(
-        cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu"
-    ) -> ActorPolicy:
+    def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> ActorPolicy:
         """Inverse of :meth:`spec`, with fresh weights."""
         return cls(Actor(card, ActorSpec.from_json(spec["actor"]), seeds, device))
 

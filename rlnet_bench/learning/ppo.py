@@ -113,7 +113,9 @@ class Minibatch(NamedTuple):
     envs: Tensor  # [R, e] environments, whose whole rollouts are the same for networks with memory
 
 
-def minibatches(keys: Tensor, counters: tuple[int, ...], shape: tuple[int, int, int], count: int) -> Iterator[Minibatch]:
+def minibatches(
+    keys: Tensor, counters: tuple[int, ...], shape: tuple[int, int, int], count: int
+) -> Iterator[Minibatch]:
     """One epoch: every joint step once; all agents of a step together; replicas never mix.
 
     Args:

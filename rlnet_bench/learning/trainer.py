@@ -73,7 +73,7 @@ class Trainer:
         self.device = env.device
         self.frames = self.updates = 0
         self.frozen = torch.zeros(self.replicas, dtype=torch.bool)  # on the host: asked for in every update
-        self.divergences: list[Divergence] = []
+        self.divergences: Sequence[Divergence] = ()
         self.parts: dict[str, Part] = {}
         self.now: Reset = env.reset(self.keys(rng.Stream.TRAINING_ENV, self.num_envs))
 
@@ -155,7 +155,7 @@ class Trainer:
             return
         for k in sick.nonzero().flatten().tolist():
             name = next(name for name, ok in zip(checks, healthy[:, k]) if not ok)
-            self.divergences.append(Divergence(self.seeds[k], name, self.frames))
+            self.divergences = (*self.divergences, Divergence(self.seeds[k], name, self.frames))
         self.frozen |= sick
         zero_replicas([*weights, *self.optimiser.slots()], self.frozen.to(self.device))
 
@@ -176,7 +176,7 @@ class Trainer:
         """Continue to the bit from :meth:`state_dict`."""
         self.frames, self.updates = int(state["frames"]), int(state["updates"])
         self.frozen = state["frozen"].cpu()
-        self.divergences = [Divergence(**d) for d in state["divergences"]]
+        self.divergences = tuple(Divergence(**d) for d in state["divergences"])
         self.env.load_state_dict(state["env"])
         self.now = self.env.current()
         for name, part in self.parts.items():

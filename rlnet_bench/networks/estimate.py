@@ -75,9 +75,7 @@ class Estimator:
             if s.taught_by:
                 found[s.number].advantage = self._taught(buffer, raw)
             if s.period == 1 and s.number in found:
-                found[s.number].advantage = normalised(
-                    found[s.number].advantage, self.config.normalise_advantage
-                )
+                found[s.number].advantage = normalised(found[s.number].advantage, self.config.normalise_advantage)
         data: dict[int, Rows] = {}
         for buffer in self.rollout.stacks:
             net = buffer.net

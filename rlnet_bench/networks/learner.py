@@ -1,8 +1,8 @@
 """Proximal policy optimisation at every vertex of a network, for R replicas side by side.
 
 The same loop, rollouts, losses and counters as :mod:`rlnet_bench.learning.on_policy`: a network of motors alone gives
-the numbers of IPPO with separate parameters to the bit. Every stack of vertices has its own advantages, values, clipping
-and value normalisation; one optimiser holds all parameters.
+the numbers of IPPO with separate parameters to the bit. Every stack of vertices has its own advantages, values,
+clipping and value normalisation; one optimiser holds all parameters.
 
 Axes: **T** steps of a rollout, **R** replicas, **B** environments per replica, **N** agents, **K** vertices of a
 stack.
@@ -61,7 +61,7 @@ class NetworkLearner(OnPolicyLearner):
         self.memory = Tensors(env.device, **self.executor.initial_memory(env.num_envs))
         self.labels, self.prefix_of = _names(self.nets)
         self.prefixes = tuple(self.prefix_of[n.stack.number] for n in self.nets if n.is_trained)
-        groups = {}
+        groups: dict[str, list[Tensor]] = {}
         for net in self.nets:
             prefix = self.prefix_of[net.stack.number]
             groups |= {f"{prefix}actor": net.actor_parameters(), f"{prefix}critic": net.critic_parameters()}
@@ -107,7 +107,8 @@ class NetworkLearner(OnPolicyLearner):
         for cluster in self.clusters:
             numbers = [net.stack.number for net in cluster if net.stack.number in data]
             widest = max(net.stack.size_k for net in cluster)
-            for rows, more, steps in self._chunks(cluster, data, batch, most(self.replicas * widest)):
+            mine = {n: data[n] for n in numbers}
+            for rows, more, steps in self._chunks(cluster, mine, batch, most(self.replicas * widest)):
                 batches = {n: Batch({**chosen(data[n], rows), **more}, steps[n]) for n in numbers}
                 found = cluster_loss(cluster, batches, self.config)
                 yield {self.prefix_of[n]: loss for n, loss in found.items()}

@@ -169,9 +169,7 @@ class LevelEnv(VectorEnv):
         self._give(actions)
         self._learn_if_full()
         below = self.below
-        now, below.memory.now = below.rollout.step(
-            self.t, below.now, below.memory.now, self.draws, self.begun
-        )
+        now, below.memory.now = below.rollout.step(self.t, below.now, below.memory.now, self.draws, self.begun)
         below.now = now
         reward = below.estimator.reward(self.net)[self.t]
         reward = reward.expand(*reward.shape[:2], self.stack.size_k).flatten(0, 1)

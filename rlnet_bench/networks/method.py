@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from json import dumps, loads
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput
@@ -17,6 +17,9 @@ from rlnet_bench.networks.graph import expand
 from rlnet_bench.networks.refuse import unsupported
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.vocabulary import TrainingClass, TrainingReward
+
+if TYPE_CHECKING:
+    from rlnet_bench.learning.policy import Policy
 
 VERSION = 2  # of training and execution; raise it whenever a network's numbers change
 
@@ -89,7 +92,6 @@ class NetworkMethod(Method):
             raise BadInput(reason)
         env = make_env(card, len(seeds) * config.num_envs, device)
         return NetworkLearner(env, seeds, graph, config, training_reward=training_reward, total_frames=total_frames)
-
 
     @classmethod
     def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> Policy:

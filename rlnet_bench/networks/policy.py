@@ -114,7 +114,7 @@ class NetworkPolicy(Policy):
             "settings": {k: settings[k] for k in ARCHITECTURE},
         }
 
-    def columns(self) -> dict[str, int]:
+    def columns(self) -> dict[str, float]:
         """What the graph alone tells, and trained numbers of one replica, actors and messages apart."""
         graph, actors, messages = self.graph, 0, 0
         for net in self.nets:

@@ -150,3 +150,9 @@ class Rollout(Steps):
             self.stacks, self._look(now.observation, now.state, memory, draws[-1], now.action_mask)
         ):
             buffer.write(self.shape[0], note)
+
+    def _look(
+        self, observation: Tensor, state: Tensor, memory: Memory, draws: Draws, mask: Tensor | None
+    ) -> list[Taken]:
+        """What every stack would read, as the network remembers; slow vertices hold, or decide where it is time."""
+        return self.executor.step(observation, state, memory, draws, mask, look=True)[2]

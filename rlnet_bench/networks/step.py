@@ -24,7 +24,6 @@ _OWN_DRAWS = 1 << 16  # a motor's own instruction draws beside its action
 Memory = dict[str, Tensor]  # each [R * B, ...]
 
 
-
 @dataclass(frozen=True)
 class Draws:
     """Counter-based noise of one step; None for the most likely choice."""

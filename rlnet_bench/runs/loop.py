@@ -293,7 +293,7 @@ class _GroupRun:
                     )
                 )  # fmt: skip
                 last_chance = point == len(self.points) - 1 and best.value[k] == -float("inf")
-                eligible = getattr(policy, "competes", True) or last_chance
+                eligible = policy.competes or last_chance
                 if kind == "curve" and mode == self.evaluation["primary"] and eligible:
                     best.offer(k, float(played.team[k].mean()), point, (frames, trained, updates), weights)
         self.recorder.sync()

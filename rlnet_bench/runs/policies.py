@@ -14,16 +14,17 @@ from safetensors.torch import save_file
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError
-from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.channel import needs
-from rlnet_bench.learning.information import execution_class
-from rlnet_bench.learning.policy import ActorPolicy, Policy
-from rlnet_bench.reading.shapes import check
+from rlnet_bench.learning.information import execution_class, information_flow
+from rlnet_bench.learning.policy import Policy
+from rlnet_bench.methods import Method
 from rlnet_bench.reading.tensors import read_tensors
 from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
-from rlnet_bench.runs.plan import trust_configs
+    trust_configs([config], folder, trust_code, given)
 from rlnet_bench.runs.verify import adopted_weights, read_config, read_policy
 from rlnet_bench.vocabulary import Weights
+
+FORMAT = 2  # of policy.json
 
 
 def save_policies(
@@ -39,14 +40,14 @@ def save_policies(
         DiskRefused: when the disk refuses.
     """
     target = folder / "policies"
+    depends = information_flow(policy, card, device)
     body = {
-        "format": 1,
-        "execution": execution_class(policy, card, device),
+        "format": FORMAT,
+        "execution": execution_class(policy, depends),
         "actor_parameters": sum(w.numel() for w in policy.state_dict().values()) // policy.replicas,
-        **policy.spec_json(),
+        "columns": policy.columns() or needs(depends, card),
+        "policy": policy.spec(),
     }
-    if isinstance(policy, ActorPolicy):
-        body["columns"] = needs(policy.actor.spec)
     with writing(target):
         target.mkdir(exist_ok=True)
         for left in target.glob(".*"):  # of a run that was killed while it wrote
@@ -79,55 +80,75 @@ def load_policy(
         seed: one seed (R = 1), or None for all seeds of the group stacked.
         which: the best checkpoint (absolute metric) or the final weights.
         device: torch device.
-        trust_code: import the code that the record names, where the policy needs it; most are built of modules of ours.
+        trust_code: import the code that the record names (a method or a task of somebody's file).
         given: where recorded files are now, as ``FILE.py:Class``; trusted by that when their content is the recorded.
 
     Raises:
-        Untrusted: before anything is imported, when the policy needs code of the record.
+        Untrusted: before anything is imported, when the record names code.
         StoreError: when the directory holds no finished policy.
-        BadInput: when the seed is not in the group.
+        BadInput: when the seed is not in the group, or the weights do not fit the policy that the method makes.
     """
     folder = Path(run_dir)
     try:
-        config, spec = read_config(folder / "config.json"), read_policy(folder / "policies" / "policy.json")
-        check(spec, {"kind": ("actor", "network", "method")}, str(folder / "policies" / "policy.json"))
+        config, described = read_config(folder / "config.json"), read_policy(folder / "policies" / "policy.json")
     except StoreError as error:
         raise StoreError(f"{folder}: no finished policy here ({error}) Give a directory STORE/runs/<id>.") from None
+    if not described:
+        raise StoreError(f"{folder}: no finished policy here; give a directory STORE/runs/<id>.")
     seeds = tuple(config["seeds"])
     if seed is not None and seed not in seeds:
         raise BadInput(f"{folder}: no seed {seed}; this run has seeds {list(seeds)}.")
     chosen = seeds if seed is None else (seed,)
+<<<<<<< HEAD
     if spec["kind"] != "actor":  # its method's, or built for the task
         trust_configs([config], folder, trust_code, given)
     if spec["kind"] == "method":
         from rlnet_bench.runs.loop import build_learner
 
         return build_learner({**config, "seeds": list(chosen), "device": device})[1].policy()
+=======
+>>>>>>> 85e0a87 (One trainer, one PPO: on-policy loop, pure losses, one rollout; networks train through it; recurrent IPPO and MAPPO; an open policy contract)
     file, alone = folder / "policies" / f"{which}.safetensors", False
     if seed is not None and which == "best" and adopted_weights(folder, seed).exists():
         file, alone = adopted_weights(folder, seed), True
-    try:
-        weights = read_tensors(file, device)
-    except StoreError as error:
-        raise StoreError(f"{file}: no {which} weights here ({error})") from None
+    weights: Mapping[str, torch.Tensor] = {}
+    if file.exists() or described.get("actor_parameters", 1):
+        try:
+            weights = read_tensors(file, device)
+        except StoreError as error:
+            raise StoreError(f"{file}: no {which} weights here ({error})") from None
     if seed is not None and not alone:
         k = seeds.index(seed)
         weights = {n: w[k * len(w) // len(seeds) : (k + 1) * len(w) // len(seeds)] for n, w in weights.items()}
-    return rebuild_policy(spec, weights, chosen, config["task"], device)
+    return rebuild_policy(method_of(config), described, weights, chosen, task_card(config["task"]), device)
 
 
 def rebuild_policy(
-    spec: Mapping[str, Any],
+    method: type[Method],
+    described: Mapping[str, Any],
     weights: Mapping[str, torch.Tensor],
     seeds: tuple[int, ...],
-    task: str,
+    card: TaskCard,
     device: str = "cpu",
 ) -> Policy:
-    """A policy from its architecture and weights, into modules that we build."""
-    if spec["kind"] == "network":
-        from rlnet_bench.networks.policy import network_policy
+    """The policy that a method's class makes of plain data, with the stored weights in it, or a refusal.
 
-        return network_policy(spec, weights, seeds, task_card(task), device)
-    actor = Actor(ActorSpec.from_json(spec["actor"]), seeds, device)
-    actor.load_state_dict(dict(weights))
-    return ActorPolicy(actor)
+    Args:
+        method: whose ``rebuild`` is asked.
+        described: the content of a ``policy.json``.
+        weights: tensors [R * copies, ...] of the replicas ``seeds``.
+        seeds: one per replica.
+        card: the task.
+        device: torch device.
+
+    Raises:
+        BadInput: when the class cannot make it, or a tensor is missing, unexpected or of another shape.
+    """
+    # Until format 2 the spec stood beside what tables say of the policy.
+    spec = described.get("policy", described)
+    policy = method.rebuild(spec, card, seeds, device)
+    try:
+        policy.load_state_dict(weights)
+    except ValueError as error:
+        raise BadInput(f"a policy of {method.id} on {card.id}: {error}.") from None
+    return policy

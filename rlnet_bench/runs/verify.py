@@ -56,7 +56,7 @@ STATUS = {
 }  # fmt: skip
 POLICY = {
     "format?": int, "execution?": tuple(EXECUTION_CLASSES), "actor_parameters?": Maybe(int), "kind?": str,
-    "columns?": dict, "actor?": dict,
+    "columns?": dict, "actor?": dict, "policy?": dict,
 }  # fmt: skip
 PROVENANCE = {"packages?": Each(str)} | dict.fromkeys(
     ("python?", "platform?", "processor?", "started?", "commit?", "host?"), Maybe(str)

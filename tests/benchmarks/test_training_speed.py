@@ -19,7 +19,8 @@ import torch
 
 from rlnet_bench.envs.registry import make_env
 from rlnet_bench.learning.config import PpoConfig
-from rlnet_bench.learning.ppo import PpoLearner
+from rlnet_bench.learning.on_policy import TeamLearner
+from rlnet_bench.methods import find_method
 
 TASK, STEPS, ROUNDS = "mpe/simple_spread-discrete-v1", 128, 5
 GOALS = {256: (0.65, 44_600), 16: (0.40, 47_700)}
@@ -33,19 +34,19 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def learner(num_envs: int, replicas: int = 1) -> PpoLearner:
+def learner(num_envs: int, replicas: int = 1) -> TeamLearner:
     config = PpoConfig(
         num_envs=num_envs, rollout_steps=STEPS, epochs=4, minibatches=4, hidden=(64, 64), critic_hidden=(64, 64),
         activation="tanh",
     )  # fmt: skip
     seeds = tuple(range(replicas))
-    return PpoLearner(
-        make_env(TASK, replicas * num_envs), seeds, config, critic="observation", training_reward="team_mean",
-        total_frames=10**9,
-    )  # fmt: skip
+    made: TeamLearner = find_method("ippo").learner_class()(
+        make_env(TASK, replicas * num_envs), seeds, config, training_reward="team_mean", total_frames=10**9
+    )
+    return made
 
 
-def rates(made: PpoLearner) -> dict[str, float]:
+def rates(made: TeamLearner) -> dict[str, float]:
     """Frames per second of a rollout, of an update, and of both, all replicas together."""
     frames = made.frames_per_iteration * len(made.seeds)
     made.iterate()

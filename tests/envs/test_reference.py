@@ -16,6 +16,7 @@ from rlnet_bench.errors import BadInput
 from rlnet_bench.learning.fixed import ScriptPolicy
 from rlnet_bench.learning.play import evaluate, evaluate_on_reference
 from rlnet_bench.learning.policy import Policy
+from rlnet_bench.methods import find_method
 from rlnet_bench.rng import Stream
 from rlnet_bench.runs.plan import make_plan
 from rlnet_bench.runs.policies import rebuild_policy
@@ -34,7 +35,7 @@ def published(method: str, task: str) -> Policy:
     with gzip.open(folder / f"{stem}.jsonl.gz", "rt") as lines:
         header = json.loads(next(iter(lines)))
     (weights,) = folder.glob(f"{stem}.seed*.safetensors")
-    return rebuild_policy(header["policy"], load_file(weights), (0,), task)
+    return rebuild_policy(find_method(method), header["policy"], load_file(weights), (0,), task_card(task))
 
 
 def apart(a: np.ndarray, b: np.ndarray) -> float:

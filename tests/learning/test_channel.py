@@ -9,7 +9,7 @@ import torch
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.learning import channel
 from rlnet_bench.learning.actor import Actor, ActorSpec
-from rlnet_bench.learning.information import execution_class, information_flow
+from rlnet_bench.learning.information import class_of, information_flow
 from rlnet_bench.learning.policy import ActorPolicy
 from rlnet_bench.runs.loop import run_group
 from rlnet_bench.runs.plan import make_plan
@@ -22,7 +22,7 @@ TASK = "mpe/simple_spread-continuous-v1"
 
 def policy(observe: str) -> ActorPolicy:
     """Fresh weights of one replica, loud enough to be seen."""
-    actor = Actor(ActorSpec.for_task(task_card(TASK), (8,), "tanh", True, observe), (0,))
+    actor = Actor(task_card(TASK), ActorSpec((8,), "tanh", True, observe), (0,))
     for tensor in actor.state_dict().values():
         tensor.mul_(10)
     return ActorPolicy(actor)
@@ -30,12 +30,12 @@ def policy(observe: str) -> ActorPolicy:
 
 def test_without_its_channel_an_actor_that_reads_everything_is_d0() -> None:
     card, whole = task_card(TASK), policy("all")
-    assert execution_class(whole, card) == "C"
+    assert class_of(information_flow(whole, card)) == "C"
     changed = dict(channel.degraded(whole, card))
     assert tuple(changed) == CHANNEL_KINDS
     assert torch.equal(information_flow(changed["decentralised"], card), torch.eye(3, dtype=torch.bool))
-    assert execution_class(changed["8-bit"], card) == "C"
-    assert execution_class(whole, card) == "C"
+    assert class_of(information_flow(changed["8-bit"], card)) == "C"
+    assert class_of(information_flow(whole, card)) == "C"
     assert not dict(channel.degraded(policy("own"), card))
 
 
@@ -81,5 +81,7 @@ def test_a_run_records_them_once_in_its_primary_mode(tmp_path: Path) -> None:
 
 
 def test_reading_everything_costs_every_observation_to_every_other_agent() -> None:
-    assert channel.needs(policy("all").actor.spec) == {"bits_up": 32 * 54 * 2, "bits_down": 0, "hops": 1}
-    assert channel.needs(policy("own").actor.spec) == {"bits_up": 0, "bits_down": 0, "hops": 0}
+    card = task_card(TASK)
+    whole, own = (information_flow(policy(observe), card) for observe in ("all", "own"))
+    assert channel.needs(whole, card) == {"bits_up": 32 * 54 * 2, "bits_down": 0, "hops": 1}
+    assert channel.needs(own, card) == {"bits_up": 0, "bits_down": 0, "hops": 0}

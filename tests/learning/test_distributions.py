@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Categorical, Independent, Normal
 
 from rlnet_bench import rng
-from rlnet_bench.learning.actor import joint_logits
+from rlnet_bench.learning.actions import joint_logits
 from rlnet_bench.learning.distributions import (
     ILLEGAL,
     categorical_sample,

@@ -12,13 +12,13 @@ from rlnet_bench.envs.registry import make_env, task_card
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.fixed import ScriptPolicy, UniformPolicy
 from rlnet_bench.learning.information import class_of, execution_class, information_flow
-from rlnet_bench.learning.policy import ActorPolicy, PolicyState, initial_state
+from rlnet_bench.learning.policy import ActorPolicy, Policy, PolicyState
 
 SPREAD = task_card("mpe/simple_spread-discrete-v1")
 SPEAKER = task_card("mpe/simple_speaker_listener-discrete-v1")
 
 
-class Reads:
+class Reads(Policy):
     """Agent i picks by the sign of a coordinate summed over the agents it reads."""
 
     def __init__(self, reads: list[list[int]], replicas: int = 1, sampled_only: bool = False, **flags: Any) -> None:
@@ -26,24 +26,12 @@ class Reads:
         for name, value in flags.items():
             setattr(self, name, value)
 
-    def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
-        return initial_state(num_envs, seeds)
-
     def act(
         self, observation: Tensor, state: PolicyState, mask: Any = None, reset: Any = None, deterministic: bool = True
     ) -> tuple[Tensor, PolicyState]:
         score = torch.stack([observation[:, js, 2:4].sum(dim=(1, 2)) for js in self.reads], dim=1)
         action = (score > 0).long()
         return (torch.zeros_like(action) if deterministic and self.sampled_only else action), state
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        return None
-
-    def spec_json(self) -> dict[str, Any]:
-        return {"kind": "method"}
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
@@ -62,19 +50,19 @@ def test_class_of_a_policy_per_class(reads: list[list[int]], expected: str, repl
     flow = information_flow(policy, SPREAD)
     for i, js in enumerate(reads):
         assert flow[i].tolist() == [j in js or j == i for j in range(3)]
-    assert execution_class(policy, SPREAD) == expected
+    assert execution_class(policy, information_flow(policy, SPREAD)) == expected
 
 
 def test_a_policy_that_reads_others_sampled_actions_says_so() -> None:
-    policy: Any = Reads([[0], [1], [2]], reads_actions=True)
-    assert execution_class(policy, SPREAD) == "D1"
-    both: Any = Reads([[0, 1], [1], [2]], reads_actions=True)
-    assert execution_class(both, SPREAD) == "D2"
+    policy: Any = Reads([[0], [1], [2]], execution_floor="D1")
+    assert execution_class(policy, information_flow(policy, SPREAD)) == "D1"
+    both: Any = Reads([[0, 1], [1], [2]], execution_floor="D1")
+    assert execution_class(both, information_flow(both, SPREAD)) == "D2"
 
 
 def test_dependence_that_shows_only_when_sampling_is_found() -> None:
     policy: Any = Reads([[0], [0, 1], [2]], sampled_only=True)
-    assert execution_class(policy, SPREAD) == "D2"
+    assert execution_class(policy, information_flow(policy, SPREAD)) == "D2"
 
 
 def test_one_agent_alone_is_never_central() -> None:
@@ -88,18 +76,18 @@ def test_one_agent_alone_is_never_central() -> None:
 @pytest.mark.parametrize("task", ["mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-continuous-v1"])
 def test_our_actors(task: str, share: bool, observe: str, expected: str) -> None:
     card = task_card(task)
-    actor = Actor(ActorSpec.for_task(card, (8,), "tanh", share, observe), (0, 1))
-    assert execution_class(ActorPolicy(actor), card) == expected
+    actor = Actor(card, ActorSpec((8,), "tanh", share, observe), (0, 1))  # type: ignore[arg-type]
+    assert execution_class(ActorPolicy(actor), information_flow(ActorPolicy(actor), card)) == expected
 
 
 def test_controls_and_scripts() -> None:
     from rlnet_bench.envs.mpe.policies import SCRIPTS
 
     uniform: Any = UniformPolicy(SPREAD, 2)
-    assert execution_class(uniform, SPREAD) == "D0"
+    assert execution_class(uniform, information_flow(uniform, SPREAD)) == "D0"
     for name, card, expected in (("nearest", SPREAD, "D0"), ("silent", SPEAKER, "D0")):
         script: Any = ScriptPolicy(SCRIPTS[name], card, 1)
-        assert execution_class(script, card) == expected, name
+        assert execution_class(script, information_flow(script, card)) == expected, name
 
 
 def test_measuring_changes_nothing() -> None:

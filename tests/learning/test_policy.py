@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from rlnet_bench import rng
 from rlnet_bench.envs.registry import make_env, task_card
+from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.policy import ActorPolicy
 
 TASKS = ["mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-continuous-v1"]
 
 
-def policy_of(task: str, seeds: tuple[int, ...] = (0, 1), **options: object) -> ActorPolicy:
-    spec = ActorSpec.for_task(task_card(task), (8,), "tanh", bool(options.get("share", True)))
-    return ActorPolicy(Actor(spec, seeds))
+def policy_of(task: str, seeds: tuple[int, ...] = (0, 1)) -> ActorPolicy:
+    return ActorPolicy(Actor(task_card(task), ActorSpec((8,), "tanh", True), seeds))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -49,22 +50,25 @@ def test_acting_leaves_the_global_generator_alone(task: str) -> None:
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("share", [True, False])
 def test_spec_survives_json(task: str, share: bool) -> None:
-    spec = ActorSpec.for_task(task_card(task), (8, 4), "relu", share, "all")
+    spec = ActorSpec((8, 4), "relu", share, "all", "gru")
     assert ActorSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
-def test_bounds_per_agent_survive_json() -> None:
-    from dataclasses import replace
+def test_specs_of_the_first_format_are_read() -> None:
+    old = {"observation_sizes": [18] * 3, "action_kind": "discrete", "hidden": [8], "activation": "tanh",
+           "share_parameters": True, "observe": "own", "action_lows": None}  # fmt: skip
+    assert ActorSpec.from_json(old) == ActorSpec((8,), "tanh", True)
 
+
+def test_bounds_of_every_agent_are_kept() -> None:
     card = task_card(TASKS[1])
     lows = tuple(tuple(-1.0 - i for _ in range(n)) for i, n in enumerate(card.action_sizes))
     highs = tuple(tuple(2.0 + i for _ in range(n)) for i, n in enumerate(card.action_sizes))
-    spec = ActorSpec.for_task(replace(card, action_lows=lows, action_highs=highs), (8,), "tanh", True)
-    assert ActorSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
-    actor = Actor(spec, (0,))
+    card = replace(card, action_lows=lows, action_highs=highs)
     far = torch.full((1, 1, 2, 5), 100.0)
-    assert actor.to_task(far)[0, 0].tolist() == [[2, 2, 2, 0, 0], [3, 3, 3, 3, 3]]
-    assert actor.to_task(-far)[0, 0].tolist() == [[-1, -1, -1, 0, 0], [-2, -2, -2, -2, -2]]
+    assert Actions(card).to_task(far)[0, 0].tolist() == [[2, 2, 2, 0, 0], [3, 3, 3, 3, 3]]
+    assert Actions(card).to_task(-far)[0, 0].tolist() == [[-1, -1, -1, 0, 0], [-2, -2, -2, -2, -2]]
+    assert Actions(card, [1]).to_task(far[:, :, 1:])[0, 0].tolist() == [[3, 3, 3, 3, 3]]
 
 
 def test_masks_hold_in_both_modes() -> None:

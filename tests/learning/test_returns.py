@@ -14,8 +14,9 @@ from scripted import Scripted
 from torch import Tensor
 
 from rlnet_bench.learning.config import PpoConfig
-from rlnet_bench.learning.ppo import PpoLearner
+from rlnet_bench.learning.on_policy import TeamLearner
 from rlnet_bench.learning.returns import gae, next_values
+from rlnet_bench.methods import find_method
 
 GAMMA, LAM = 0.5, 0.5
 REWARD = [1.0, 2.0, 3.0, 4.0]
@@ -124,7 +125,7 @@ BOTH = [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]
 def learner(
     ends: list[str], rewards: list[list[float]] = BOTH, critic: str = "observation", reward: str = "team_mean",
     share: bool = True, **settings: object,
-) -> PpoLearner:  # fmt: skip
+) -> TeamLearner:  # fmt: skip
     """A learner on the script whose critic is V(x) = 10 x exactly (a single linear layer)."""
     base = {
         "num_envs": 1, "rollout_steps": 4, "gamma": GAMMA, "gae_lambda": LAM, "normalise_advantage": "none",
@@ -132,11 +133,11 @@ def learner(
     }  # fmt: skip
     config = PpoConfig(**{**base, **settings})  # type: ignore[arg-type]
     env = Scripted(rewards, SEEN, ends, FINALS)
-    made = PpoLearner(
-        env, (0,), config, critic=critic, training_reward=reward, total_frames=100  # type: ignore[arg-type]
-    )  # fmt: skip
+    made: TeamLearner = find_method({"observation": "ippo", "state": "mappo"}[critic]).learner_class()(
+        env, (0,), config, training_reward=reward, total_frames=100
+    )
     with torch.no_grad():
-        weight, bias = made.critic_parameters
+        weight, bias = made.critic.parameters()
         weight.zero_()
         weight[:, 0] = 10.0
         bias.zero_()
@@ -156,7 +157,7 @@ def learner(
 def test_learner_end_to_end(critic: str, share: bool, ends: list[str], expected: list[float]) -> None:
     made = learner(ends, critic=critic, share=share)
     made.collect()
-    advantage, returns = made.estimate()
+    advantage, returns = made.advantages()
     assert advantage.shape == (4, 1, 1, 2)
     for agent in range(2):
         assert advantage[:, 0, 0, agent].tolist() == expected
@@ -170,7 +171,7 @@ def test_time_limit_bootstraps_from_the_final_observation_and_not_from_the_reset
     assert isinstance(made.env, Scripted)
     made.env.finals = [0.0, 100.0, 0.0, 0.0]
     made.collect()
-    advantage, _ = made.estimate()
+    advantage, _ = made.advantages()
     assert advantage[1, 0, 0, 0].item() == 2 + 0.5 * 1000 - 20  # 482; from the reset one it would be -3
 
 
@@ -180,13 +181,13 @@ def test_team_mean_and_individual_rewards() -> None:
     for critic in ("observation", "state"):
         team = learner(ends, rewards, critic=critic)
         team.collect()
-        assert team.estimate()[0][:2, 0, 0].tolist() == [[2 - 10, 2 - 10], [3 - 20, 3 - 20]]
+        assert team.advantages()[0][:2, 0, 0].tolist() == [[2 - 10, 2 - 10], [3 - 20, 3 - 20]]
         own = learner(ends, rewards, critic=critic, reward="individual")
         own.collect()
         if critic == "state":  # a shared central critic has one output per agent; the second is 0 here
             with torch.no_grad():
-                own.critic_parameters[0][:, 0] = 10.0
-        assert own.estimate()[0][:2, 0, 0].tolist() == [[1 - 10, 3 - 10], [2 - 20, 4 - 20]]
+                next(own.critic.parameters())[:, 0] = 10.0
+        assert own.advantages()[0][:2, 0, 0].tolist() == [[1 - 10, 3 - 10], [2 - 20, 4 - 20]]
 
 
 def test_two_rollouts_join_without_a_seam() -> None:
@@ -194,25 +195,25 @@ def test_two_rollouts_join_without_a_seam() -> None:
     made = learner([""] * 4)
     made.collect()
     made.frames += made.frames_per_iteration
-    assert made.features[4, 0, 0, 0, 0].item() == SEEN[4]
+    assert made.rollout.features[4, 0, 0, 0, 0].item() == SEEN[4]
     assert isinstance(made.env, Scripted)
     made.env.t = 0  # the script starts again, from another observation
     made.now = made.env.current()
     made.collect()
-    assert made.features[0, 0, 0, 0, 0].item() == SEEN[0]
+    assert made.rollout.features[0, 0, 0, 0, 0].item() == SEEN[0]
 
 
 def test_normalised_advantages_per_replica_and_per_agent() -> None:
     rewards = [[1.0, 100.0], [2.0, 300.0], [3.0, 500.0], [4.0, 100.0]]
     both = learner([""] * 4, rewards, reward="individual", normalise_advantage="replica")
     both.collect()
-    advantage, _ = both.estimate()
+    advantage, _ = both.advantages()
     assert advantage.mean().item() == pytest.approx(0, abs=1e-6)
     assert advantage.std(correction=0).item() == pytest.approx(1, abs=1e-5)
     assert abs(advantage[..., 0].mean().item()) > 0.5
     each = learner([""] * 4, rewards, reward="individual", normalise_advantage="agent")
     each.collect()
-    advantage, _ = each.estimate()
+    advantage, _ = each.advantages()
     for agent in range(2):
         assert advantage[..., agent].mean().item() == pytest.approx(0, abs=1e-6)
         assert advantage[..., agent].std(correction=0).item() == pytest.approx(1, abs=1e-5)
@@ -221,10 +222,9 @@ def test_normalised_advantages_per_replica_and_per_agent() -> None:
 def test_value_targets_are_normalised_after_the_statistics_are_updated() -> None:
     made = learner(["terminated"] * 4, normalise_value=True)
     made.collect()
-    _, targets = made.estimate()  # returns of one-step episodes are the rewards 1, 2, 3, 4, twice
+    _, targets = made.advantages()  # returns of one-step episodes are the rewards 1, 2, 3, 4, twice
     assert targets[:, 0, 0, 0].tolist() == pytest.approx([(r - 2.5) / 1.25**0.5 for r in REWARD], abs=1e-5)
-    assert made.value_norm is not None
-    mean, std = made.value_norm.moments()
+    mean, std = made.norm.moments()
     assert (mean.item(), std.item()) == pytest.approx((2.5, 1.25**0.5), abs=1e-5)
     # From now on the critic's output is read on that scale: V = 10 x * std + mean.
-    assert made._value(made.features)[0, 0, 0, 0].item() == pytest.approx(10 * 1.25**0.5 + 2.5, abs=1e-4)
+    assert made.rollout_values()[0][0, 0, 0, 0].item() == pytest.approx(10 * 1.25**0.5 + 2.5, abs=1e-4)

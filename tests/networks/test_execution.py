@@ -161,7 +161,7 @@ def test_a_policy_acts_the_same_step_by_step_as_in_training() -> None:
     env = make_env(card, 8)
     now = env.reset(rng.env_keys((0, 1), rng.Stream.TRAINING_ENV, 4))
     state = policy.initial_state(8, made.action_keys)
-    made.rollout.collect(made.action_keys, 0, made.now, made.memory)
+    made.collect()
     motors = next(b for b in made.rollout.stacks if b.net.stack.is_motor)
     assert motors.env is not None
     reset = torch.ones(8, dtype=torch.bool)

@@ -19,7 +19,7 @@ CLASSES = {
 def test_structure_agrees_with_intervention(name: str) -> None:
     made = learner(name, SMOOTH, (0,))
     policy, graph = made.policy(), made.graph
-    assert policy.spec_json()["execution"] == graph.execution_class == CLASSES.get(name.removeprefix("zoo/"), "C")
+    assert policy.execution_floor == graph.execution_class == CLASSES.get(name.removeprefix("zoo/"), "C")
     if name == "zoo/shuffled-director":
         return  # its agents depend on another environment's observations, which tell nothing about their own
     for net in policy.nets:  # so that nothing is too small to be seen
@@ -32,7 +32,7 @@ def test_structure_agrees_with_intervention(name: str) -> None:
     for x in graph.information:
         known[x.agent, list(x.observations)] = True
         acted[x.agent, list(x.actions)] = True
-    if not policy.reads_actions:
+    if not any(x.actions for x in policy.graph.information):
         assert torch.equal(probed, known)
         assert class_of(probed) == graph.execution_class
     else:  # an action that is read tells of what it was chosen from
@@ -53,4 +53,4 @@ def test_observations_in_part_are_d2() -> None:
         .build()
     )
     policy = learner(spec, SMOOTH, (0,)).policy()
-    assert policy.spec_json()["execution"] == class_of(information_flow(policy, policy.graph.card)) == "D2"
+    assert policy.execution_floor == class_of(information_flow(policy, policy.graph.card)) == "D2"

@@ -66,7 +66,7 @@ def story(spec: NetworkSpec, task: str) -> dict[str, Tensor]:
     for i in range(3):
         out |= {f"{i} metric {n}": x.clone() for n, x in enumerate(made.iterate().values())}
         out |= {f"{i} {name}": x for name, x in weights(made).items()}
-        out |= {f"{i} parameter {n}": p.detach().clone() for n, p in enumerate(made.parameters)}
+        out |= {f"{i} parameter {n}": p.detach().clone() for n, p in enumerate(made.optimiser.parameters)}
     played = evaluate(made.policy(), made.env.card, (0, 1), 3, mode="sampled")
     return {**out, "returns": torch.from_numpy(played.returns)}
 

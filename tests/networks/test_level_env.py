@@ -11,7 +11,7 @@ from tiny import LBF, SMOOTH, SPREAD, TINY, differing, learner, weights
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput
 from rlnet_bench.learning.config import PpoConfig
-from rlnet_bench.learning.ppo import PpoLearner
+from rlnet_bench.methods import find_method
 from rlnet_bench.networks.build import Network, continuous, discrete
 from rlnet_bench.networks.build import learned as learned_message
 from rlnet_bench.networks.level_env import LevelEnv
@@ -20,6 +20,8 @@ from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.runs.checkpoint import flatten, unflatten
 
 CONFIG = NetworkConfig(**TINY)
+
+IPPO = find_method("ippo").learner_class()
 
 
 def two_levels(**fields: object) -> NetworkSpec:
@@ -53,7 +55,7 @@ def test_ppo_below_learns_under_a_users_toy_learner_above() -> None:
     toy = HillClimber(2)
     toy.train(env, 6)
     assert toy.kept >= 1
-    assert env.below.updates == 6 * env.card.horizon // 12
+    assert env.below.iteration == 6 * env.card.horizon // 12
     after = env.below.policy().state_dict()
     assert all(not torch.equal(before[k], after[k]) for k in before)
     heard = env.below.rollout.stacks[1].features[env.t - 1, ..., -2:]
@@ -63,13 +65,13 @@ def test_ppo_below_learns_under_a_users_toy_learner_above() -> None:
 def test_our_own_ppo_sits_at_a_vertex() -> None:
     env = LevelEnv(two_levels(), "boss", task_card(SMOOTH), 8, (0, 1), config=CONFIG)
     config = PpoConfig(**TINY, share_parameters=False)
-    above = PpoLearner(env, (0, 1), config, critic="observation", training_reward="team_mean", total_frames=10_000)
+    above = IPPO(env, (0, 1), config, training_reward="team_mean", total_frames=10_000)
     sides: tuple[Any, ...] = (above, env.below)
     before = [weights(side) for side in sides]
     for _ in range(3):
         above.iterate()
     assert all(differing(weights(side), old) == sorted(old) for side, old in zip(sides, before))
-    assert env.below.updates == 2  # the third rollout below is learned from when the next instruction comes
+    assert env.below.iteration == 2  # the third rollout below is learned from when the next instruction comes
 
 
 def test_actions_go_down_messages_and_rewards_come_up() -> None:
@@ -131,7 +133,7 @@ def test_in_the_middle_the_others_learn_as_if_the_level_were_one_of_ours(task: s
 
 
 def _trained(made: Any, net: Any) -> list[torch.Tensor]:
-    return made.actors[net.stack.number] + made.critics[net.stack.number]
+    return net.actor_parameters() + net.critic_parameters()
 
 
 def test_the_level_sees_reports_and_instructions_and_gets_its_reward() -> None:
@@ -179,9 +181,7 @@ def test_one_vertex_of_several_while_the_others_learn() -> None:
     env = LevelEnv(spec, "manager[1]", task_card(SMOOTH), 8, (0, 1), config=CONFIG)
     assert env.card.agents == ("manager[1]",)
     assert [len(n.stack.members) for n in env.below.nets] == [2, 1, 3]
-    above = PpoLearner(
-        env, (0, 1), PpoConfig(**TINY), critic="observation", training_reward="team_mean", total_frames=10_000
-    )
+    above = IPPO(env, (0, 1), PpoConfig(**TINY), training_reward="team_mean", total_frames=10_000)
     before = {k: v.clone() for k, v in env.below.policy().state_dict().items()}
     for _ in range(3):
         above.iterate()

@@ -15,14 +15,16 @@ from rlnet_bench import rng
 from rlnet_bench.envs.contract import Reset, Scene, Transition, VectorEnv
 from rlnet_bench.envs.registry import make_env, task_card
 from rlnet_bench.errors import ImpossibleCell
+from rlnet_bench.learning.agents import AgentNetwork
+from rlnet_bench.learning.ppo import Batch
+from rlnet_bench.learning.recurrent import Recurrent
 from rlnet_bench.methods import check_possible
 from rlnet_bench.networks.build import Network, continuous, discrete, nominal_card
 from rlnet_bench.networks.graph import expand
 from rlnet_bench.networks.learner import NetworkLearner
 from rlnet_bench.networks.losses import cluster_loss
 from rlnet_bench.networks.method import NetworkConfig, method_from_json
-from rlnet_bench.networks.policy import network_policy
-from rlnet_bench.networks.recurrent import Recurrent, along
+from rlnet_bench.networks.policy import NetworkPolicy
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.runs.check import check_method
 from rlnet_bench.runs.checkpoint import flatten, unflatten
@@ -64,16 +66,16 @@ def test_the_unit_is_torchs() -> None:
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_an_episode_that_begins_forgets(shared: bool) -> None:
-    net = Recurrent((5, 4, 2), [1, 2] if shared else [1, 2, 3, 4, 5, 6])
+    net = AgentNetwork((5, 4, 2), [1, 2] if shared else [1, 2, 3, 4, 5, 6], 2, 3, memory="gru")
     x, h = torch.randn(2, 6, 4, 3, 5), torch.randn(2, 4, 3, 4)  # [R, T, n, K, F]
     begins = torch.zeros(2, 6, 4, dtype=torch.bool)
     begins[:, 2, 1] = True
-    out, after = along(net, x, h, begins, shared)
+    out, after = net.along(x, h, begins)
     for n in range(4):
         now = h[:, n : n + 1]
         for t in range(6):
             now = torch.zeros_like(now) if (t, n) == (2, 1) else now
-            one, state = along(net, x[:, t : t + 1, n : n + 1], now, None, shared)
+            one, state = net.along(x[:, t : t + 1, n : n + 1], now)
             now = state[:, 0]
             assert torch.allclose(one[:, 0, 0], out[:, t, n], atol=1e-6)
             assert torch.allclose(now[:, 0], after[:, t, n], atol=1e-6)
@@ -85,17 +87,17 @@ def test_probabilities_of_the_rollout_are_found_again(task: str, share: bool) ->
     """Episodes end within the rollout, and the second one begins in the middle of an episode."""
     spec = crew(**OWN) if task == SMOOTH else crew()
     made = trained(1, spec, task, rollout_steps=30, share_parameters=share)
-    made.now, made.memory = made.rollout.collect(made.action_keys, 30, made.now, made.memory)
+    made.collect()
     assert made.rollout.begins().any() and any(bool((h != 0).any()) for h in made.rollout.start.values())
     data = made.estimator.estimate()
     envs = torch.tensor([[2, 0, 3], [1, 3, 0]])
     seen = 0
     for net in made.nets:
         if net.is_recurrent:
-            rows, memory = made.estimator.recall.sequences(net, envs)
+            rows, memory = made._sequences(net.stack.number, envs)
             part = {k: v[rows] for k, v in data[net.stack.number].items()}
             x = part["features"].unflatten(1, (30, -1))
-            outputs, _ = net.outputs_along(x, memory["hidden"], memory["begins"])
+            outputs, _ = net.outputs_along(x, memory["memory"], memory["begins"])
             log_p, _ = net.stats(outputs, part.get("env"), part.get("own"), part.get("mask"))
             assert torch.allclose(log_p, part["log_p"], atol=1e-5)
             seen += 1
@@ -107,13 +109,14 @@ def test_critics_remember_step_by_step() -> None:
     made = learner(crew(), SPREAD, rollout_steps=20, normalise_value=False)
     memory: dict[int, Tensor] = {}
     for i in range(2):
-        made.now, made.memory = made.rollout.collect(made.action_keys, 20 * i, made.now, made.memory)
+        made.collect()
+        made.frames += made.frames_per_iteration
         for buffer in made.rollout.stacks:
             net, number = buffer.net, buffer.net.stack.number
             if not net.is_recurrent:
                 continue
-            value, final = made.estimator._recalled(buffer)
-            h = memory.get(number, torch.zeros_like(made.estimator.recall.now[number]))
+            value, final = made.estimator.memories[number].values(net.values_along, buffer.valued, buffer.final)
+            h = memory.get(number, torch.zeros_like(made.estimator.memories[number].now))
             for t in range(20):
                 one, after = net.values_along(buffer.valued[t][:, None], h)
                 h = after[:, 0]
@@ -123,27 +126,28 @@ def test_critics_remember_step_by_step() -> None:
                     assert torch.allclose(final[t], last[:, 0], atol=1e-5)
                     h = torch.zeros_like(h)
             memory[number] = h
-            assert torch.allclose(made.estimator.recall.now[number], h, atol=1e-5)
+            assert torch.allclose(made.estimator.memories[number].now, h, atol=1e-5)
         assert made.rollout.truncated.any() == bool(i)
 
 
 def test_gradients_through_time_equal_finite_differences() -> None:
     made = learner(crew(**OWN), SMOOTH, rollout_steps=30)
-    made.rollout.collect(made.action_keys, 0, made.now, made.memory)
+    made.collect()
     data = made.estimator.estimate()
-    for p in made.parameters:
+    for p in made.optimiser.parameters:
         p.data = p.data.double()
     (net,) = [n for n in made.nets if n.is_recurrent and n.stack.is_motor]
     number = net.stack.number
-    rows, memory = made.estimator.recall.sequences(net, torch.tensor([[0, 1], [2, 3]]))
+    rows, memory = made._sequences(number, torch.tensor([[0, 1], [2, 3]]))
     part = {k: v[rows] for k, v in data[number].items()} | memory
     part = {k: v.double() if v.is_floating_point() else v for k, v in part.items()}
 
     def loss() -> Tensor:
-        return cluster_loss([net], {number: part}, {number: rows.shape[1] * 3}, made.config)[0].sum()
+        return cluster_loss([net], {number: Batch(part, rows.shape[1])}, made.config)[number].total.sum()
 
     loss().backward()
-    for parameter in (net.policy.recall, net.policy.trunk.weights[0], net.critic.recall, net.critic.read):
+    policy, critic = net.policy.gru, net.critic.gru
+    for parameter in (policy.recall, policy.trunk.weights[0], critic.recall, critic.read):
         flat, gradient = parameter.data.view(-1), parameter.grad.view(-1)
         for i in gradient.abs().topk(2).indices.tolist():
             kept, found = float(flat[i]), []
@@ -164,7 +168,7 @@ def test_training_continues_to_the_bit(task: str) -> None:
         one.iterate()
         two.iterate()
     assert differing(weights(one), weights(two)) == []
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters, two.parameters))
+    assert all(torch.equal(a, b) for a, b in zip(one.optimiser.parameters, two.optimiser.parameters))
 
 
 def test_replicas_do_not_know_of_each_other() -> None:
@@ -178,12 +182,12 @@ def test_a_replica_that_is_no_number_any_more_forgets() -> None:
     made, healthy = trained(1, crew(), LBF), trained(1, crew(), LBF)
     for net in made.nets:
         for p in (net.policy, net.critic) if net.is_recurrent else ():
-            p.recall.data.view(2, -1)[0] = float("nan")
+            p.gru.recall.data.view(2, -1)[0] = float("nan")
     for _ in range(2):
         made.iterate()
         healthy.iterate()
     assert made.frozen.tolist() == [True, False]
-    kept = [*made.memory.values(), *made.estimator.recall.now.values()]
+    kept = [*made.memory.now.values(), *(m.now for m in made.estimator.memories.values())]
     assert all(bool(h.float().isfinite().all()) for h in kept)
     for name, value in weights(healthy).items():
         assert torch.equal(value[len(value) // 2 :], weights(made)[name][len(value) // 2 :])
@@ -191,7 +195,8 @@ def test_a_replica_that_is_no_number_any_more_forgets() -> None:
 
 def test_a_policy_acts_as_in_training_and_loads_from_weights() -> None:
     made = trained(1, crew(), LBF)
-    policy = network_policy(made.policy().spec_json(), weights(made), (0, 1), task_card(LBF))
+    policy = NetworkPolicy.rebuild(made.policy().spec(), task_card(LBF), (0, 1))
+    policy.load_state_dict(weights(made))
     env = make_env(task_card(LBF), 8)
     now: Any = env.reset(rng.env_keys((0, 1), rng.Stream.TRAINING_ENV, 4))
     state = policy.initial_state(8, made.action_keys)

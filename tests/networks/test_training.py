@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny import LBF, MIXED, SMOOTH, SPREAD, WORDS, differing, learner, random_network, trained, weights
 
-from rlnet_bench.learning.returns import gae, next_values
+from rlnet_bench.learning.ppo import Batch
+from rlnet_bench.learning.returns import gae, intervals, next_values
 from rlnet_bench.networks.build import Network, continuous
-from rlnet_bench.networks.credit import intervals
 from rlnet_bench.networks.losses import cluster_loss
 from rlnet_bench.runs.checkpoint import flatten, unflatten
 
@@ -57,14 +57,13 @@ def test_with_stop_no_gradient_crosses_an_edge(name: str) -> None:
     data = made.estimator.estimate()
     assert all(len(cluster) == 1 for cluster in made.clusters)
     for cluster in made.clusters:
-        made.optimiser.zero_grad(set_to_none=True)
+        made.optimiser.zero()
         number = cluster[0].stack.number
-        parts = {number: {k: v[:24].unflatten(0, (2, 12)) for k, v in data[number].items()}}
-        loss, _ = cluster_loss(cluster, parts, {number: 12 * cluster[0].stack.size_k}, made.config)
-        loss.sum().backward()
+        batches = {number: Batch({k: v[:24].unflatten(0, (2, 12)) for k, v in data[number].items()}, 12)}
+        cluster_loss(cluster, batches, made.config)[number].total.sum().backward()
         for other in made.nets:
-            touched = [p for p in made.actors[other.stack.number] if p.grad is not None]
-            assert bool(touched) == (other is cluster[0] and bool(made.actors[number]))
+            touched = [p for p in other.actor_parameters() if p.grad is not None]
+            assert bool(touched) == (other is cluster[0] and bool(other.actor_parameters()))
 
 
 @pytest.mark.parametrize("name", ["zoo/consensus", "zoo/messenger", "zoo/action-graph"])
@@ -72,24 +71,23 @@ def test_with_through_gradients_equal_finite_differences(name: str) -> None:
     made = trained(2, name, SMOOTH)
     data = made.estimator.estimate()
     (cluster,) = [c for c in made.clusters if any(n.stack.through for n in c)]
-    for p in made.parameters:
+    for p in made.optimiser.parameters:
         p.data = p.data.double()
     sender = next(n for n in cluster if n.stack.through)
 
     def loss() -> torch.Tensor:
-        parts, counts = {}, {}
+        batches = {}
         for net in cluster:
             n = net.stack.number
             rows = {k: v[:24].unflatten(0, (2, 12)) for k, v in data[n].items()}
-            parts[n] = {k: v.double() if v.is_floating_point() else v for k, v in rows.items()}
-            counts[n] = 12 * net.stack.size_k
-        return cluster_loss(cluster, parts, counts, made.config)[0].sum()
+            batches[n] = Batch({k: v.double() if v.is_floating_point() else v for k, v in rows.items()}, 12)
+        return torch.stack([loss.total.sum() for loss in cluster_loss(cluster, batches, made.config).values()]).sum()
 
-    made.optimiser.zero_grad(set_to_none=True)
+    made.optimiser.zero()
     loss().backward()
-    checked = [made.actors[sender.stack.number][0]]
+    checked = [sender.actor_parameters()[0]]
     reporting = [n for n in cluster if n.message is not None]
-    checked += [n.message.weights[0] for n in reporting]
+    checked += [next(n.message.parameters()) for n in reporting]
     assert len(checked) == 1 + len(reporting)
     for parameter in checked:
         flat, gradient = parameter.data.view(-1), parameter.grad.view(-1)
@@ -221,7 +219,7 @@ def test_open_intervals_are_learned_from_in_the_next_rollout() -> None:
     made = trained(1, spec, LBF, (0, 1), rollout_steps=7)
     assert made.estimator.carried[0]["open"].all()  # decided at step 5, ends at step 10
     kept = {k: v.clone() for k, v in made.estimator.carried[0].items()}
-    made.now, made.memory = made.rollout.collect(made.action_keys, 7, made.now, made.memory)
+    made.collect()
     data = made.estimator.estimate()[0]
     first = data["features"].view(7, 2, 4, 1, -1)[0]
     assert torch.equal(first, kept["features"])

@@ -10,7 +10,7 @@ from rlnet_bench import rng
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.learning.play import evaluate
 from rlnet_bench.networks.build import zoo_ids
-from rlnet_bench.networks.policy import network_policy
+from rlnet_bench.networks.policy import NetworkPolicy
 
 
 @pytest.mark.parametrize("task", [SPREAD, LBF, MIXED])
@@ -26,7 +26,8 @@ def test_trains_evaluates_and_loads(name: str, task: str) -> None:
     still = {k for k in after if torch.equal(before[k], after[k])}
     assert still == ({k for k in after if k.startswith("0.")} if name == "zoo/frozen-director" else set())
     policy, card = made.policy(), task_card(task)
-    loaded = network_policy(policy.spec_json(), after, (7, 8), card)
+    loaded = NetworkPolicy.rebuild(policy.spec(), card, (7, 8))
+    loaded.load_state_dict(after)
     for mode in ("deterministic", "sampled"):
         one, two = (evaluate(p, card, (0, 1), 2, stream=rng.Stream.USER, mode=mode) for p in (policy, loaded))
         assert (one.returns == two.returns).all()

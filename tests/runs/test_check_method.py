@@ -12,7 +12,6 @@ import torch
 from rlnet_bench.envs.registry import task_card, task_ids
 from rlnet_bench.errors import ContractViolation, RlnetError
 from rlnet_bench.learning.config import PpoConfig
-from rlnet_bench.learning.ppo import PpoLearner
 from rlnet_bench.methods import _REGISTRY, Capabilities, Method, find_method, method_ids, register
 from rlnet_bench.runs.check import check_method
 
@@ -93,6 +92,8 @@ def test_wrong_names_are_sentences() -> None:
         check_method("ippo", only=["resume"])
 
 
+PpoLearner: Any = find_method("ippo").learner_class()
+
 # -- mutants: each breaks one promise, and the check that guards it must say so -----------------------------
 
 
@@ -115,7 +116,7 @@ class GlobalNoise(PpoLearner):
 
     def collect(self) -> None:
         super().collect()
-        self.rewards += 0.01 * torch.randn(self.rewards.shape)
+        self.rollout.rewards += 0.01 * torch.randn(self.rollout.rewards.shape)
 
 
 class StolenNoise(PpoLearner):
@@ -129,7 +130,7 @@ class StolenNoise(PpoLearner):
 
     def collect(self) -> None:
         super().collect()
-        self.rewards += 0.01 * self.calls
+        self.rollout.rewards += 0.01 * self.calls
 
 
 class Miscounts(PpoLearner):
@@ -144,8 +145,8 @@ class Miscounts(PpoLearner):
 class Spreads(PpoLearner):
     """One mean over all replicas: what happens to one happens to all."""
 
-    def estimate(self) -> tuple[torch.Tensor, torch.Tensor]:
-        advantage, returns = super().estimate()
+    def advantages(self) -> tuple[torch.Tensor, torch.Tensor]:
+        advantage, returns = super().advantages()
         return advantage, returns - returns.mean()
 
 
@@ -189,17 +190,11 @@ def registered() -> Iterator[Any]:
     """Register a method around a learner class, and take it out again."""
     names = []
 
-    def make(learner: type[PpoLearner], **attributes: Any) -> str:
-        from rlnet_bench.envs.registry import make_env
-
+    def make(learner: type[Any], **attributes: Any) -> str:
         class Mutant(Method):
             @classmethod
-            def learner(cls, card: Any, config: Any, seeds: Any, *, total_frames: int, training_reward: Any,
-                        device: str = "cpu") -> Any:  # fmt: skip
-                env = make_env(card, len(seeds) * config.num_envs, device)
-                return learner(
-                    env, seeds, config, critic="observation", training_reward=training_reward, total_frames=total_frames
-                )
+            def learner_class(cls) -> Any:
+                return learner
 
         name = f"mutant-{learner.__name__.lower()}"
         register(name, version=1, summary="broken", **{"Config": PpoConfig, "training": "none", **attributes})(Mutant)
@@ -212,7 +207,7 @@ def registered() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("learner", "caught"), MUTANTS, ids=lambda x: getattr(x, "__name__", ""))
-def test_mutants_are_caught(learner: type[PpoLearner], caught: set[str], registered: Any) -> None:
+def test_mutants_are_caught(learner: type[Any], caught: set[str], registered: Any) -> None:
     report = check_method(registered(learner), seeds=(0, 1), faults=2, only=caught)
     assert caught == {c.name for c in report.failures}, str(report)
     with pytest.raises(ContractViolation, match=f"mutant-{learner.__name__.lower()} on .* breaks the contract"):
