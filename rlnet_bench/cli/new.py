@@ -11,6 +11,7 @@ import typer
 
 from rlnet_bench.cli.output import JsonFlag, print_json
 from rlnet_bench.errors import BadInput
+from rlnet_bench.methods import method_ids
 
 
 class Kind(StrEnum):
@@ -39,6 +40,8 @@ def new(
     suffix = "py" if kind in (Kind.method, Kind.task) else "yaml"
     stem = name.replace("-", "_") if suffix == "py" else name
     path = out / f"{stem}.{suffix}"
+    if kind is Kind.method and name in method_ids():
+        raise BadInput(f"method {name!r}: there is a method of this name (`rlnet-bench list methods`); choose another.")
     if path.exists():
         raise BadInput(f"{path}: is there already; choose another name or --out.")
     class_name = "".join(part.capitalize() for part in name.split("-"))
@@ -62,32 +65,41 @@ budget: {{frames: 100_000}}
 """
 
 _METHOD = '''\
-"""{class_name}: independent PPO with a larger network; a start for a method of your own."""
+"""{class_name}: independent PPO with a penalty on change instead of clipping; a start for a method of your own."""
 
 from rlnet_bench.learning.config import PpoConfig
-from rlnet_bench.methods import Method, register
+from rlnet_bench.methods import Method, find_method, register
 
 
 class {class_name}Config(PpoConfig):
     """The only home of this method's defaults."""
 
-    hidden: tuple[int, ...] = (128, 128)
+    penalty: float = 1.0
 
 
-@register("{name}", version=1, summary="PPO with a larger actor", Config={class_name}Config, training="independent")
+@register("{name}", version=1, summary="PPO with a penalty", Config={class_name}Config, training="independent")
 class {class_name}(Method):
     """Raise ``version`` whenever the numbers change."""
 
     @classmethod
-    def learner(cls, card, config, seeds, *, total_frames, training_reward, device="cpu"):
-        """Build a learner; heavy imports stay inside, so that planning is fast."""
-        from rlnet_bench.envs.registry import make_env
-        from rlnet_bench.learning.ppo import PpoLearner
+    def learner_class(cls):
+        """The algorithm; heavy imports stay inside, so that planning is fast."""
+        from rlnet_bench.learning.ppo import Loss, half_squared_error, is_clipped
 
-        env = make_env(card, len(seeds) * config.num_envs, device)
-        return PpoLearner(
-            env, seeds, config, critic="observation", training_reward=training_reward, total_frames=total_frames
-        )
+        class {class_name}Learner(find_method("ippo").learner_class()):
+            def loss(self, batch):
+                """What is minimised: the objective of Schulman et al. 2017, eq. 8, and the critic's error."""
+                config = self.config
+                log_p, entropy = self.actor.evaluate(batch.rows)
+                change = log_p - batch["log_p"]
+                divergence = 0.5 * change.square()  # of the policy from the one that acted, to second order
+                gain = change.exp() * batch["advantage"] - config.penalty * divergence
+                policy, bonus = -batch.acting_mean(gain), batch.acting_mean(entropy)
+                value = batch.mean(half_squared_error(self.value(batch), batch["returns"]))
+                total = policy + config.value_weight * value - config.entropy_weight * bonus
+                return Loss(total, policy, value, bonus, batch.mean(is_clipped(change.exp(), config.clip)))
+
+        return {class_name}Learner
 '''
 
 _TASK = '''\

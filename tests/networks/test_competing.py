@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tiny import LBF, TINY, learner
 
 from rlnet_bench.learning.play import evaluate
 from rlnet_bench.learning.policy import Policy
+from rlnet_bench.networks.build import load_network
 from rlnet_bench.runs import loop
 from rlnet_bench.runs.loop import run_group
 from rlnet_bench.runs.plan import make_plan
@@ -80,6 +82,7 @@ def test_a_policy_says_whether_it_competes() -> None:
 
 def test_weights_from_disk_know_it_too(tmp_path: Path) -> None:
     run(tmp_path, "zoo/bayes-net", 200, 40)
-    (tmp_path / "config.json").write_text('{"seeds": [0, 1], "task": "' + LBF + '"}')
+    network = load_network("zoo/bayes-net").to_json()
+    (tmp_path / "config.json").write_text(json.dumps({"seeds": [0, 1], "task": LBF, "network": network}))
     policy: Any = load_policy(tmp_path)
     assert policy.competes

@@ -127,7 +127,10 @@ def test_in_the_middle_the_others_learn_as_if_the_level_were_one_of_ours(task: s
     env.step(as_untrained(env, made, seen))  # values what follows the rollout, which is learned from
     made.iterate()
     assert torch.equal(rewards, made.rollout.rewards)
-    theirs, ours = env.below.parameters, [p for n in made.nets if n.stack.name != "mid" for p in _trained(made, n)]
+    theirs, ours = (
+        env.below.optimiser.parameters,
+        [p for n in made.nets if n.stack.name != "mid" for p in _trained(made, n)],
+    )
     assert len(theirs) == len(ours) and all(torch.equal(a, b) for a, b in zip(theirs, ours))
     assert differing(weights(made), weights(learner(three_levels("frozen"), task))) != []
 
@@ -153,7 +156,7 @@ def test_the_level_sees_reports_and_instructions_and_gets_its_reward() -> None:
         motor = env.below.rollout.stacks[-1].features[env.t - 1, 0]
         assert torch.equal(motor[:, 0, 12:14], torch.full((4, 2), t / 24))
         seen = step.observation
-    assert env.below.updates == 1
+    assert env.below.iteration == 1
 
 
 def test_a_last_observation_is_that_of_its_own_episode() -> None:

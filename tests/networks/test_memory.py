@@ -261,7 +261,7 @@ class Cue(VectorEnv):
 def test_a_cue_is_remembered(memory: str, low: float, high: float) -> None:
     spec = Network("cue", hidden=[16]).motors("motor", memory=memory).build()
     env = Cue(64)
-    config = NetworkConfig(num_envs=32, rollout_steps=10, gamma=0.95, learning_rate=1e-2, anneal=False)
+    config = NetworkConfig(num_envs=32, rollout_steps=10, gamma=0.95, learning_rate=5e-3, anneal=False)
     made = NetworkLearner(
         env, (0, 1), expand(spec, env.card), config, training_reward="individual", total_frames=100_000
     )
