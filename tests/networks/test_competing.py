@@ -11,7 +11,6 @@ from tiny import LBF, TINY, learner
 
 from rlnet_bench.learning.play import evaluate
 from rlnet_bench.learning.policy import Policy
-from rlnet_bench.networks.build import load_network
 from rlnet_bench.runs import loop
 from rlnet_bench.runs.loop import run_group
 from rlnet_bench.runs.plan import make_plan
@@ -28,7 +27,9 @@ def run(folder: Path, network: str, frames: int, every: int, **settings: Any) ->
         "name": "small", "tasks": [LBF], "methods": [entry], "seeds": 2, "budget": {"frames": frames},
         "evaluation": {"every": every, "episodes": 2, "absolute_episodes": 2},
     }  # fmt: skip
-    run_group(folder, make_plan(Suite.model_validate(suite)).groups[0].config)
+    config = make_plan(Suite.model_validate(suite)).groups[0].config
+    (folder / "config.json").write_text(json.dumps(config))
+    run_group(folder, config)
     lines = read_evals(folder / "evals.jsonl")[0]
     return [x for x in lines if x.mode == "deterministic"]
 
@@ -82,7 +83,5 @@ def test_a_policy_says_whether_it_competes() -> None:
 
 def test_weights_from_disk_know_it_too(tmp_path: Path) -> None:
     run(tmp_path, "zoo/bayes-net", 200, 40)
-    network = load_network("zoo/bayes-net").to_json()
-    (tmp_path / "config.json").write_text(json.dumps({"seeds": [0, 1], "task": LBF, "network": network}))
     policy: Any = load_policy(tmp_path)
     assert policy.competes
