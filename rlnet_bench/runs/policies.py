@@ -20,7 +20,7 @@ from rlnet_bench.learning.policy import Policy
 from rlnet_bench.methods import Method
 from rlnet_bench.reading.tensors import read_tensors
 from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
-    trust_configs([config], folder, trust_code, given)
+from rlnet_bench.runs.plan import method_of, trust_configs
 from rlnet_bench.runs.verify import adopted_weights, read_config, read_policy
 from rlnet_bench.vocabulary import Weights
 
@@ -99,15 +99,7 @@ def load_policy(
     if seed is not None and seed not in seeds:
         raise BadInput(f"{folder}: no seed {seed}; this run has seeds {list(seeds)}.")
     chosen = seeds if seed is None else (seed,)
-<<<<<<< HEAD
-    if spec["kind"] != "actor":  # its method's, or built for the task
-        trust_configs([config], folder, trust_code, given)
-    if spec["kind"] == "method":
-        from rlnet_bench.runs.loop import build_learner
-
-        return build_learner({**config, "seeds": list(chosen), "device": device})[1].policy()
-=======
->>>>>>> 85e0a87 (One trainer, one PPO: on-policy loop, pure losses, one rollout; networks train through it; recurrent IPPO and MAPPO; an open policy contract)
+    trust_configs([config], folder, trust_code, given)
     file, alone = folder / "policies" / f"{which}.safetensors", False
     if seed is not None and which == "best" and adopted_weights(folder, seed).exists():
         file, alone = adopted_weights(folder, seed), True
