@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlnet_bench.envs.mpe.env import COVER_RADIUS, DAMPING, DT, LANDMARK_COLOURS, MpeEnv, World, norm
+from rlnet_bench.envs.mpe.env import COVER_RADIUS, DAMPING, DT, LANDMARK_COLOURS, MpeEnv, Step, World, norm
 
 
 class SpeakerListenerEnv(MpeEnv):
@@ -16,7 +16,7 @@ class SpeakerListenerEnv(MpeEnv):
     agent_radius = 0.075
     landmark_radius = 0.04
 
-    def _dynamics(self, world: World, actions: Tensor) -> tuple[World, Tensor, Tensor]:
+    def _dynamics(self, world: World, between: tuple[Tensor, ...], actions: Tensor) -> Step:
         actions = actions.movedim(0, -1)  # [N, B] or [N, A, B]
         position = world.position + world.velocity * DT
         velocity = world.velocity * (1 - DAMPING)
@@ -26,9 +26,9 @@ class SpeakerListenerEnv(MpeEnv):
         world = world._replace(position=position, velocity=velocity, message=message)
         offset = position[1] - _pick(world.landmark, world.goal[0])
         reward = -(offset[0].square() + offset[1].square())
-        return world, reward.to(torch.float32)[None].expand(2, -1), self._observe(world)
+        return world, (), reward.to(torch.float32)[None].expand(2, -1), self._observe(world, ())
 
-    def _observe(self, world: World) -> Tensor:
+    def _observe(self, world: World, between: tuple[Tensor, ...]) -> Tensor:
         goal = _one_hot(world.goal[0], 3) * 0.5 + 0.15
         speaker = torch.cat((goal, goal.new_zeros(8, self.num_envs)))
         relative = (world.landmark - world.position[1][None]).flatten(0, 1)
@@ -51,7 +51,7 @@ class ReferenceEnv(MpeEnv):
     agent_radius = 0.05
     landmark_kind = "ring"  # agents and landmarks have the same size and colours
 
-    def _dynamics(self, world: World, actions: Tensor) -> tuple[World, Tensor, Tensor]:
+    def _dynamics(self, world: World, between: tuple[Tensor, ...], actions: Tensor) -> Step:
         actions = actions.movedim(0, -1)
         if self.card.action_kind == "discrete":
             legal = (actions >= 0) & (actions < 50)  # -1 % 5 and 51 % 5 would be moves
@@ -66,7 +66,7 @@ class ReferenceEnv(MpeEnv):
         mean = (own[0] + own[1]) / 2
         ratio = float(self.card.constructor["local_ratio"])
         reward = (mean * (1 - ratio))[None] + own * ratio
-        return world, reward.to(torch.float32), self._observe(world)
+        return world, (), reward.to(torch.float32), self._observe(world, ())
 
     def _distance(self, world: World) -> Tensor:
         """[2, B]: how far the other agent is from the landmark that agent i knows."""
@@ -74,7 +74,7 @@ class ReferenceEnv(MpeEnv):
             [norm((world.position[1 - i] - _pick(world.landmark, world.goal[i]))[None])[0] for i in range(2)]
         )
 
-    def _observe(self, world: World) -> Tensor:
+    def _observe(self, world: World, between: tuple[Tensor, ...]) -> Tensor:
         relative = (world.landmark[None] - world.position[:, None]).flatten(1, 2)
         body = torch.cat((world.velocity, relative), dim=1).to(torch.float32)
         goal = torch.stack([_one_hot(world.goal[i], 3) for i in range(2)]) * 0.5 + 0.25

@@ -61,6 +61,10 @@ class World(NamedTuple):
     message: Tensor  # [N, C, B] float32
 
 
+# next world, what is between its entities, reward [N, B] float32, observation [N, O, B] float32
+Step = tuple[World, tuple[Tensor, ...], Tensor, Tensor]
+
+
 class MpeEnv(VectorEnv):
     """What the three tasks share: integration, resets, the horizon."""
 
@@ -75,6 +79,7 @@ class MpeEnv(VectorEnv):
         self.card, self.num_envs, self.device = card, num_envs, torch.device(device)
         self.n = card.num_agents
         self.world: World | None = None
+        self.between: tuple[Tensor, ...] = ()  # what the last step worked out about this world, for the next one
         self.keys: Tensor | None = None
         self.steps = self.episode = 0
         self._never = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
@@ -83,6 +88,10 @@ class MpeEnv(VectorEnv):
         self._no_success = torch.zeros(num_envs, device=self.device)
         # Resets stay eager: torch 2.13 compiles their int64 arithmetic for the CPU into code that can crash.
         self._advance = compiled(self._dynamics) if compile else self._dynamics
+        push = torch.zeros(2, 7, dtype=torch.float64)  # [axis, option + 1]: what is no option does nothing
+        push[0, 2], push[0, 3], push[1, 4], push[1, 5] = -SENSITIVITY, SENSITIVITY, -SENSITIVITY, SENSITIVITY
+        self._push = push.to(self.device)
+        self._push_row = torch.tensor([[1], [8]], device=self.device)  # of each axis in the table, flat
 
     # -- contract ------------------------------------------------------------------------------------
 
@@ -92,16 +101,15 @@ class MpeEnv(VectorEnv):
             raise ValueError(f"seeds: expected shape ({self.num_envs},), found {tuple(seeds.shape)}")
         self.keys = seeds.to(self.device, copy=True)
         self.steps = self.episode = 0
-        self.world, observation = self._start(rng.fold(self.keys, self.episode))
-        return Reset(*self._views(observation), None, None)
+        return Reset(*self._views(self._begin()), None, None)
 
     def current(self) -> Reset:
         """What a policy sees now."""
-        return Reset(*self._views(self._observe(self._world)), None, None)
+        return Reset(*self._views(self._observe(self._world, self.between)), None, None)
 
     def step(self, actions: Tensor) -> Transition:
         """One step; discrete actions outside their range do nothing."""
-        self.world, reward, observation = self._advance(self._world, actions)
+        self.world, self.between, reward, observation = self._advance(self._world, self.between, actions)
         self.steps += 1
         final_observation, final_state = self._views(observation)
         if self.steps < self.card.horizon:
@@ -112,9 +120,8 @@ class MpeEnv(VectorEnv):
         success = self._success(self.world)
         self.steps = 0
         self.episode += 1
-        self.world, observation = self._start(rng.fold(self._keys, self.episode))
         return Transition(
-            *self._views(observation), reward.t(), self._never, self._always, self._no_agent,
+            *self._views(self._begin()), reward.t(), self._never, self._always, self._no_agent,
             None, None, final_observation, final_state, None, None, success,
         )  # fmt: skip
 
@@ -132,6 +139,7 @@ class MpeEnv(VectorEnv):
         self.world = World(**{k: v.clone().to(self.device) for k, v in state["world"].items()})
         self.keys = state["keys"].to(self.device)
         self.steps, self.episode = int(state["steps"]), int(state["episode"])
+        self.between = self._relate(self.world)
 
     def scene(self, index: int) -> Scene:
         """Landmarks and agents of environment ``index``; the message of a speaker as its caption."""
@@ -150,11 +158,15 @@ class MpeEnv(VectorEnv):
 
     # -- what a task defines ---------------------------------------------------------------------------
 
-    def _dynamics(self, world: World, actions: Tensor) -> tuple[World, Tensor, Tensor]:
-        """(next world, reward [N, B] float32, observation [N, O, B] float32); pure."""
+    def _dynamics(self, world: World, between: tuple[Tensor, ...], actions: Tensor) -> Step:
+        """One step from a world and what :meth:`_relate` says of it; pure."""
         raise NotImplementedError
 
-    def _observe(self, world: World) -> Tensor:
+    def _relate(self, world: World) -> tuple[Tensor, ...]:
+        """What rewards and observations of this world and the forces of the next step share; pure."""
+        return ()
+
+    def _observe(self, world: World, between: tuple[Tensor, ...]) -> Tensor:
         """[N, O, B] float32, narrow agents zero-padded."""
         raise NotImplementedError
 
@@ -184,8 +196,14 @@ class MpeEnv(VectorEnv):
             state = torch.cat([observation[i, :size] for i, size in enumerate(sizes)])
         return observation.permute(2, 0, 1), state.t()
 
-    def _start(self, key: Tensor) -> tuple[World, Tensor]:
-        """World and observation at the start of an episode with one key per environment [B]; pure.
+    def _begin(self) -> Tensor:
+        """Start the episode that is on; its first observation."""
+        self.world = self._start(rng.fold(self._keys, self.episode))
+        self.between = self._relate(self.world)
+        return self._observe(self.world, self.between)
+
+    def _start(self, key: Tensor) -> World:
+        """The world at the start of an episode with one key per environment [B]; pure.
 
         Positions uniform in [-1, 1)^2, everything else at rest: agents, then landmarks, then goals.
         """
@@ -197,21 +215,18 @@ class MpeEnv(VectorEnv):
             return rng.uniform(rng.fold(rng.fold(key, purpose)[None, None], entity, axis)) * 2.0 - 1.0
 
         goal_index = torch.arange(self.num_goals, device=self.device)[:, None]
-        world = World(
+        return World(
             position=positions(_AGENT_POSITION, n),
             velocity=torch.zeros(n, 2, b, dtype=torch.float64, device=self.device),
             landmark=positions(_LANDMARK_POSITION, k),
             goal=rng.integers(rng.fold(rng.fold(key, _GOAL)[None], goal_index), k),
             message=torch.zeros(n, self.message_size, b, device=self.device),
         )
-        return world, self._observe(world)
 
     def _force(self, actions: Tensor) -> Tensor:
         """Motor force [M, 2, B] float64 of moving agents from int64 [M, B] or float32 [M, 5, B]."""
         if self.card.action_kind == "discrete":
-            x = (actions == 2).to(torch.float64) - (actions == 1).to(torch.float64)
-            y = (actions == 4).to(torch.float64) - (actions == 3).to(torch.float64)
-            return torch.stack((x, y), dim=1) * SENSITIVITY
+            return torch.take(self._push, actions.clamp(-1, 5)[:, None] + self._push_row)
         actions = actions.clamp(0.0, 1.0)
         # The difference is taken in the action's float32, as the original does, then widened.
         return (actions[:, 2:5:2] - actions[:, 1:4:2]).to(torch.float64) * SENSITIVITY

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.envs.mpe.env import COVER_RADIUS, DAMPING, DT, MpeEnv, World, norm, square
+from rlnet_bench.envs.mpe.env import COVER_RADIUS, DAMPING, DT, MpeEnv, Step, World, square
 
 CONTACT_FORCE, CONTACT_MARGIN = 100.0, 1e-3
 
@@ -21,65 +21,56 @@ class SpreadEnv(MpeEnv):
     def __init__(self, card: TaskCard, num_envs: int, device: str = "cpu", compile: bool = False) -> None:
         n = self.num_landmarks = card.num_agents
         self.local_ratio = float(card.constructor["local_ratio"])
-        pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
-        self.pairs = pairs
-        self.first = torch.tensor([i for i, _ in pairs], device=device)
-        self.second = torch.tensor([j for _, j in pairs], device=device)
-        others = [[j for j in range(n) if j != i] for i in range(n)]
-        self.others = torch.tensor(others, device=device).flatten()
+        others = [i * n + j for i in range(n) for j in range(n) if j != i]
+        self.others = torch.tensor(others, device=device)  # rows of [N * N, ...]
+        self.silence = torch.zeros(n, 2 * (n - 1), num_envs, dtype=torch.float64, device=device)
         self.touching = _square_limit(2 * self.agent_radius)
         super().__init__(card, num_envs, device, compile)
 
-    def _dynamics(self, world: World, actions: Tensor) -> tuple[World, Tensor, Tensor]:
-        force = list(self._force(actions.movedim(0, -1)).unbind(0))
-        delta, distance = self._separation(world.position)
-        overlap = (distance - 2 * self.agent_radius) / -CONTACT_MARGIN
-        # logaddexp(0, x) from operations that round alike for every batch size.
-        penetration = (overlap.clamp(min=0.0) + torch.log1p(torch.exp(-overlap.abs()))) * CONTACT_MARGIN
-        contact = (CONTACT_FORCE * delta) / distance.clamp(min=1e-300)[:, None] * penetration[:, None]
-        # Partners are added in ascending index, as the original's double loop does: order rounds.
-        for p, (i, j) in enumerate(self.pairs):
-            force[i] = force[i] + contact[p]
-            force[j] = force[j] - contact[p]
+    def _dynamics(self, world: World, between: tuple[Tensor, ...], actions: Tensor) -> Step:
+        force = self._force(actions.movedim(0, -1))
+        # Partners are added in ascending index, as the original's double loop does: order rounds. An agent's contact
+        # with itself is zero, and adding zero to a force changes no bit.
+        for contact in self._contacts(*between[:2]).unbind(1):
+            force -= contact
         position = world.position + world.velocity * DT
-        velocity = world.velocity * (1 - DAMPING) + torch.stack(force) * DT
+        velocity = (world.velocity * (1 - DAMPING)).add_(force.mul_(DT))
         world = world._replace(position=position, velocity=velocity)
 
-        relative = self._relative(world)
+        between = self._relate(world)
+        _, apart, _, away = between
         # The root of the least square is the least of the roots to the bit: rounding is monotonic.
-        nearest = torch.sqrt(square(relative).amin(dim=0))  # [L, B]
+        nearest = torch.sqrt(away.amin(dim=0)).unbind(0)  # L of [B]
         shared = -nearest[0]
-        for k in range(1, self.num_landmarks):
-            shared = shared - nearest[k]
-        apart = square(position[self.first] - position[self.second])
-        hit = (apart < self.touching).to(torch.float64)
-        hits = [torch.zeros_like(shared)] * self.n
-        for p, (i, j) in enumerate(self.pairs):
-            hits[i] = hits[i] + hit[p]
-            hits[j] = hits[j] + hit[p]
-        reward = (shared * (1 - self.local_ratio))[None] - torch.stack(hits) * self.local_ratio
-        return world, reward.to(torch.float32), self._compose(world, relative)
+        for distance in nearest[1:]:
+            shared -= distance
+        hits = (apart < self.touching).sum(dim=1, dtype=torch.float64).sub_(1)  # every agent touches itself
+        reward = shared.mul_(1 - self.local_ratio) - hits.mul_(self.local_ratio)
+        return world, between, reward.to(torch.float32), self._observe(world, between)
 
-    def _separation(self, position: Tensor) -> tuple[Tensor, Tensor]:
-        """Difference [P, 2, B] and distance [P, B] of every pair i < j."""
-        delta = position[self.first] - position[self.second]
-        return delta, norm(delta)
+    def _contacts(self, way: Tensor, apart: Tensor) -> Tensor:
+        """Force [i, j, 2, B] with which agent i pushes agent j, from the way i -> j and its square."""
+        distance = torch.sqrt(apart)
+        overlap = (distance - 2 * self.agent_radius).div_(-CONTACT_MARGIN)
+        # logaddexp(0, x) from operations that round alike for every batch size.
+        penetration = overlap.abs().neg_().exp_().log1p_().add_(overlap.clamp_(min=0.0)).mul_(CONTACT_MARGIN)
+        return (CONTACT_FORCE * way).div_(distance.clamp_(min=1e-300)[:, :, None]).mul_(penetration[:, :, None])
 
-    def _relative(self, world: World) -> Tensor:
-        return world.landmark[None] - world.position[:, None]  # [N, L, 2, B]
+    def _relate(self, world: World) -> tuple[Tensor, ...]:
+        """Ways from agent i to agent j [N, N, 2, B] and their squares [N, N, B]; the same to landmarks [N, L, ...]."""
+        here = world.position[:, None]
+        agents, landmarks = world.position - here, world.landmark - here
+        return agents, square(agents), landmarks, square(landmarks)
 
-    def _observe(self, world: World) -> Tensor:
-        return self._compose(world, self._relative(world))
-
-    def _compose(self, world: World, relative: Tensor) -> Tensor:
+    def _observe(self, world: World, between: tuple[Tensor, ...]) -> Tensor:
         n, b = self.n, self.num_envs
-        other = world.position[self.others].view(n, n - 1, 2, b) - world.position[:, None]
-        parts = (world.velocity, world.position, relative.flatten(1, 2), other.flatten(1, 2))
-        silence = world.position.new_zeros(n, 2 * (n - 1), b)
-        return torch.cat((*parts, silence), dim=1).to(torch.float32)
+        agents, _, landmarks, _ = between
+        others = agents.view(n * n, 2, b).index_select(0, self.others).view(n, -1, b)
+        parts = (world.velocity, world.position, landmarks.view(n, -1, b), others, self.silence)
+        return torch.cat(parts, dim=1).to(torch.float32)
 
     def _success(self, world: World) -> Tensor:
-        nearest = norm(self._relative(world)).amin(dim=0)
+        nearest = torch.sqrt(self._relate(world)[3].amin(dim=0))
         return (nearest < COVER_RADIUS).to(torch.float32).mean(dim=0)
 
     def _landmark_colour(self, k: int) -> tuple[int, int, int]:
