@@ -220,6 +220,12 @@ def find_method(name: str, source: str = "") -> type[Method]:
     return _REGISTRY[name]
 
 
+def catalogued(name: str) -> type[Method] | None:
+    """The method of an id, if the catalogue has it; no code is imported but what is installed."""
+    _discover()
+    return _REGISTRY.get(name)
+
+
 @cache
 def _from_code(code: Code) -> type[Method]:
     _discover()  # the catalogue's ids are taken, whoever comes first

@@ -18,7 +18,7 @@ from rlnet_bench.envs import registry
 from rlnet_bench.envs.pettingzoo.workers import ProcessCrew
 from rlnet_bench.errors import BadInput
 from rlnet_bench.methods import find_method
-from rlnet_bench.runs.plan import code_of, make_plan
+from rlnet_bench.runs.plan import make_plan, wanted
 from rlnet_bench.runs.suite import Suite
 from rlnet_bench.trust import Code, Untrusted, Wanted
 
@@ -204,7 +204,7 @@ def test_two_files_of_one_name_are_told_apart_by_their_content(tmp_path: Path) -
     by_label = {g.label: g.config for g in planned.groups}
     assert [by_label[n]["method"] for n in names] == ["model.py:Mine"] * 2  # the folder is no part of a run's identity
     assert len({g.run_id for g in planned.groups}) == 2
-    handed = trust.handed(code_of(by_label.values()))
+    handed = trust.handed(wanted(planned.groups))
     assert [c.path for c in handed] == [str(tmp_path / f / "model.py") for f in ("v1", "v2")]
     trust._trusted.clear()  # as in a worker
     trust.accept(trust.from_text(trust.to_text(handed)))
@@ -236,7 +236,7 @@ def test_a_worker_imports_only_what_its_driver_hands_over(tmp_path: Path) -> Non
     (tmp_path / "sang").unlink()
     store = Store.create(tmp_path / "store")
     store.add_plan(plan)
-    code = trust.handed(code_of(g.config for g in plan.groups))
+    code = trust.handed(wanted(plan.groups))
     other = tuple(Code(c.name, c.path, hashlib.sha256(b"other").hexdigest()) for c in code)
     for handed in ((), other, code):
         job = Job(str(store.root), "s-v1", plan=store.keep_plan(plan), code=handed)

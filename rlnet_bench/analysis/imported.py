@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rlnet_bench.analysis.results import MethodInfo, Results
-from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.card import TaskCard, unknown_card
 from rlnet_bench.envs.registry import task_card, task_ids
 from rlnet_bench.errors import BadInput
 from rlnet_bench.foreign.table import SCORED, CellFacts, Evaluation, ForeignTable, RunStatus
@@ -21,13 +21,8 @@ from rlnet_bench.vocabulary import MODES, Kind, Mode, Status, class_rank
 class ForeignResults(Results):
     """Results without a suite. ``notes`` are sentences that a reader must see."""
 
-    cards: dict[str, TaskCard] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     table: ForeignTable | None = None
-
-    def card(self, task: str) -> TaskCard:
-        """The task's card: ours where the task is one of ours, else one without reference points."""
-        return self.cards[task]
 
     def _task_runs(self, method: str, task: str, kind: Kind, mode: Mode, metric: str) -> TaskRuns:
         if metric != "return" and any(np.isnan(e.success).any() for r in self.find(method, task) for e in r.evals):
@@ -185,23 +180,11 @@ def _card(table: ForeignTable, task: str) -> TaskCard:
                 "one side, or leave one out."
             )
         [scale] = scales
-        return TaskCard(
-            id=task,
-            family=task.partition("/")[0],
-            faithful_to="not known",
-            description="an imported task; nothing is known of its rules",
-            constructor={},
-            agents=("team",),
+        return unknown_card(
+            task,
             horizon=next((f.horizon for f in facts if f.horizon), 0),
-            action_kind="discrete",
-            action_sizes=(0,),
-            observation_sizes=(0,),
-            state_size=0,
-            state="concat",
-            reward_scale={"sum": "added over agents", "mean": _MEAN}.get(scale, scale),
-            shared_reward=False,
-            success_metric="success",
             floor=table.floors.get(task, float("nan")),
+            scale={"sum": "added over agents", "mean": _MEAN}.get(scale, scale),
         )
     card = task_card(task)
     if "unknown" in scales:

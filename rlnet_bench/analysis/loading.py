@@ -9,14 +9,16 @@ from typing import Any
 from rlnet_bench.analysis.exported import from_results
 from rlnet_bench.analysis.imported import to_results
 from rlnet_bench.analysis.results import MethodInfo, Results
+from rlnet_bench.envs.card import TaskCard, unknown_card
 from rlnet_bench.errors import StoreError
 from rlnet_bench.foreign.door import is_table, read_file, read_table
 from rlnet_bench.foreign.summary import Summary
 from rlnet_bench.foreign.table import ForeignTable
 from rlnet_bench.runs.compact import read_index
+from rlnet_bench.runs.described import card_of, facts_of, other_task
 from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.indexed import indexed_record
-from rlnet_bench.runs.plan import Group, Plan, method_of
+from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.publish import is_published, read_published
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
@@ -75,6 +77,9 @@ def _record(store: Store, group: Group) -> RunRecord | None:
 def _results(
     plan: Plan, records: tuple[RunRecord, ...], policies: Policies, seed_plan: dict[str, Any] | None = None
 ) -> Results:
+    of_task = {g.config["task"]: g for g in reversed(plan.groups)}
+    known = {t: card_of(g.config, g.described) for t, g in of_task.items()}
+    agents = {r.task: r.evals[0].shape[1] for r in records if known.get(r.task) is None and r.evals}
     return Results(
         name=plan.suite.name,
         version=plan.suite.version,
@@ -82,27 +87,37 @@ def _results(
         methods=tuple(_method_info(plan, entry.name, policies) for entry in plan.suite.methods),
         seeds=tuple(plan.suite.seeds),
         primary=plan.suite.evaluation.primary,
-        records=records,
+        records=tuple(_of_this_task(r, known.get(r.task)) for r in records),
         suite=plan.suite.model_dump(mode="json") | ({"seed_plan": seed_plan} if seed_plan else {}),
+        cards={t: known.get(t) or unknown_card(t, agents=agents.get(t, 1)) for t in plan.suite.tasks},
     )
 
 
+def _of_this_task(record: RunRecord, card: TaskCard | None) -> RunRecord:
+    """The record, or a damaged one when it was made on another task than the one of this name."""
+    sentence = other_task(record.config, card)
+    if sentence is None:
+        return record
+    seeds: dict[int, Status] = dict.fromkeys(record.seeds, "failed")
+    return RunRecord(record.run_id, record.config, "failed", seeds, reason=f"{record.run_id}: {sentence}", damaged=True)
+
+
 def _method_info(plan: Plan, label: str, policies: Policies) -> MethodInfo:
-    """What the catalogue knows of a method, and what its trained policies turned out to be."""
-    config = next(g for g in plan.groups if g.label == label).config
-    method = method_of(config)
+    """What is known of a method without its code, and what its trained policies turned out to be."""
+    group = next(g for g in plan.groups if g.label == label)
+    facts = facts_of(group.config, group.described)
     found = {task: p for task in plan.suite.tasks if (p := policies.get((label, task)))}
     sizes = [p["actor_parameters"] for p in found.values() if p.get("actor_parameters") is not None]
     return MethodInfo(
         label=label,
-        id=method.id,
-        summary=method.summary,
+        id=facts.id,
+        summary=facts.summary,
         # One class per method, whatever the task: the strongest, so that no task's score is flattered.
         execution=max((p.get("execution", "D0") for p in found.values()), key=class_rank, default="D0"),
-        training=method.training_class(method.configure(config["settings"])),
+        training=facts.training,
         parameters=max(sizes, default=None),
-        trains=method.capabilities.trains,
-        citation=method.citation,
+        trains=facts.trains,
+        citation=facts.citation,
         columns={
             task: {"execution": p.get("execution", "D0"), "actor_parameters": p.get("actor_parameters")}
             | p.get("columns", {})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.envs.registry import task_card
+from rlnet_bench.errors import StoreError
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.stats.scores import RunScores, TaskRuns
 from rlnet_bench.vocabulary import Kind, Mode
@@ -44,10 +45,11 @@ class Results:
     primary: Mode
     records: tuple[RunRecord, ...]
     suite: dict[str, Any] = field(default_factory=dict)  # the resolved suite, for provenance
+    cards: dict[str, TaskCard] = field(default_factory=dict)
 
     def card(self, task: str) -> TaskCard:
-        """The card of a task."""
-        return task_card(task)
+        """The card of a task: the catalogue's, or the one that the records describe."""
+        return self.cards[task]
 
     def find(self, method: str, task: str) -> list[RunRecord]:
         """The records of a cell (several when the seeds were split into groups)."""
@@ -97,7 +99,7 @@ class Results:
             for seed, status in record.seed_status.items():
                 known.add(seed)
                 if status == "diverged":
-                    scores.append(self.card(task).floor if metric == "return" else 0.0)
+                    scores.append(self._floor(method, task) if metric == "return" else 0.0)
                 elif status == "failed":
                     failed += 1
                     continue
@@ -111,6 +113,13 @@ class Results:
                 statuses.append("diverged" if status == "diverged" else "ok")
         missing = len(set(self.seeds) - known)
         return TaskRuns(np.asarray(scores), tuple(seeds), tuple(statuses), failed, missing)  # type: ignore[arg-type]
+
+    def _floor(self, method: str, task: str) -> float:
+        """The score of a diverged run of a method."""
+        floor = self.card(task).floor
+        if math.isnan(floor):
+            raise StoreError(f"{method} on {task}: a seed diverged, and nothing is known of the task's floor.")
+        return floor
 
     def curve(self, method: str, task: str, mode: Mode | None = None) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
         """Learning curves: (frames [P], team return [n, P], seeds [n]) over the points that all runs have.
@@ -132,7 +141,7 @@ class Results:
                 every = record.config["evaluation"]["every"]
                 reached |= {*range(0, frames + 1, every), frames}
         for seed in diverged:
-            rows[seed] = {**dict.fromkeys(reached, self.card(task).floor), **rows.get(seed, {})}
+            rows[seed] = {**dict.fromkeys(reached, self._floor(method, task)), **rows.get(seed, {})}
         common = sorted(set.intersection(*(set(points) for points in rows.values())))
         seeds = tuple(sorted(rows))
         return np.asarray(common), np.array([[rows[s][f] for f in common] for s in seeds]), seeds

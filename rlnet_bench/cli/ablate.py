@@ -31,19 +31,20 @@ def ablate(
     """Score a trained network with each edge cut and each motor random, and draw which edges matter."""
     import torch
 
-    from rlnet_bench.envs.registry import task_card
     from rlnet_bench.networks.ablation import ablate as score
     from rlnet_bench.networks.ablation import drawing
     from rlnet_bench.networks.policy import NetworkPolicy
-    from rlnet_bench.runs.files import read_json
+    from rlnet_bench.runs.plan import read_group, task_of, trust_groups
     from rlnet_bench.runs.policies import load_policy
 
     torch.set_num_threads(1)
-    policy = load_policy(run_dir, None, which, trust_code=trust_code, given=task or ())
+    group = read_group(run_dir)
+    trust_groups([group], run_dir, trust_code, task or ())
+    policy = load_policy(run_dir, None, which)
     if not isinstance(policy, NetworkPolicy):
         raise BadInput(f"{run_dir}: expected the run of a network, found one of an ordinary method: it has no edges.")
-    config = read_json(run_dir / "config.json")
-    card = task_card(config["task"])
+    config = group.config
+    card = task_of(config)
     rows = score(policy, card, tuple(config["seeds"]), episodes, mode)
     svg = out or run_dir / "ablation.svg"
     try:

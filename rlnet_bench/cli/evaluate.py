@@ -39,22 +39,21 @@ def evaluate(
     """Score a trained policy on fresh episodes (those of the absolute metric), or film it."""
     import torch
 
-    from rlnet_bench.envs.registry import task_card
     from rlnet_bench.learning.play import evaluate as play
     from rlnet_bench.learning.play import record_scenes
     from rlnet_bench.rng import Stream
-    from rlnet_bench.runs.files import read_json
-    from rlnet_bench.runs.plan import trust_configs
+    from rlnet_bench.runs.plan import read_group, task_of, trust_groups
     from rlnet_bench.runs.policies import load_policy
 
     for path, suffix in ((gif, ".gif"), (png, ".png")):
         if path is not None and (path.suffix != suffix or not path.absolute().parent.is_dir()):
             raise BadInput(f"{path}: expected a file name ending in {suffix}, in a directory that exists.")
     torch.set_num_threads(1)
-    config = read_json(run_dir / "config.json")
-    trust_configs([config], run_dir, trust_code, [*(method or ()), *(task or ())])
+    group = read_group(run_dir)
+    config = group.config
+    trust_groups([group], run_dir, trust_code, [*(method or ()), *(task or ())])
     policy = load_policy(run_dir, seed, which)
-    card = task_card(config["task"])
+    card = task_of(config)
     seeds = tuple(config["seeds"]) if seed is None else (seed,)
     if referee == "reference":
         from rlnet_bench.learning.play import evaluate_on_reference

@@ -116,12 +116,12 @@ def resume(
     json: JsonFlag = False,
 ) -> None:
     """Go on with a suite of a store; needs nothing but the store."""
-    from rlnet_bench.runs.plan import trust_configs
+    from rlnet_bench.runs.plan import trust_groups
     from rlnet_bench.runs.store import Store
 
     opened = Store(store).checked()
     planned = opened.plan(suite)
-    trust_configs((g.config for g in planned.groups), store, trust_code, [*(method or ()), *(task or ())])
+    trust_groups(planned.groups, store, trust_code, [*(method or ()), *(task or ())])
     device = planned.groups[0].config["device"]
     engine = Engine(launcher, address, gpus, tuple(option or ()), device, tuple(log or ()), checkpoint_every).checked()
     if retry_failed:
@@ -140,7 +140,7 @@ def work(
 ) -> None:
     """Claim groups of a store and run them in this process until nothing is left."""
     from rlnet_bench.runs.calibrate import cache_folder
-    from rlnet_bench.runs.plan import trust_configs
+    from rlnet_bench.runs.plan import trust_groups
     from rlnet_bench.runs.store import Store
     from rlnet_bench.runs.watch import snapshot
     from rlnet_bench.runs.worker import StopFlag
@@ -148,7 +148,7 @@ def work(
 
     opened = Store(store).checked()
     planned = opened.plan(suite)
-    trust_configs((g.config for g in planned.groups), store, trust_code, [*(method or ()), *(task or ())])
+    trust_groups(planned.groups, store, trust_code, [*(method or ()), *(task or ())])
     failed = work_through(
         opened,
         planned.groups,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from rlnet_bench.vocabulary import ActionKind
@@ -89,10 +89,53 @@ class TaskCard:
 
     def hash(self) -> str:
         """Digest of what moves a training run or a score; the reference points are not part of it."""
-        content = asdict(self)
-        del content["references"], content["description"], content["success_description"]
-        text = json.dumps(content, sort_keys=True, default=list)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return card_digest(asdict(self))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data without the reference points, of the same digest."""
+        content = {k: v for k, v in asdict(self).items() if k != "references"}
+        return json.loads(json.dumps(content, default=list))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TaskCard:
+        """Inverse of :meth:`to_json`; keys of other versions are left out."""
+        known = {f.name for f in fields(cls)} - {"references"}
+        return cls(**{k: v if k == "constructor" else _tuples(v) for k, v in data.items() if k in known})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def card_digest(content: Mapping[str, Any]) -> str:
+    """Digest of a card's fields, as plain data; what is said for readers only is not part of it."""
+    words = ("references", "description", "success_description")
+    text = json.dumps({k: v for k, v in content.items() if k not in words}, sort_keys=True, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def unknown_card(
+    task: str, *, agents: int = 1, horizon: int = 0, floor: float = float("nan"), scale: str = ""
+) -> TaskCard:
+    """A card for a task of which nothing is known but its name and what its numbers show."""
+    return TaskCard(
+        id=task,
+        family=task.partition("/")[0],
+        faithful_to="not known",
+        description="nothing is known of this task's rules",
+        constructor={},
+        agents=("team",) if agents == 1 else tuple(f"agent_{i}" for i in range(agents)),
+        horizon=horizon,
+        action_kind="discrete",
+        action_sizes=(0,),
+        observation_sizes=(0,),
+        state_size=0,
+        state="concat",
+        reward_scale=scale or "not known",
+        shared_reward=False,
+        success_metric="success",
+        floor=floor,
+    )
 
 
 def has_original(card: TaskCard) -> bool:

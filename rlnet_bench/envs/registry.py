@@ -57,6 +57,11 @@ def task_card(task: str) -> TaskCard:
         raise UnknownName("task", task, task_ids()) from None
 
 
+def is_catalogued(task: str) -> bool:
+    """Whether a task belongs to a family of ids, and is no code of its own."""
+    return ":" not in task and task.partition("/")[0] in _families()
+
+
 def _family_of_path(task: str) -> str:
     return "vmas" if task.startswith("vmas:") else "pettingzoo"
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError, WorkFailed
+from rlnet_bench.runs.described import code_of
 from rlnet_bench.runs.files import read_json, write_atomic
-from rlnet_bench.runs.plan import Group, Plan, code_of, method_of
+from rlnet_bench.runs.plan import Group, Plan, method_of, task_of
 from rlnet_bench.runs.provenance import _processor
 from rlnet_bench.trust import accept, from_text, handed, search_path, to_text
 
@@ -100,7 +100,7 @@ def calibrate(config: Mapping[str, Any], folder: Path | None = None) -> Calibrat
         WorkFailed: with the last line of what went wrong.
     """
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(config["threads"]))
-    command = [sys.executable, "-P", "-m", "rlnet_bench.runs.calibrate", to_text(handed(code_of([config])))]
+    command = [sys.executable, "-P", "-m", "rlnet_bench.runs.calibrate", to_text(handed(code_of(config)))]
     done = subprocess.run(
         command, input=json.dumps(dict(config)), text=True, capture_output=True,
         env={**os.environ, **threads, "PYTHONPATH": search_path()},
@@ -117,13 +117,13 @@ def set_aside(config: Mapping[str, Any]) -> int:
     """Bytes that a group's learner fills as it goes: no calibration of a few iterations sees them."""
     method = method_of(config)
     settings = method.configure(config["settings"])
-    return method.memory_bytes(task_card(config["task"]), settings, len(config["seeds"]))
+    return method.memory_bytes(task_of(config), settings, len(config["seeds"]))
 
 
 def estimate(config: Mapping[str, Any], found: Calibration | None) -> Estimate:
     """Scale a calibration to a whole group."""
     seeds, frames, evaluation = len(config["seeds"]), config["frames"], config["evaluation"]
-    agents = task_card(config["task"]).num_agents
+    agents = task_of(config).num_agents
     points = _points(config)
     per_episode = (agents + 1) * BYTES_PER_NUMBER
     episodes = points * evaluation["episodes"] + 2 * evaluation["absolute_episodes"]

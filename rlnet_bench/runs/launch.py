@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rlnet_bench.errors import BadInput, MissingExtra
-from rlnet_bench.runs.plan import Plan, code_of
+from rlnet_bench.runs.plan import Plan, wanted
 from rlnet_bench.runs.store import ENDED, Store
 from rlnet_bench.trust import Code, handed, to_text
 
@@ -131,7 +131,7 @@ class Workers:
         threads = self.plan.groups[0].config["threads"]
         root = str(Path(self.store.root).absolute())
         name, digest = f"{suite.name}-v{suite.version}", self.store.keep_plan(self.plan)
-        code = handed(code_of(g.config for g in self.plan.groups))
+        code = handed(wanted(self.plan.groups))
         job = Job(
             root,
             name,

@@ -19,7 +19,6 @@ import torch
 
 from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import Interrupted
 from rlnet_bench.learning.channel import degraded
 from rlnet_bench.learning.learner import Divergence, Learner
@@ -27,7 +26,7 @@ from rlnet_bench.learning.play import evaluate, evaluate_on_reference
 from rlnet_bench.learning.policy import Policy
 from rlnet_bench.runs.callbacks import Callback, Event
 from rlnet_bench.runs.checkpoint import CHECKPOINT_SECONDS, read_newest, write_checkpoint
-from rlnet_bench.runs.plan import method_of
+from rlnet_bench.runs.plan import method_of, task_of
 from rlnet_bench.runs.policies import save_policies
 from rlnet_bench.runs.recorder import Recorder
 from rlnet_bench.runs.records import EvalLine
@@ -92,7 +91,7 @@ class Outcome:
 
 def build_learner(config: Mapping[str, Any]) -> tuple[TaskCard, Learner]:
     """The card and a fresh learner of a resolved group configuration."""
-    card = task_card(config["task"])
+    card = task_of(config)
     method = method_of(config)
     settings = method.configure(config["settings"])
     learner = method.learner(

@@ -7,7 +7,7 @@ is the sha256 of everything that moves its numbers; the label and the git commit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from rlnet_bench import trust
-from rlnet_bench.envs.card import has_original
+from rlnet_bench.envs.card import TaskCard, has_original
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, ImpossibleCell, Malformed, RlnetError, shown
 from rlnet_bench.learning.config import MethodConfig
 from rlnet_bench.methods import Method, check_possible, find_method
 from rlnet_bench.reading import shapes
 from rlnet_bench.reading.plain import read_json
+from rlnet_bench.runs.described import check_described, code_of, describe, other_task, read_description
 from rlnet_bench.runs.suite import MethodEntry, Suite
-from rlnet_bench.runs.verify import CONFIG, run_id
+from rlnet_bench.runs.verify import CONFIG, read_config, run_id
 from rlnet_bench.trust import Wanted
 
 FORMAT = 1
@@ -36,6 +37,8 @@ class Group:
 
     run_id: str
     config: dict[str, Any]
+    described: dict[str, Any] = field(default_factory=dict)
+    """What readers need of a task or method without their code (:mod:`rlnet_bench.runs.described`)."""
 
     @property
     def label(self) -> str:
@@ -63,7 +66,11 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; see :func:`plan_from_json`."""
-        return {"suite": self.suite.model_dump(), "groups": [asdict(g) for g in self.groups]}
+        groups = [
+            {"run_id": g.run_id, "config": g.config, **({"described": g.described} if g.described else {})}
+            for g in self.groups
+        ]
+        return {"suite": self.suite.model_dump(), "groups": groups}
 
 
 PLAN = {"suite": dict, "groups": [{"run_id": str, "config": CONFIG}]}
@@ -88,8 +95,9 @@ def plan_from_json(data: Any, where: str = "plan") -> Plan:
         config, at = group["config"], f"{where}: groups/{i}"
         if run_id(config) != group["run_id"]:
             raise Malformed(f"{at}/run_id", f"{run_id(config)}, the sha256 of its config", group["run_id"])
-        if set(group) != {"run_id", "config"}:
-            raise Malformed(at, "the keys run_id and config", sorted(group))
+        if not set(group) <= {"run_id", "config", "described"}:
+            raise Malformed(at, "the keys run_id, config and described", sorted(group))
+        check_described(group.get("described", {}), config, f"{at}/described")
         entry, task = methods.get(config["label"]), config["task"]
         if entry is None or task not in suite.tasks:
             raise Malformed(at, "a method and a task of the suite", f"{config['label']!r} on {task!r}")
@@ -100,7 +108,7 @@ def plan_from_json(data: Any, where: str = "plan") -> Plan:
         if cells & taken:
             raise Malformed(f"{at}/config/seeds", "every seed of a cell in one group", sorted(cells & taken)[0][2])
         taken |= cells
-    return Plan(suite, tuple(Group(g["run_id"], g["config"]) for g in data["groups"]))
+    return Plan(suite, tuple(Group(g["run_id"], g["config"], g.get("described", {})) for g in data["groups"]))
 
 
 def _declared(suite: Suite, entry: MethodEntry, task: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -119,34 +127,41 @@ def read_plan(path: Path) -> Plan:
     return plan_from_json(read_json(path), str(path))
 
 
-def code_of(configs: Iterable[Mapping[str, Any]]) -> list[Wanted]:
-    """The code that resolved configurations name: at the task, the method, the vertices of a network."""
-    found = []
-    for config in configs:
-        found.append(Wanted(config["task"]))
-        if config.get("network") is None:
-            found.append(Wanted(config["method"], config["method_source"]))
-        found += map(Wanted, trust.at_vertices(config.get("network")))
-    return [w for w in dict.fromkeys(found) if trust.target(w.name) is not None]
+def read_group(run_dir: Path) -> Group:
+    """The group of a run directory; raises Absent or Malformed."""
+    config = read_config(run_dir / "config.json")
+    return Group(run_id(config), config, read_description(run_dir, config))
 
 
-def trust_configs(
-    configs: Iterable[Mapping[str, Any]], asked_by: str | Path, trust_code: bool = False, given: Iterable[str] = ()
+def wanted(groups: Iterable[Group], *, tasks: bool = True) -> list[Wanted]:
+    """The code that groups name, with or without that of their tasks."""
+    found = ((g, w) for g in groups for w in code_of(g.config, g.described))
+    return list(dict.fromkeys(w for g, w in found if tasks or w.name != g.config["task"]))
+
+
+def trust_groups(
+    groups: Iterable[Group],
+    asked_by: str | Path,
+    trust_code: bool = False,
+    given: Iterable[str] = (),
+    *,
+    tasks: bool = True,
 ) -> None:
-    """Decide about the code that recorded configurations name, before any of it is imported.
+    """Decide about the code that recorded groups name, before any of it is imported.
 
     Args:
-        configs: of groups.
-        asked_by: the store or run directory that they come from.
+        groups: of a store, or of a run directory.
+        asked_by: that store or directory.
         trust_code: the caller trusts what they name.
         given: names that the caller typed for recorded files that are elsewhere now; trusted by that.
+        tasks: whether environments are made, or cards that the records describe are enough.
 
     Raises:
         Untrusted: see :func:`rlnet_bench.trust.ask`.
     """
     given = tuple(given)
     trust.typed(*given)
-    trust.ask(code_of(configs), asked_by=str(asked_by), trust_code=trust_code, given=given)
+    trust.ask(wanted(groups, tasks=tasks), asked_by=str(asked_by), trust_code=trust_code, given=given)
 
 
 def make_plan(
@@ -222,30 +237,31 @@ def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threa
     elif not has_original(card):
         raise ImpossibleCell(f"{task}: `referee: reference` plays mpe and lbf tasks; {card.family} is its own.")
     group_size = suite.seed_group or (5 if card.batch_invariant else 1)
-    return [
-        _group(
-            {
-                "format": FORMAT,
-                "label": entry.name,
-                "task": task,
-                "task_hash": card.hash(),
-                "method": trust.without_folder(str(entry.id)) if method.source_hash else method.id,
-                "method_version": method.version,
-                "method_source": method.source_hash,
-                "settings": config.model_dump(mode="json"),
-                "network": network,
-                "seeds": suite.seeds[i : i + group_size],
-                "frames": frames,
-                "evaluation": evaluation,
-                "training_reward": suite.training_reward,
-                "device": device,
-                "dtype": "float32",
-                "threads": threads,
-                "compile": False,
-            }
-        )
-        for i in range(0, len(suite.seeds), group_size)
-    ]
+    base = {
+        "format": FORMAT,
+        "label": entry.name,
+        "task": task,
+        "task_hash": card.hash(),
+        "method": trust.without_folder(str(entry.id)) if method.source_hash else method.id,
+        "method_version": method.version,
+        "method_source": method.source_hash,
+        "settings": config.model_dump(mode="json"),
+        "network": network,
+        "seeds": [],
+        "frames": frames,
+        "evaluation": evaluation,
+        "training_reward": suite.training_reward,
+        "device": device,
+        "dtype": "float32",
+        "threads": threads,
+        "compile": False,
+    }
+    described = describe(base, card, method, str(entry.id))
+    groups = []
+    for i in range(0, len(suite.seeds), group_size):
+        resolved = {**base, "seeds": suite.seeds[i : i + group_size]}
+        groups.append(Group(run_id(resolved), resolved, described))
+    return groups
 
 
 def method_of(config: Mapping[str, Any]) -> type[Method]:
@@ -257,5 +273,13 @@ def method_of(config: Mapping[str, Any]) -> type[Method]:
     return method_from_json(config["network"])
 
 
-def _group(config: dict[str, Any]) -> Group:
-    return Group(run_id(config), config)
+def task_of(config: Mapping[str, Any]) -> TaskCard:
+    """The card of a resolved group configuration's task.
+
+    Raises:
+        BadInput: when it is code that makes another task than the recorded one.
+    """
+    card = task_card(config["task"])
+    if trust.target(config["task"]) is not None and (sentence := other_task(config, card)):
+        raise BadInput(f"{config['task']}: {sentence}")
+    return card

@@ -12,15 +12,16 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError
 from rlnet_bench.learning.channel import needs
 from rlnet_bench.learning.information import execution_class, information_flow
 from rlnet_bench.learning.policy import Policy
 from rlnet_bench.methods import Method
+from rlnet_bench.reading.files import Absent
 from rlnet_bench.reading.tensors import read_tensors
+from rlnet_bench.runs.described import card_of, read_description
 from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
-from rlnet_bench.runs.plan import method_of, trust_configs
+from rlnet_bench.runs.plan import Group, method_of, task_of, trust_groups
 from rlnet_bench.runs.verify import adopted_weights, read_config, read_policy
 from rlnet_bench.vocabulary import Weights
 
@@ -99,20 +100,38 @@ def load_policy(
     if seed is not None and seed not in seeds:
         raise BadInput(f"{folder}: no seed {seed}; this run has seeds {list(seeds)}.")
     chosen = seeds if seed is None else (seed,)
-    trust_configs([config], folder, trust_code, given)
+    group = Group(folder.name, config, read_description(folder, config))
+    known = card_of(config, group.described)
+    trust_groups([group], folder, trust_code, given, tasks=known is None)
+    weights = load_weights(folder, seed, which, device)
+    if not weights and described.get("actor_parameters", 1):
+        raise StoreError(f"{folder}: no {which} weights here.")
+    return rebuild_policy(method_of(config), described, weights, chosen, known or task_of(config), device)
+
+
+def load_weights(
+    folder: Path, seed: int | None = None, which: Weights = "best", device: str = "cpu"
+) -> dict[str, torch.Tensor]:
+    """The stacked weights of a run directory, or one seed's; empty for a policy that has none.
+
+    Raises:
+        StoreError: when they are missing or damaged.
+    """
+    config = read_config(folder / "config.json")
+    seeds = tuple(config["seeds"])
     file, alone = folder / "policies" / f"{which}.safetensors", False
     if seed is not None and which == "best" and adopted_weights(folder, seed).exists():
         file, alone = adopted_weights(folder, seed), True
-    weights: Mapping[str, torch.Tensor] = {}
-    if file.exists() or described.get("actor_parameters", 1):
-        try:
-            weights = read_tensors(file, device)
-        except StoreError as error:
-            raise StoreError(f"{file}: no {which} weights here ({error})") from None
-    if seed is not None and not alone:
-        k = seeds.index(seed)
-        weights = {n: w[k * len(w) // len(seeds) : (k + 1) * len(w) // len(seeds)] for n, w in weights.items()}
-    return rebuild_policy(method_of(config), described, weights, chosen, task_card(config["task"]), device)
+    try:
+        weights = read_tensors(file, device)
+    except Absent:
+        return {}
+    except StoreError as error:
+        raise StoreError(f"{file}: no {which} weights here ({error})") from None
+    if seed is None or alone:
+        return weights
+    k = seeds.index(seed)
+    return {n: w[k * len(w) // len(seeds) : (k + 1) * len(w) // len(seeds)] for n, w in weights.items()}
 
 
 def rebuild_policy(

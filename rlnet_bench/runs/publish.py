@@ -22,6 +22,7 @@ from rlnet_bench.errors import Malformed, StoreError
 from rlnet_bench.reading.files import inside, read_bytes, unpack
 from rlnet_bench.reading.plain import parse_json
 from rlnet_bench.reading.shapes import Each, check, seed_text
+from rlnet_bench.runs.described import code_of
 from rlnet_bench.runs.files import put_in_place, read_json, sweep, write_atomic, writing
 from rlnet_bench.runs.plan import Group, Plan, read_plan
 from rlnet_bench.runs.process import signature
@@ -236,14 +237,16 @@ def _median_seed(store: Store, plan: Plan, cell: Sequence[RunRecord], made: Path
 
     from rlnet_bench.envs.registry import task_card
     from rlnet_bench.learning.play import record_scenes
-    from rlnet_bench.runs.policies import load_policy
+    from rlnet_bench.runs.policies import load_policy, load_weights
 
     torch.set_num_threads(1)
-    policy = load_policy(folder, seed)
-    weights = {k: v.contiguous() for k, v in policy.state_dict().items()}
+    weights = load_weights(folder, seed)
     if weights and with_weights:
-        save_file(weights, weights_file)
+        save_file({k: v.contiguous() for k, v in weights.items()}, weights_file)
         yield weights_file
+    if code_of(record.config):
+        return  # publishing reads: no code is run for a picture
+    policy = load_policy(folder, seed)
     scenes = record_scenes(policy, task_card(record.task), seed, mode)
     _write_gzip(episode_file, (json.dumps(_scene_json(scene)) for scene in scenes))
     yield episode_file

@@ -22,9 +22,10 @@ import numpy as np
 
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import StoreError, WorkFailed
+from rlnet_bench.runs.described import read_description
 from rlnet_bench.runs.launch import Workers
 from rlnet_bench.runs.local_launch import LocalLauncher
-from rlnet_bench.runs.plan import Group, Plan, method_of, trust_configs
+from rlnet_bench.runs.plan import Group, Plan, method_of, trust_groups
 from rlnet_bench.runs.provenance import provenance
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
@@ -95,8 +96,8 @@ def reproduce(
     old = read_run(Path(run_dir))
     if old.status not in ("ok", "diverged"):
         raise StoreError(f"{run_dir}: expected a run that ended as ok or diverged, found {old.status}.")
-    trust_configs([old.config], run_dir, trust_code, given)
-    group = Group(old.run_id, old.config)
+    group = Group(old.run_id, old.config, read_description(Path(run_dir), old.config))
+    trust_groups([group], run_dir, trust_code, given)
     with ExitStack() as stack:
         root = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="reproduce-"))
         if folder is None:

@@ -21,6 +21,7 @@ from typing import Any
 from rlnet_bench.errors import Malformed, StoreError, UnknownName
 from rlnet_bench.reading.files import Absent, listing, read_bytes
 from rlnet_bench.reading.names import plain_part
+from rlnet_bench.runs.described import FILE as DESCRIPTION
 from rlnet_bench.runs.files import DiskRefused, read_json, sweep, write_atomic, writing
 from rlnet_bench.runs.lease import Clock, Lease, holder, take
 from rlnet_bench.runs.plan import Group, Plan, read_plan
@@ -195,6 +196,8 @@ class Store:
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             if not (folder / "config.json").exists():
+                if group.described:
+                    write_atomic(folder / DESCRIPTION, json.dumps(group.described, indent=1) + "\n")
                 write_atomic(folder / "config.json", json.dumps(group.config, indent=1) + "\n")
             sweep(folder)
             lost = _read_or_empty(folder / "lease.json").get("owner")
