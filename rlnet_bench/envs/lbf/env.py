@@ -34,7 +34,7 @@ def make(card: TaskCard, num_envs: int, device: str = "cpu", compile: bool = Fal
         card: from :mod:`rlnet_bench.envs.cards.lbf`.
         num_envs: B.
         device: torch device.
-        compile: run the step through ``torch.compile``; falls back to eager with one warning. All but one
+        compile: run the step through ``torch.compile``; refused where that does not work. All but one
             division is integer arithmetic, so results do not depend on it.
     """
     return LbfEnv(card, num_envs, device, compile)

@@ -36,7 +36,7 @@ def make(card: TaskCard, num_envs: int, device: str = "cpu", compile: bool = Fal
         card: from :mod:`rlnet_bench.envs.cards.mpe`.
         num_envs: B.
         device: torch device.
-        compile: run the physics through ``torch.compile`` (falls back to eager with one warning).
+        compile: run the physics through ``torch.compile`` (refused at the first step where that does not work).
             Compiled kernels may round transcendental functions differently in the last bit.
     """
     # Here, because the tasks build on this module.
@@ -240,7 +240,8 @@ class MpeEnv(VectorEnv):
 
 def square(vector: Tensor) -> Tensor:
     """Squared length over the second-to-last axis: [..., 2, B] -> [..., B]."""
-    return vector[..., 0, :].square() + vector[..., 1, :].square()
+    x, y = (vector * vector).unbind(-2)
+    return x + y
 
 
 def norm(vector: Tensor) -> Tensor:

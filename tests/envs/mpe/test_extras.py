@@ -1,6 +1,5 @@
 """The MPE family around its physics: success, scenes, compilation."""
 
-import warnings
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from rlnet_bench.envs.cards.mpe import ids
 from rlnet_bench.envs.mpe.policies import uniform_actions
 from rlnet_bench.envs.mpe.spread import _square_limit
 from rlnet_bench.envs.registry import make_env, task_card
+from rlnet_bench.errors import BadInput
 from rlnet_bench.rng import Stream
 
 SPREAD = "mpe/simple_spread-discrete-v1"
@@ -140,20 +140,18 @@ def test_compiled_agrees_with_eager(task: str) -> None:
         pytest.skip("compiler: torch.compile finds no working C++ compiler")
     eager, fast = make_env(task, 256), make_env(task, 256, compile=True)
     assert torch.equal(eager.reset(keys(256)).observation, fast.reset(keys(256)).observation)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*not usable.*")
-        for step in range(50):
-            action = uniform_actions(rng.fold(keys(256), step), task_card(task))
-            a, b = eager.step(action), fast.step(action)
-            assert torch.equal(a.truncated, b.truncated)
-            if (step + 1) % 25 == 0:  # resets are integer arithmetic and exact scaling: equal to the bit
-                assert torch.equal(a.observation, b.observation)
-            assert torch.allclose(a.final_observation, b.final_observation, atol=1e-5)
-            assert torch.allclose(a.observation, b.observation, atol=1e-5)
-            assert torch.allclose(a.reward, b.reward, atol=1e-4)
+    for step in range(50):
+        action = uniform_actions(rng.fold(keys(256), step), task_card(task))
+        a, b = eager.step(action), fast.step(action)
+        assert torch.equal(a.truncated, b.truncated)
+        if (step + 1) % 25 == 0:  # resets are integer arithmetic and exact scaling: equal to the bit
+            assert torch.equal(a.observation, b.observation)
+        assert torch.allclose(a.final_observation, b.final_observation, atol=1e-5)
+        assert torch.allclose(a.observation, b.observation, atol=1e-5)
+        assert torch.allclose(a.reward, b.reward, atol=1e-4)
 
 
-def test_without_a_compiler_one_warning_and_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_compiling_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(function: Any, **_: Any) -> Any:
         def fail(*args: Any) -> Any:
             raise RuntimeError("no C++ compiler found\nmore lines")
@@ -161,17 +159,11 @@ def test_without_a_compiler_one_warning_and_the_same_numbers(monkeypatch: pytest
         return fail
 
     monkeypatch.setattr(torch, "compile", broken)
-    eager, fallback = make_env(SPREAD, 4), make_env(SPREAD, 4, compile=True)
-    eager.reset(keys(4))
-    fallback.reset(keys(4))
-    action = torch.tensor([[1, 2, 3]] * 4)
-    with pytest.warns(UserWarning, match="running eagerly: no C\\+\\+ compiler found$"):
-        first = fallback.step(action)
-    assert torch.equal(first.observation, eager.step(action).observation)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for _ in range(30):
-            assert torch.equal(fallback.step(action).observation, eager.step(action).observation)
+    env = make_env(SPREAD, 4, compile=True)
+    env.reset(keys(4))
+    for _ in range(2):  # and it is not forgotten
+        with pytest.raises(BadInput, match=r"^compile: expected a machine .*, found: no C\+\+ compiler found\. "):
+            env.step(torch.tensor([[1, 2, 3]] * 4))
 
 
 @pytest.mark.slow
