@@ -6,9 +6,14 @@ is the process's (1: the work itself failed, 2: bad input).
 
 from __future__ import annotations
 
+import os
 import reprlib
+import sysconfig
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from traceback import extract_tb
 
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
@@ -72,6 +77,31 @@ def shown(value: object) -> str:
     """A value in an error message: its repr, cut."""
     text = repr(value[:80]) if isinstance(value, str) else _REPR.repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def their_line(error: BaseException) -> str:
+    """Where an exception came from in somebody's own code: ``FILE, line N, in NAME``, or nothing.
+
+    That is the last frame of its traceback outside of this package, the standard library and installed packages.
+    """
+    for frame in reversed(extract_tb(error.__traceback__)):
+        path = os.path.abspath(frame.filename)
+        if os.path.isfile(path) and not path.startswith(_not_theirs()):
+            return f"{path}, line {frame.lineno}, in {frame.name}"
+    return ""
+
+
+def said(error: BaseException) -> str:
+    """An exception as a sentence: what it is, what it says, and where in somebody's own code it was raised."""
+    place = their_line(error)
+    return f"{type(error).__name__}: {error}{f' ({place})' if place else ''}"
+
+
+@cache
+def _not_theirs() -> tuple[str, ...]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
+    places = {os.path.abspath(sysconfig.get_path(name)) for name in names}
+    return (str(Path(__file__).resolve().parent) + os.sep, *(place + os.sep for place in sorted(places)))
 
 
 class WorkFailed(RlnetError):

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from rlnet_bench import cli
 from rlnet_bench.cli.output import Harmless, damage_told
-from rlnet_bench.errors import RlnetError, WorkFailed
+from rlnet_bench.errors import RlnetError, WorkFailed, said, their_line
 
 
 class Verbs(TyperGroup):
@@ -65,6 +65,11 @@ def main() -> None:
         if error.filename is None:
             raise
         print(f"rlnet-bench: {error.filename}: cannot be read or written ({error.strerror}).", file=sys.stderr)
+        raise SystemExit(2) from None
+    except Exception as error:
+        if not their_line(error):  # a mistake of ours
+            raise
+        print(f"rlnet-bench: {said(error)}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

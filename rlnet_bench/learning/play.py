@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from inspect import unwrap
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.contract import Scene, VectorEnv
 from rlnet_bench.envs.registry import make_env, task_card
+from rlnet_bench.errors import BadInput
 from rlnet_bench.learning.policy import Policy
 from rlnet_bench.trust import typed
 from rlnet_bench.vocabulary import Mode
@@ -79,8 +81,11 @@ def evaluate(
     success = torch.zeros(r * episodes, device=device)
     if on_step:
         on_step(env)
+    finite = torch.ones((), dtype=torch.bool, device=device)
     for _ in range(card.horizon):
         action, state = policy.act(now.observation, state, now.action_mask, reset, mode == "deterministic")
+        check_shape(policy, action, card, r * episodes)
+        finite = finite & action.isfinite().all()
         step = env.step(action)
         returns += torch.where(running[:, None], step.reward.to(torch.float64), 0.0)
         length += running
@@ -93,12 +98,36 @@ def evaluate(
             on_step(env)
         if card.can_terminate and not bool(running.any()):
             break
+    # A diverged replica has no finite weights; whoever has, and acts in NaN, is mistaken.
+    if not bool(finite) and all(bool(w.isfinite().all()) for w in policy.state_dict().values()):
+        raise BadInput(f"{_act_of(policy)} returned actions that are not finite, though its weights are.")
     shape = (r, episodes)
     return Episodes(
         returns.view(*shape, -1).cpu().numpy(),
         success.view(shape).cpu().numpy(),
         length.view(shape).cpu().numpy(),
     )
+
+
+def check_shape(policy: Policy, action: Tensor, card: TaskCard, num_envs: int) -> None:
+    """Raise BadInput, naming the policy's file and line, when actions have another shape or type than the task's."""
+    discrete = card.action_kind == "discrete"
+    shape: tuple[int, ...] = (num_envs, card.num_agents) if discrete else (num_envs, card.num_agents, card.action_size)
+    dtype = torch.int64 if discrete else torch.float32
+    if tuple(action.shape) != shape or action.dtype != dtype:
+        raise BadInput(
+            f"{_act_of(policy)} returned actions of another kind than {card.id} takes: "
+            f"expected {_kind(dtype, shape)}, found {_kind(action.dtype, tuple(action.shape))}."
+        )
+
+
+def _kind(dtype: torch.dtype, shape: tuple[int, ...]) -> str:
+    return f"{str(dtype).removeprefix('torch.')} {list(shape)}"
+
+
+def _act_of(policy: Policy) -> str:
+    code = unwrap(type(policy).act).__code__
+    return f"{type(policy).__name__}.act ({code.co_filename}, line {code.co_firstlineno})"
 
 
 def evaluate_on_reference(

@@ -22,7 +22,7 @@ from typing import Any
 
 from rlnet_bench.envs.check import Check, CheckReport
 from rlnet_bench.envs.check.rules import Skip, Violation
-from rlnet_bench.errors import ContractViolation
+from rlnet_bench.errors import ContractViolation, said
 from rlnet_bench.methods import Method, find_method
 from rlnet_bench.runs import _check_learning, _check_runs  # noqa: F401
 from rlnet_bench.runs._check_case import RULES, Case
@@ -140,4 +140,4 @@ def _run(rule: Any, case: Case) -> Check:
     except Violation as violation:
         return Check(name, "failed", str(violation))
     except Exception as error:  # the method's own mistake, whatever it is, belongs in the report
-        return Check(name, "failed", f"the method raised {type(error).__name__}: {error}")
+        return Check(name, "failed", f"the method raised {said(error)}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench import trust
-from rlnet_bench.errors import Interrupted, RlnetError, StoreError
+from rlnet_bench.errors import Interrupted, RlnetError, StoreError, said
 from rlnet_bench.leash import follow
 from rlnet_bench.runs.calibrate import cache_folder
 from rlnet_bench.runs.callbacks import Callback, Event
@@ -215,7 +215,7 @@ def work_on(
         lease.confirm()
         with contextlib.suppress(StoreError):
             _write(folder / "log.txt", traceback.format_exc(), "a")
-        store.set_status(group, "failed", reason=f"{type(error).__name__}: {error}")
+        store.set_status(group, "failed", reason=said(error))
         return "failed"
     finally:
         lease.release()

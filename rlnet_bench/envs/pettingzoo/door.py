@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from rlnet_bench import trust
-from rlnet_bench.errors import BadInput, MissingExtra, shown
+from rlnet_bench.errors import BadInput, MissingExtra, said, shown
 from rlnet_bench.reading.yaml import load
 
 _LIMITS = ("max_cycles", "max_episode_steps", "max_steps", "horizon")
@@ -160,7 +160,10 @@ def describe(door: Door, env: Any) -> Plan:
         BadInput: a space is not supported, kinds of actions are mixed, or the horizon is unknown.
     """
     agents = tuple(str(a) for a in env.possible_agents)
-    _, infos = env.reset(seed=0)
+    try:
+        _, infos = env.reset(seed=0)
+    except Exception as error:
+        raise BadInput(f"task {door.task!r}: the environment raised in reset: {said(error)}.") from error
     spaces = [env.action_space(a) for a in env.possible_agents]
     observed = [inner_space(env.observation_space(a)) for a in env.possible_agents]
     kinds = [_action_kind(door, agent, space) for agent, space in zip(agents, spaces)]

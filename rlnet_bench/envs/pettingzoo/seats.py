@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.pettingzoo.door import build, inner_space, is_masked, parse
+from rlnet_bench.errors import said
 
 Board = dict[str, NDArray[Any]]
 
@@ -191,8 +192,7 @@ class Seats:
                 act(k, seat)
             except Exception as error:
                 raise SeatError(
-                    f"environment {seat.index} raised in {what} after {seat.time} steps of its episode: "
-                    f"{type(error).__name__}: {error}"
+                    f"environment {seat.index} raised in {what} after {seat.time} steps of its episode: {said(error)}"
                 ) from error
 
 
