@@ -38,7 +38,6 @@ class Capabilities:
     discrete: bool = True
     continuous: bool = True
     heterogeneous: bool = True  # agents with observations or actions of different sizes
-    recurrent: bool = False
     trains: bool = True  # False: a control or a script, evaluated once
 
 

@@ -11,7 +11,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput
 from rlnet_bench.learning.config import Positive, PpoConfig
 from rlnet_bench.learning.learner import Learner
-from rlnet_bench.methods import Capabilities, Method
+from rlnet_bench.methods import Method
 from rlnet_bench.networks.build import load_network
 from rlnet_bench.networks.graph import expand
 from rlnet_bench.networks.refuse import unsupported
@@ -44,7 +44,6 @@ class NetworkMethod(Method):
     """Base of the classes that :func:`network_method` makes, one per network."""
 
     Config = NetworkConfig
-    capabilities = Capabilities(recurrent=False)
     version = VERSION
     spec: NetworkSpec
 
@@ -128,7 +127,6 @@ def _made(text: str) -> type[Method]:
         "id": zoo if known else f"network/{spec.name}",
         "summary": spec.description or f"a Reinforcement Network of {len(spec.vertices)} declarations",
         "training": _training(spec),
-        "capabilities": Capabilities(recurrent=any(v.memory == "gru" for v in spec.vertices)),
         "spec": spec,
         "__doc__": f"The Reinforcement Network {spec.name}.",
     }

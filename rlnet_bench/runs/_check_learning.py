@@ -5,6 +5,8 @@ Axes: **R** replicas, **B** environments per replica, **N** agents.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +22,7 @@ from rlnet_bench.runs.checkpoint import read_newest, write_checkpoint
 
 TOLERANCE = 1e-5  # replica alone against in a batch, over the first updates
 ACTING_ENVS = 8
+ACTING_STEPS = 6
 
 
 @rule
@@ -109,6 +112,58 @@ def acting(case: Case) -> str:
     env.close()
     require(found)
     return "deterministic and sampled actions are legal and repeat themselves"
+
+
+@rule
+def rebuilt_policy(case: Case) -> str:
+    """Made again by the method's class from plain data and loaded, a policy acts the same; a reset clears memory."""
+    card, device, found = case.card, case.config["device"], []
+    learner = case.learner()
+    for _ in range(2 if case.method.capabilities.trains else 0):
+        learner.iterate()
+    policy = learner.policy()
+    again = case.method.rebuild(json.loads(json.dumps(policy.spec())), card, case.seeds, device)
+    weights = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    again.load_state_dict(weights)
+    if differing(again.state_dict(), weights):
+        raise Violation(f"loaded weights are not there: {differing(again.state_dict(), weights)}")
+    n = len(case.seeds) * ACTING_ENVS
+    env = make_env(card, n, device)
+    keys = rng.env_keys(case.seeds, rng.Stream.USER, ACTING_ENVS, device)
+    for deterministic in (True, False):
+        now: Any = env.reset(keys)
+        mine, theirs = policy.initial_state(n, keys), again.initial_state(n, keys)
+        begun = torch.ones(n, dtype=torch.bool, device=keys.device)
+        for t in range(ACTING_STEPS):
+            action, mine = policy.act(now.observation, mine, now.action_mask, begun, deterministic)
+            other, theirs = again.act(now.observation, theirs, now.action_mask, begun, deterministic)
+            if not same_bits(action, other):
+                found.append(f"step {t}, deterministic={deterministic}: the rebuilt policy acts differently")
+                break
+            now = env.step(action)
+            begun = now.terminated | now.truncated
+        fresh = policy.initial_state(n, keys)._replace(step=mine.step)
+        everywhere = torch.ones_like(begun)
+        after = policy.act(now.observation, mine, now.action_mask, everywhere, deterministic)[0]
+        if not same_bits(after, policy.act(now.observation, fresh, now.action_mask, everywhere, deterministic)[0]):
+            found.append(f"deterministic={deterministic}: memory from before a reset is not cleared")
+    env.close()
+    if weights:
+        name, tensor = next(iter(weights.items()))
+        bad = {
+            "without one tensor": {k: v for k, v in weights.items() if k != name},
+            "with one more tensor": {**weights, "one more": tensor},
+            "with a wider tensor": {**weights, name: torch.cat((tensor, tensor), dim=-1)},
+        }
+        for what, state in bad.items():
+            with contextlib.suppress(ValueError):
+                again.load_state_dict(state)
+                found.append(f"load_state_dict: expected a ValueError for weights {what}")
+    require(found)
+    memory = sorted(policy.initial_state(n, keys).memory)
+    return (
+        f"rebuilt from {len(policy.spec())} keys, acts the same for {ACTING_STEPS} steps (memory: {memory or 'none'})"
+    )
 
 
 @rule

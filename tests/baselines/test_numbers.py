@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 
 from rlnet_bench.envs.registry import task_card
-from rlnet_bench.methods import find_method
+from rlnet_bench.methods import Method, find_method
+from rlnet_bench.networks.method import network_method
 
 # Everything is pinned: another default is another run id already, and needs no new version.
 SETTINGS = {
@@ -18,6 +19,7 @@ SETTINGS = {
     "normalise_advantage": "replica", "normalise_value": True, "share_parameters": True, "observe": "own",
     "hidden": [8], "critic_hidden": [8], "activation": "tanh",
 }  # fmt: skip
+NAMES = ("ippo", "mappo", "ippo gru", "mappo gru", "zoo/tag-3ppo")
 TASKS = ("mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-continuous-v1")
 # (method, version, task) -> metrics of two replicas in the second iteration.
 STORED: dict[tuple[str, int, str], dict[str, list[float]]] = {
@@ -30,7 +32,7 @@ STORED: dict[tuple[str, int, str], dict[str, list[float]]] = {
     },
     ("ippo", 2, "mpe/simple_speaker_listener-continuous-v1"): {
         "policy_loss": [-0.017255, -0.011391],
-        "value_loss": [0.507022, 0.680413],
+        "value_loss": [0.507022, 0.680414],
         "entropy": [3.724558, 3.551497],
         "clip_fraction": [0.115625, 0.076042],
         "gradient_norm": [0.530763, 0.470538],
@@ -44,18 +46,97 @@ STORED: dict[tuple[str, int, str], dict[str, list[float]]] = {
     },
     ("mappo", 2, "mpe/simple_speaker_listener-continuous-v1"): {
         "policy_loss": [-0.015105, -0.010246],
-        "value_loss": [0.541003, 0.800522],
-        "entropy": [3.70967, 3.529445],
+        "value_loss": [0.541004, 0.800522],
+        "entropy": [3.70967, 3.529444],
         "clip_fraction": [0.105208, 0.066667],
         "gradient_norm": [0.528335, 0.474714],
+    },
+    ("ippo gru", 2, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-0.009507, -0.007803],
+        "value_loss": [0.569903, 0.495547],
+        "entropy": [1.576399, 1.592694],
+        "clip_fraction": [0.084028, 0.002778],
+        "gradient_norm": [0.131298, 0.132103],
+    },
+    ("ippo gru", 2, "mpe/simple_speaker_listener-continuous-v1"): {
+        "policy_loss": [-0.013562, -0.009657],
+        "value_loss": [0.629828, 0.867577],
+        "entropy": [3.683626, 3.506189],
+        "clip_fraction": [0.11875, 0.070833],
+        "gradient_norm": [0.418514, 0.401196],
+    },
+    ("mappo gru", 2, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-0.008222, -0.009672],
+        "value_loss": [0.7049, 0.595605],
+        "entropy": [1.579353, 1.59324],
+        "clip_fraction": [0.055556, 0.006944],
+        "gradient_norm": [0.134123, 0.1353],
+    },
+    ("mappo gru", 2, "mpe/simple_speaker_listener-continuous-v1"): {
+        "policy_loss": [-0.012841, -0.0105],
+        "value_loss": [0.597902, 0.754482],
+        "entropy": [3.677794, 3.50562],
+        "clip_fraction": [0.115625, 0.059375],
+        "gradient_norm": [0.438395, 0.398838],
+    },
+    ("zoo/tag-3ppo", 2, "mpe/simple_spread-discrete-v1"): {
+        "director.policy_loss": [-0.03842, -0.05109],
+        "director.value_loss": [0.52823, 0.605973],
+        "director.entropy": [7.299341, 7.650504],
+        "director.clip_fraction": [0.231106, 0.287642],
+        "director.gradient_norm": [1.368658, 1.17393],
+        "manager#1.policy_loss": [-0.030313, -0.03765],
+        "manager#1.value_loss": [0.654124, 0.560949],
+        "manager#1.entropy": [7.402278, 7.463474],
+        "manager#1.clip_fraction": [0.160417, 0.145833],
+        "manager#1.gradient_norm": [1.054231, 1.024282],
+        "manager#2.policy_loss": [-0.040622, -0.048765],
+        "manager#2.value_loss": [0.622597, 0.706868],
+        "manager#2.entropy": [7.428756, 7.512844],
+        "manager#2.clip_fraction": [0.197917, 0.177083],
+        "manager#2.gradient_norm": [0.94172, 1.023266],
+        "policy_loss": [-0.007124, -0.00796],
+        "value_loss": [0.708443, 0.549917],
+        "entropy": [1.594037, 1.599405],
+        "clip_fraction": [0.002083, 0.003472],
+        "gradient_norm": [0.150513, 0.15605],
+    },
+    ("zoo/tag-3ppo", 2, "mpe/simple_speaker_listener-continuous-v1"): {
+        "director.policy_loss": [-0.04648, -0.037106],
+        "director.value_loss": [0.549053, 0.861105],
+        "director.entropy": [7.398328, 7.126712],
+        "director.clip_fraction": [0.287081, 0.251904],
+        "director.gradient_norm": [1.385424, 1.288648],
+        "manager#1.policy_loss": [-0.036022, -0.035407],
+        "manager#1.value_loss": [0.568268, 0.925409],
+        "manager#1.entropy": [7.43891, 7.495817],
+        "manager#1.clip_fraction": [0.15625, 0.10625],
+        "manager#1.gradient_norm": [0.783234, 0.8926],
+        "manager#2.policy_loss": [-0.029745, -0.037084],
+        "manager#2.value_loss": [0.59013, 0.953516],
+        "manager#2.entropy": [7.402432, 7.469338],
+        "manager#2.clip_fraction": [0.208333, 0.1375],
+        "manager#2.gradient_norm": [1.030736, 0.966014],
+        "policy_loss": [-0.019105, -0.01112],
+        "value_loss": [0.548768, 0.709],
+        "entropy": [3.735803, 3.555513],
+        "clip_fraction": [0.11875, 0.040625],
+        "gradient_norm": [0.510515, 0.490269],
     },
 }
 
 
-def numbers(method: str, task: str) -> dict[str, list[float]]:
-    """Metrics of seeds 0 and 1 in the second iteration."""
-    found = find_method(method)
-    config = found.configure({k: v for k, v in SETTINGS.items() if k in found.Config.model_fields})
+def method_of(name: str) -> type[Method]:
+    """A baseline, or a network of the zoo."""
+    return network_method(name)[0] if name.startswith("zoo/") else find_method(name)
+
+
+def numbers(name: str, task: str) -> dict[str, list[float]]:
+    """Metrics of seeds 0 and 1 in the second iteration; ``NAME gru`` remembers."""
+    method, _, memory = name.partition(" ")
+    found = method_of(method)
+    settings = {k: v for k, v in SETTINGS.items() if k in found.Config.model_fields}
+    config = found.configure(settings | ({"memory": memory} if memory else {}))
     learner = found.learner(task_card(task), config, (0, 1), total_frames=1200, training_reward="team_mean")
     learner.iterate()
     return {name: value.tolist() for name, value in learner.iterate().items()}
@@ -63,20 +144,21 @@ def numbers(method: str, task: str) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("key", list(STORED), ids=lambda key: f"{key[0]}-v{key[1]}-{key[2]}")
 def test_numbers_are_those_of_this_version(key: tuple[str, int, str]) -> None:
-    method, version, task = key
-    assert find_method(method).version == version, "a new version: store its numbers here (see above)"
-    found = numbers(method, task)
-    for name, expected in STORED[key].items():
-        assert found[name] == pytest.approx(expected, rel=1e-4, abs=1e-4), name
+    name, version, task = key
+    assert method_of(name.split()[0]).version == version, "a new version: store its numbers here (see above)"
+    found = numbers(name, task)
+    assert found.keys() == STORED[key].keys()
+    for metric, expected in STORED[key].items():
+        assert found[metric] == pytest.approx(expected, rel=1e-4, abs=1e-4), metric
 
 
-@pytest.mark.parametrize("method", ["ippo", "mappo"])
-def test_every_task_of_the_fingerprint_is_stored(method: str) -> None:
-    assert {k[2] for k in STORED if k[0] == method} == set(TASKS)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_task_of_the_fingerprint_is_stored(name: str) -> None:
+    assert {k[2] for k in STORED if k[0] == name} == set(TASKS)
 
 
 if __name__ == "__main__":
-    for m in ("ippo", "mappo"):
+    for n in NAMES:
         for t in TASKS:
-            rounded = {k: [round(x, 6) for x in v] for k, v in numbers(m, t).items()}
-            print(f"    {(m, find_method(m).version, t)}: {rounded},")
+            rounded = {k: [round(x, 6) for x in v] for k, v in numbers(n, t).items()}
+            print(f"    {(n, method_of(n.split()[0]).version, t)}: {rounded},")

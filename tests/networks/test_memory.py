@@ -300,7 +300,6 @@ def test_what_memory_does_not_go_with_is_refused_by_name(words: str) -> None:
 
 def test_settings_that_leave_nothing_to_learn_from_are_refused() -> None:
     method = method_from_json(crew().to_json())
-    assert method.capabilities.recurrent
     for settings, words in (
         ({"num_envs": 3, "minibatches": 4}, "num_envs must be at least minibatches = 4, found 3"),
         ({"critic_hidden": ()}, "at least one hidden layer"),

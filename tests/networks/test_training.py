@@ -35,6 +35,20 @@ def test_motors_over_the_state_are_mappo_to_the_bit() -> None:
     assert differing(weights(ours), weights(theirs)) == []
 
 
+@pytest.mark.parametrize("task", [SPREAD, SMOOTH, LBF])
+@pytest.mark.parametrize("share", [False, True])
+def test_motors_that_remember_are_recurrent_ippo_to_the_bit(task: str, share: bool) -> None:
+    """Episodes end within the second rollout; LBF's agents see masks."""
+    spec = Network("rememberers").motors("motor", memory="gru").build()
+    ours = trained(3, spec, task, rollout_steps=20, share_parameters=share)
+    theirs = trained(3, "ippo", task, rollout_steps=20, share_parameters=share, memory="gru")
+    assert differing(weights(ours), weights(theirs)) == []
+    spec = Network("central").motors("motor", memory="gru", critic="global").build()
+    ours, theirs = (trained(2, x, task, rollout_steps=20, **y) for x, y in (
+        (spec, {}), ("mappo", {"share_parameters": False, "memory": "gru"})))  # fmt: skip
+    assert differing(weights(ours), weights(theirs)) == []
+
+
 def test_an_ignored_chain_changes_no_motor() -> None:
     chain = (
         Network("chained")

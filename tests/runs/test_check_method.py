@@ -12,6 +12,7 @@ import torch
 from rlnet_bench.envs.registry import task_card, task_ids
 from rlnet_bench.errors import ContractViolation, RlnetError
 from rlnet_bench.learning.config import PpoConfig
+from rlnet_bench.learning.policy import ActorPolicy
 from rlnet_bench.methods import _REGISTRY, Capabilities, Method, find_method, method_ids, register
 from rlnet_bench.runs.check import check_method
 
@@ -63,7 +64,11 @@ def test_twenty_interrupted_runs(method: str, task: str) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"share_parameters": False}, {"observe": "all", "normalise_advantage": "agent", "normalise_value": False}],
+    [
+        {"share_parameters": False},
+        {"memory": "gru"},
+        {"observe": "all", "normalise_advantage": "agent", "normalise_value": False},
+    ],
 )
 def test_settings_keep_the_contract(settings: dict[str, Any]) -> None:
     check_method("mappo", FAST[1], settings=settings, training_reward="individual", faults=1).raise_if_failed()
@@ -172,6 +177,29 @@ class Pickles(PpoLearner):
         return {**super().state_dict(), "generator": torch.Generator()}
 
 
+class Amnesiac(ActorPolicy):
+    """Comes back with fresh weights: loading does nothing."""
+
+    def load_state_dict(self, state: Any) -> None:
+        return
+
+
+class Clinging(ActorPolicy):
+    """Remembers the episode before."""
+
+    def act(self, observation: Any, state: Any, mask: Any = None, reset: Any = None, deterministic: bool = True) -> Any:
+        return super().act(observation, state, mask, None, deterministic)
+
+
+def acting_as(policy: type[ActorPolicy]) -> Any:
+    class Acting(PpoLearner):
+        def policy(self) -> Any:
+            return policy(self.actor)
+
+    Acting.__name__ = f"acting-{policy.__name__}".lower()
+    return Acting
+
+
 MUTANTS = [
     (Forgets, {"state_continues_to_the_bit", "kill_and_resume"}),
     (ForgetsTheEnvironment, {"state_continues_to_the_bit"}),
@@ -220,3 +248,15 @@ def test_a_claim_that_is_not_kept_is_caught(registered: Any) -> None:
     method.impossible = classmethod(lambda cls, card, config: None)  # type: ignore[method-assign,assignment]
     report = check_method(name, seeds=(0, 1), only=["capabilities"])
     assert "continuous actions: expected a refusal" in report["capabilities"].sentence
+
+
+@pytest.mark.parametrize("policy", [Amnesiac, Clinging])
+def test_a_policy_that_does_not_come_back_as_it_was_is_caught(policy: type[ActorPolicy], registered: Any) -> None:
+    def rebuild(cls: Any, spec: Any, card: Any, seeds: Any, device: str = "cpu") -> Any:
+        return policy.rebuild(spec, card, seeds, device)
+
+    name = registered(acting_as(policy), rebuild=classmethod(rebuild))
+    report = check_method(name, seeds=(0, 1), settings={"memory": "gru"}, only=["rebuilt_policy"])
+    assert [c.name for c in report.failures] == ["rebuilt_policy"], str(report)
+    words = {"Amnesiac": "loaded weights are not there", "Clinging": "memory from before a reset is not cleared"}
+    assert words[policy.__name__] in report["rebuilt_policy"].sentence
