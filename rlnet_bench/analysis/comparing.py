@@ -69,6 +69,7 @@ def compare(estimates: Estimates, a: str, b: str) -> Comparison:
     Raises:
         BadInput, UnknownName: for a method that is not there or has no run, or without a task in common.
     """
+    a, b = estimates.info(a).label, estimates.info(b).label
     if a == b:
         raise BadInput(f"compare needs two different methods, found {a!r} twice.")
     first, second = estimates.of(a), estimates.of(b)

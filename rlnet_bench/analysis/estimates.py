@@ -68,15 +68,16 @@ class Estimates:
         return classes(self.results)
 
     def info(self, method: str) -> MethodInfo:
-        """What is known about a method.
+        """What is known about a method, by its label or, where that is not ambiguous, by the id that it declares.
 
         Raises:
             UnknownName: with the nearest one.
         """
         known = {m.label: m for m in self.results.methods}
-        if method not in known:
+        declared = [m for m in self.results.methods if m.id == method]
+        if method not in known and len(declared) != 1:
             raise UnknownName("method", method, known, hint=f"The source has {', '.join(known)}.")
-        return known[method]
+        return known.get(method) or declared[0]
 
     @cached_property
     def grid(self) -> GridState:
@@ -127,7 +128,7 @@ class Estimates:
         Raises:
             BadInput: when it has no finished run.
         """
-        self.info(method)
+        method = self.info(method).label
         found = next((s for s in self.scores() if s.method == method), None)
         if found is None or not any(r.n for r in found.runs.values()):
             why = "; ".join(f"{t}: {text}" for (m, t), text in self.board().lost.items() if m == method)

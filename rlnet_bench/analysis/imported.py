@@ -1,4 +1,4 @@
-"""Between foreign tables and :class:`~rlnet_bench.runs.results.Results`: what reports and statistics see."""
+"""Between foreign tables and :class:`~rlnet_bench.analysis.results.Results`: what reports and statistics see."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rlnet_bench.analysis.results import MethodInfo, Results
+from rlnet_bench.analysis.results import MethodInfo, Origin, Results
+from rlnet_bench.analysis.wording import counted
 from rlnet_bench.envs.card import TaskCard, unknown_card
 from rlnet_bench.envs.registry import task_card, task_ids
 from rlnet_bench.errors import BadInput
@@ -21,8 +22,14 @@ from rlnet_bench.vocabulary import MODES, Kind, Mode, Status, class_rank
 class ForeignResults(Results):
     """Results without a suite. ``notes`` are sentences that a reader must see."""
 
+    said: Origin = Origin()
     notes: tuple[str, ...] = ()
     table: ForeignTable | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """What the source says of how scores were made."""
+        return self.said
 
     def _task_runs(self, method: str, task: str, kind: Kind, mode: Mode, metric: str) -> TaskRuns:
         if metric != "return" and any(np.isnan(e.success).any() for r in self.find(method, task) for e in r.evals):
@@ -76,6 +83,7 @@ def to_results(table: ForeignTable) -> ForeignResults:
         records=tuple(records),
         suite={"name": name, "source": table.name.rpartition("/")[2], "notes": notes},
         cards=cards,
+        said=_origin(table, cards, records, borrowed),
         notes=tuple(notes),
         table=table,
     )
@@ -83,6 +91,32 @@ def to_results(table: ForeignTable) -> ForeignResults:
 
 _MEAN = "mean over agents"
 _KIND_TEXT = {"best-episode": "Best-episode scores", "training": "Training returns"}
+
+
+def _origin(table: ForeignTable, cards: dict[str, TaskCard], records: list[RunRecord], borrowed: list[str]) -> Origin:
+    """What is known of the scores. Returns on tasks of ours are brought to their scale, sums over agents."""
+    known = {"unknown": "scale not stated", _MEAN: _MEAN}
+    by_scale: dict[str, list[str]] = {}
+    for task, card in cards.items():
+        by_scale.setdefault(known.get(card.reward_scale, "sum over agents"), []).append(task)
+    parts = [f"{scale} on {', '.join(tasks)}" for scale, tasks in by_scale.items()]
+    text = "; ".join(parts) if len(parts) > 1 else next(iter(by_scale))
+    scored = [e for e in table.evaluations if e.kind in SCORED]
+    counts = {len(e.returns) if e.episodes == 1 else e.episodes for e in scored}
+    found = sorted(c for c in counts if c)
+    episodes = f"{counted(found)} episodes" if found else ""
+    if None in counts:
+        episodes = f"{episodes}, or an unknown number" if episodes else "number of episodes not stated"
+    fresh = len(records) > len(borrowed)
+    last = "last point of the curve"
+    return Origin(
+        scale=text,
+        is_mode_said=not table.unsaid_modes,
+        absolute="absolute scores as the source gives them",
+        final=last if borrowed and not fresh else f"as the source gives them, else the {last}" if borrowed else
+        "final scores as the source gives them",
+        episodes=episodes,
+    )  # fmt: skip
 
 
 def _record(table: ForeignTable, method: str, task: str, card: TaskCard) -> tuple[RunRecord | None, bool]:

@@ -12,7 +12,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import StoreError
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.stats.scores import RunScores, TaskRuns
-from rlnet_bench.vocabulary import Kind, Mode
+from rlnet_bench.vocabulary import EndKind, Kind, Mode
 
 if TYPE_CHECKING:
     import pandas
@@ -34,6 +34,26 @@ class MethodInfo:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What is known of how scores were made, in the words of captions. Of imports often less than of our own runs."""
+
+    scale: str = "sum over agents"
+    is_mode_said: bool = True
+    absolute: str = "best checkpoint of each run, re-scored on fresh episodes"
+    final: str = "weights at the end of training, scored on fresh episodes"
+    episodes: str = ""  # behind each score
+
+    def mode(self, mode: Mode) -> str:
+        """How actions were chosen."""
+        return f"{mode} actions" if self.is_mode_said else "mode of actions not stated"
+
+    def end(self, kind: EndKind) -> str:
+        """Which weights a kind of scores is of, on which episodes."""
+        text = self.absolute if kind == "absolute" else self.final
+        return f"{text} ({self.episodes})" if self.episodes else text
+
+
+@dataclass(frozen=True)
 class Results:
     """A suite's declared grid and the records that exist so far."""
 
@@ -46,6 +66,13 @@ class Results:
     records: tuple[RunRecord, ...]
     suite: dict[str, Any] = field(default_factory=dict)  # the resolved suite, for provenance
     cards: dict[str, TaskCard] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> Origin:
+        """How the scores were made."""
+        rules = [r.config.get("evaluation") for r in self.records]
+        counts = sorted({r["absolute_episodes"] for r in rules if isinstance(r, dict) and "absolute_episodes" in r})
+        return Origin(episodes=f"{' or '.join(map(str, counts))} episodes" if counts else "")
 
     def card(self, task: str) -> TaskCard:
         """The card of a task: the catalogue's, or the one that the records describe."""

@@ -88,6 +88,7 @@ def declare(
         StoreError: when another plan was declared, or runs were made before there was one.
     """
     fresh = planner(suite.model_copy(update={"seeds": [0]}))
+    suite = suite.model_copy(update={"methods": fresh.suite.methods})  # under their names in tables
     trained = {g.label for g in fresh.groups if method_of(g.config).capabilities.trains}
     compared = [m.name for m in suite.methods if m.name in trained] or [m.name for m in suite.methods]
     if len(compared) < 2:
@@ -145,6 +146,7 @@ def run_until_decided(
         planner: makes a suite's plan; its device and threads are part of every run.
     """
     facts = _facts(suite)
+    suite = suite.model_copy(update={"methods": planner(suite.model_copy(update={"seeds": [0]})).suite.methods})
     first = suite.model_copy(update={"seeds": list(plan.seeds(1))})
     groups = {(g.label, g.run_id): g for g in planner(first).groups}  # two labels may name one run
     while True:

@@ -51,6 +51,7 @@ def compare(
 
     data = judged_source(source, store, suite, kind, mode, metric, reference)
     found = judge_pair(data, a, b)
+    a, b = found.a, found.b  # labels, where ids were given
     warning = class_warning(data, a, b)
     if same_class and warning:
         raise BadInput(f"{warning} Leave --same-class out to see the comparison all the same.")

@@ -58,7 +58,9 @@ def import_(
         ScaleChoice | None, typer.Option("--scale", help="Returns added over agents, or averaged.")
     ] = None,
     metric: Annotated[str | None, typer.Option("--metric", help="Name of the return in the files.")] = None,
-    mode: Annotated[Mode, typer.Option("--mode", help="How actions were chosen.")] = "deterministic",
+    mode: Annotated[
+        Mode | None, typer.Option("--mode", help="How actions were chosen, where the file does not say.")
+    ] = None,
     steps: Annotated[StepsChoice | None, typer.Option("--steps", help="What the step axis counts.")] = None,
     columns: Annotated[
         list[str] | None, typer.Option("--columns", help="OURS=THEIRS: a column under another name; may be repeated.")

@@ -51,8 +51,7 @@ def power(
     data = judged_source(source, store, suite, kind, mode, metric, reference)
     named = [m.strip() for m in methods.split(",")] if methods else []
     chosen = named or [m.label for members in data.classes.values() for m in members]
-    for method in named:
-        data.of(method)  # says what is wrong with a name
+    named = [data.of(method).method for method in named]  # says what is wrong with a name
     if not chosen:
         raise BadInput("power needs a trained method with finished runs, found only controls.")
     pool = data.everyone.only(chosen)

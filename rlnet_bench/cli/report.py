@@ -75,17 +75,14 @@ def table(
     from rlnet_bench.analysis import judge
     from rlnet_bench.analysis.plain import estimates_json
     from rlnet_bench.reports import render_table
-    from rlnet_bench.reports.table_tasks import score_table
-    from rlnet_bench.reports.tables import as_text
 
     results = loaded(source or store, suite)
-    _notes(results)
     if json:
         print_json(_finite(estimates_json(judge(results))))
-    elif which is Which.tasks and not any(e.kind == "absolute" for r in results.records for e in r.evals):
-        print(as_text(score_table(judge(results), "final"), format.value))
-    else:
-        print(render_table(results, format.value, which.value))
+        return
+    if format is Format.csv:  # it has no caption
+        _notes(results)
+    print(render_table(results, format.value, which.value))
 
 
 def _notes(results: Results) -> None:

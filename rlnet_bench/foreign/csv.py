@@ -166,6 +166,7 @@ class _Builder:
         self.facts: dict[tuple[str, str], tuple[CellFacts, str]] = {}
         self.statuses: dict[tuple[str, str, int], shape.RunStatus] = {}
         self.floors: dict[str, tuple[float, str]] = {}
+        self.unsaid: set[tuple[str, str]] = set()
 
     def add(self, row: _Row) -> None:
         """Take one row in."""
@@ -179,6 +180,8 @@ class _Builder:
             if not row.text("return"):
                 return
         kind, mode = row.choice("kind", shape.KINDS, "curve"), row.choice("mode", MODES, "deterministic")
+        if not row.text("mode"):
+            self.unsaid.add((method, task))
         group = self.groups.setdefault((method, task, seed, kind, mode, row.whole("frames")), _Group(row.where))
         episode = None if row.text("episode").lower() == "mean" else row.whole("episode")
         agent = row.text("agent")
@@ -231,6 +234,7 @@ class _Builder:
             self.statuses,
             {task: floor for task, (floor, _) in self.floors.items()},
             warnings,
+            frozenset(self.unsaid),
         )
 
     def _evaluation(self, key: _Key, group: _Group) -> Evaluation:
@@ -262,16 +266,17 @@ def write_csv(table: ForeignTable) -> str:
         told.add((e.method, e.task, e.seed))
         is_mean = e.episodes != 1
         count = ("" if e.episodes is None else e.episodes) if is_mean else 1
+        mode = "" if e.cell in table.unsaid_modes else e.mode
         for i, row in enumerate(e.returns):
             for agent, value in enumerate(row):
                 rate = "" if e.success is None else _text(e.success[i])
                 name = f"agent_{agent}" if len(row) > 1 else ""
                 episode: object = "mean" if is_mean else i
-                head = (e.method, e.task, e.seed, e.frames, episode, _text(value), rate, e.kind, e.mode, name)
+                head = (e.method, e.task, e.seed, e.frames, episode, _text(value), rate, e.kind, mode, name)
                 writer.writerow((*head, *_tail(table, e.cell, count, status)))
     for (method, task, seed), status in table.statuses.items():
         if (method, task, seed) not in told:
-            head = (method, task, seed, 0, 0, "", "", "curve", "deterministic", "")
+            head = (method, task, seed, 0, 0, "", "", "curve", "", "")
             writer.writerow((*head, *_tail(table, (method, task), 1, status)))
     return out.getvalue()
 

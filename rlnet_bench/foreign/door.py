@@ -27,7 +27,7 @@ class Options:
 
     scale: Scale = "unknown"
     metric: str | None = None
-    mode: Mode = "deterministic"
+    mode: Mode | None = None  # not stated; read as deterministic
     steps: StepUnit | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     runs: str | None = None
@@ -46,6 +46,7 @@ def read_foreign(format: str, path: Path, options: Options | None = None) -> For
     json = JsonOptions(o.metric, o.mode, o.scale)
     if format == "csv":
         table = read_csv(path / TABLE_FILE if path.is_dir() else path, o.columns)
+        table = table.with_mode(o.mode) if o.mode else table
         return table.with_scale(o.scale) if o.scale != "unknown" else table
     if format == "marl-eval":
         return read_marl_eval(path, json)
@@ -56,7 +57,8 @@ def read_foreign(format: str, path: Path, options: Options | None = None) -> For
     if format == "wandb":
         is_evaluation = o.is_evaluation
         options_ = WandbOptions(o.runs, o.method, o.task, o.metric, o.scale, o.steps, is_evaluation, o.columns)
-        return read_wandb(path, options_)
+        table = read_wandb(path, options_)
+        return table.with_mode(o.mode) if o.mode else table
     raise BadInput(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}.")
 
 

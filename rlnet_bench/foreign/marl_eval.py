@@ -28,7 +28,7 @@ class JsonOptions:
     """How a file of this layout is to be read."""
 
     metric: str | None = None  # the return; the first known name by default
-    mode: Mode = "deterministic"
+    mode: Mode | None = None  # not stated; read as deterministic
     scale: Scale = "unknown"
     best_episode: bool = False  # the writer is known to store the best episode as absolute
 
@@ -141,7 +141,15 @@ class _Reader:
             fits = len(rates) == len(values) and rates.min() >= 0 and rates.max() <= 1
             success = rates if fits else None
         return Evaluation(
-            method, task, seed, kind, self.options.mode, frames, values[:, None], success, None if is_mean else 1
+            method,
+            task,
+            seed,
+            kind,
+            self.options.mode or "deterministic",
+            frames,
+            values[:, None],
+            success,
+            None if is_mean else 1,
         )
 
     def _is_best_episode(self, absolute: Evaluation, curve: list[Evaluation]) -> bool:
@@ -165,4 +173,7 @@ class _Reader:
                 "the best policy scored again on fresh episodes; they are kept as best-episode and never used as "
                 "absolute scores."
             )
-        return ForeignTable(self.name, tuple(self.evaluations), self.facts, warnings=tuple(warnings))
+        unsaid = frozenset() if self.options.mode else frozenset(self.facts)
+        return ForeignTable(
+            self.name, tuple(self.evaluations), self.facts, warnings=tuple(warnings), unsaid_modes=unsaid
+        )

@@ -79,6 +79,7 @@ class ForeignTable:
     statuses: dict[tuple[str, str, int], RunStatus] = field(default_factory=dict)  # runs that are not ok
     floors: dict[str, float] = field(default_factory=dict)  # task -> score of a diverged run
     warnings: tuple[str, ...] = ()
+    unsaid_modes: frozenset[tuple[str, str]] = frozenset()  # cells of which nobody says how actions were chosen
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -112,6 +113,14 @@ class ForeignTable:
                     f"the scale {facts.scale!r}; leave --scale out."
                 )
         return replace(self, facts={k: replace(f, scale=scale) for k, f in self.facts.items()})
+
+    def with_mode(self, mode: Mode) -> ForeignTable:
+        """The table with the mode of actions filled in where it was not stated."""
+        return replace(
+            self,
+            evaluations=tuple(replace(e, mode=mode) if e.cell in self.unsaid_modes else e for e in self.evaluations),
+            unsaid_modes=frozenset(),
+        )
 
     @property
     def cells_without_scale(self) -> list[tuple[str, str]]:
@@ -160,6 +169,7 @@ def merged(tables: Iterable[ForeignTable], name: str) -> ForeignTable:
         statuses,
         floors,
         tuple(dict.fromkeys(w for t in tables for w in t.warnings)),
+        frozenset(cell for t in tables for cell in t.unsaid_modes),
     )
 
 

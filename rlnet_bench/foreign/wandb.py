@@ -225,7 +225,10 @@ class _Reader:
                 "training and never scored. If it is one, add --evaluation."
             )
         self.warnings.append(f"{self.name}: every point is a mean over an unknown number of episodes.")
-        return ForeignTable(self.name, tuple(self.evaluations), self.facts, warnings=tuple(self.warnings))
+        return ForeignTable(
+            self.name, tuple(self.evaluations), self.facts, warnings=tuple(self.warnings),
+            unsaid_modes=frozenset(self.facts),
+        )  # fmt: skip
 
 
 def template_pattern(template: str) -> re.Pattern[str]:

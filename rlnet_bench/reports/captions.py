@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from rlnet_bench.analysis.curves import FEW_RUNS, Axis
 from rlnet_bench.analysis.estimates import LOWEST_SHOWN, Estimates
-from rlnet_bench.analysis.wording import listed, significant, typographic, with_interval
+from rlnet_bench.analysis.wording import counted, listed, significant, typographic, with_interval
 from rlnet_bench.reports.plot_curves import curves_of
-from rlnet_bench.reports.table_suite import pool_text
+from rlnet_bench.reports.table_suite import interval_text, pool_text, scores_text
 
 
 def aggregate(estimates: Estimates) -> tuple[str, str]:
     """Caption and alternative text of the aggregate panel."""
-    first = next(iter(estimates.headline.values()))["iqm"]
-    how = (
-        f"{estimates.level:.0%} intervals by stratified bootstrap ({first.method}, {first.n_resamples} resamples)"
-        if first.has_interval
-        else f"No intervals: {first.reason}"
-    )
     flags = sorted({f for row in estimates.headline.values() for e in row.values() for f in e.flags})
     caption = (
-        f"Normalised absolute scores, {estimates.results.primary} actions, {pool_text(estimates)}; 0 = random policy, "
-        f"1 = documented best. {how}. Sorted by IQM; classes are mixed here and judged apart in the tables."
+        f"{scores_text(estimates)}, {pool_text(estimates)}. {interval_text(estimates)} Sorted by IQM; classes are "
+        "mixed here and judged apart in the tables."
         + (f" Grey: untrained controls ({', '.join(estimates.controls)})." if estimates.controls else "")
         + (f" Remarks: {'; '.join(flags)}." if flags else "")
     )
@@ -34,7 +28,7 @@ def learning(estimates: Estimates, axis: Axis) -> tuple[str, str]:
     panels = curves_of(estimates, axis)
     curves = [c for p in panels.values() for c in p.values()]
     counts = sorted({c.runs.n for c in curves})
-    n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    n = counted(counts)
     banded = [c for c in curves if c.band.has_interval]
     band = (
         f"band: {estimates.level:.0%} interval at each point ({banded[0].band.method})"
@@ -52,10 +46,14 @@ def learning(estimates: Estimates, axis: Axis) -> tuple[str, str]:
         if axis == "frames"
         else "training seconds of the seed group (wall clock without evaluation; hosts may be shared)"
     )
+    origin = estimates.results.origin
+    known = any(f.card.references for f in estimates.facts)
+    lines = " Grey lines: the task card's reference points." if known else ""
+    lost_runs = estimates.grid.count("diverged")
+    floor = " A diverged run counts at the task's floor from there on." if lost_runs else ""
     caption = (
-        f"Learning curves by {by}: mean team return of n = {n} runs, {estimates.results.primary} actions; "
-        f"{band}.{lost}{thin} Grey lines: the task card's reference points. "
-        "A diverged run counts at the task's floor from there on."
+        f"Learning curves by {by}: mean team return ({origin.scale}) of n = {n} run{'s' * (n != '1')}, "
+        f"{origin.mode(estimates.results.primary)}; {band}.{lost}{thin}{lines}{floor}"
     )
     ends = []
     for task, panel in panels.items():

@@ -12,7 +12,7 @@ import re
 
 from rlnet_bench.analysis.estimates import AGGREGATES, Estimates
 from rlnet_bench.analysis.wording import rounded
-from rlnet_bench.reports.writers import _maths
+from rlnet_bench.reports.writers import _maths, greek
 from rlnet_bench.stats.result import Estimate
 
 _HEAD = r"""% Numbers of suite %SUITE%, made by rlnet-bench. Use: \rlnet{mappo/iqm}
@@ -28,8 +28,11 @@ def slug(text: str) -> str:
 
     >>> slug("mpe/simple_spread-discrete-v1")
     'mpe/simple-spread-discrete-v1'
+    >>> slug("PPO-α")
+    'PPO-alpha'
     """
-    return re.sub(r"[^A-Za-z0-9./-]+", "-", text).strip("-") or "x"
+    spelled = "".join(greek(c) or c for c in text)
+    return re.sub(r"[^A-Za-z0-9./-]+", "-", spelled).strip("-") or "x"
 
 
 def macros(estimates: Estimates) -> str:

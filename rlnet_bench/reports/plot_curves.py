@@ -17,7 +17,7 @@ from rlnet_bench.analysis.wording import duration, short_count
 from rlnet_bench.reports.canvas import INK, MUTED, Size, figure, finite, legend_above, line_style, spread_limits
 from rlnet_bench.reports.looks import looks
 from rlnet_bench.reports.sheet import Sheet
-from rlnet_bench.reports.titles import task_title
+from rlnet_bench.reports.titles import task_titles
 
 REFERENCE_STYLE: dict[str, Any] = {
     "best": {"linestyle": "-", "linewidth": 0.9},
@@ -88,7 +88,7 @@ def _references(ax: Axes, estimates: Estimates, task: str, panel: dict[str, Curv
 
 
 def _dress(ax: Axes, estimates: Estimates, task: str, axis: Axis, size: Size) -> None:
-    name, detail = task_title(task)
+    name, detail = task_titles(estimates.results.tasks)[task]
     mark = " · channel task" if estimates.fact(task).card.channel else ""
     ax.set_title(f"{name}\n", loc="left", pad=3, fontweight="bold", linespacing=1.3)
     small: dict[str, Any] = {"fontsize": size.font * 0.85, "color": MUTED}

@@ -68,6 +68,7 @@ class Table:
     heads: int = 1  # leading columns that describe the row
     legend: str = ""  # about what only the page shows
     is_grid: bool = False  # the other columns are alike (tasks), so rows and columns may change places
+    remarks: tuple[str, ...] = ()  # what a reader without the page's first screen must know
 
     @property
     def is_empty(self) -> bool:

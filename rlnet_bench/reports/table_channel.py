@@ -8,7 +8,7 @@ from rlnet_bench.analysis.wording import short_count
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import NOTHING
-from rlnet_bench.reports.titles import task_title
+from rlnet_bench.reports.titles import task_titles
 from rlnet_bench.vocabulary import CHANNEL_KINDS, EXECUTION_CLASSES, Kind
 
 COLUMNS = (
@@ -30,6 +30,7 @@ def channel_table(estimates: Estimates) -> Table:
     """Per task, a row for every trained method; no rows where no method needs a channel."""
     methods = [m for members in estimates.classes.values() for m in members]
     groups, numbers = [], []
+    titles = task_titles(estimates.results.tasks)
     for fact in estimates.facts:
         rows = []
         for info in methods if any(fact.id in m.columns and _needs(m, fact.id) for m in methods) else ():
@@ -38,16 +39,17 @@ def channel_table(estimates: Estimates) -> Table:
                 rows.append(cells)
                 numbers += _numbers(estimates, info, fact.id)
         if rows:
-            groups.append(Group(" ".join(task_title(fact.id)), tuple(rows)))
+            groups.append(Group(" ".join(titles[fact.id]), tuple(rows)))
     header = (
         "task", "method", "execution", "parameters", "bits_up", "bits_down", "hops", "score", "value", "low", "high",
     )  # fmt: skip
     return Table(
         "channel", "What acting together costs", COLUMNS, tuple(groups),
-        "Team return (sum over agents) of the absolute metric's weights, nothing trained anew, mean over runs with its "
-        f"{estimates.level:.0%} interval. Decentralised: every number that crosses between agents, or comes from "
-        "outside of them, is replaced by its mean over a random walk. Delay 1: it arrives one step late. 1 to 8 bit: "
-        "each such number is sent as one of 2, 4, 16 or 256 values (intervals in the CSV). = acts without a channel.",
+        f"Team return ({estimates.results.origin.scale}) of the absolute metric's weights, nothing trained anew, "
+        f"mean over runs with its {estimates.level:.0%} interval. Decentralised: every number that crosses between "
+        "agents, or comes from outside of them, is replaced by its mean over a random walk. Delay 1: it arrives one "
+        "step late. 1 to 8 bit: each such number is sent as one of 2, 4, 16 or 256 values (intervals in the CSV). = "
+        "acts without a channel.",
         (), Sheet(header, tuple(numbers)), 6,
     )  # fmt: skip
 

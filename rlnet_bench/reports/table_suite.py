@@ -8,12 +8,13 @@ from typing import Any
 from rlnet_bench.analysis.boards import KINDS
 from rlnet_bench.analysis.costs import settings_of
 from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.pooling import NORMALISED
 from rlnet_bench.analysis.results import MethodInfo
 from rlnet_bench.analysis.wording import count, duration, p_text, short_count
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import HEAD, NOTHING, grouped, head
-from rlnet_bench.reports.titles import task_title
+from rlnet_bench.reports.titles import task_titles
 
 TITLES = {
     "iqm": ("IQM", "higher is better"),
@@ -52,12 +53,29 @@ def aggregate_table(estimates: Estimates) -> Table:
         "Suite aggregates",
         (*HEAD, *columns),
         grouped(estimates, row, lambda m: order.get(m.label, len(order))),
-        f"Normalised absolute scores aggregated over {pool_text(estimates)}; 0 is the random policy, 1 the documented "
-        f"best. {estimates.level:.0%} intervals: stratified bootstrap over runs, expanded percentile. Methods of "
+        f"{scores_text(estimates)}, aggregated over {pool_text(estimates)}. {interval_text(estimates)} Methods of "
         "different execution classes are not ranked against each other.",
         estimates.pool.notes,
         _aggregate_sheet(estimates),
     )
+
+
+def scores_text(estimates: Estimates) -> str:
+    """Which scores are pooled, on which scale."""
+    origin, pool = estimates.results.origin, estimates.pool
+    scale = (
+        "normalised: 0 is the random policy, 1 the documented best" if pool.unit == NORMALISED else pool.unit
+    )  # fmt: skip
+    subject = f"{estimates.kind.capitalize()} scores" if estimates.metric == "return" else "Success"
+    return f"{subject} ({origin.end(estimates.kind)}, {origin.mode(estimates.mode)}), {scale}"
+
+
+def interval_text(estimates: Estimates) -> str:
+    """How the intervals were made, or why there are none."""
+    found = [row["mean"] for row in estimates.headline.values()]
+    if any(e.has_interval for e in found):
+        return f"{estimates.level:.0%} intervals: stratified bootstrap over runs, expanded percentile."
+    return f"No intervals: {found[0].reason}." if found else ""
 
 
 def pool_text(estimates: Estimates) -> str:
@@ -133,13 +151,13 @@ def rank_table(estimates: Estimates) -> Table:
             *HEAD,
             Column("Rank interval", f"simultaneous, {estimates.level:.0%}"),
             Column("Rank", "by point estimate"),
-            Column("Mean score", "normalised"),
+            Column("Mean score", "normalised" if estimates.pool.unit == NORMALISED else ""),
             Column("Against the best", "adjusted p"),
             Column("Verdict", is_text=True),
         ),
         grouped(estimates, row, lambda m: order.get(m.label, len(order)), controls=False),
-        "Ranks within each execution class by mean normalised absolute score over "
-        f"{pool_text(estimates)}. The interval holds every rank that the data do not exclude: permutation tests of "
+        f"Ranks within each execution class by mean score over {pool_text(estimates)}: "
+        f"{scores_text(estimates)}. The interval holds every rank that the data do not exclude: permutation tests of "
         "all pairs, labels shuffled within tasks, adjusted together (step-down max-T). † tied with the best.",
         tuple(notes),
         Sheet(("method", "execution", "rank", "low", "high", "mean", "adjusted_p_against_best"), rows),
@@ -217,8 +235,9 @@ def settings_table(estimates: Estimates) -> Table:
     methods = [m for m in methods if known[m]]
     names = list(dict.fromkeys(k for m in methods for k in known[m]))
     rows, numbers = [], []
+    titles = task_titles(estimates.results.tasks)
     for name in names:
-        texts = {m: _values(known[m][name]) for m in methods if name in known[m]}
+        texts = {m: _values(known[m][name], titles) for m in methods if name in known[m]}
         differs = len(set(texts.values())) > 1
         cells = [Cell(texts.get(m, "–"), code=m in texts, bold=differs and m in texts) for m in methods]
         rows.append((Cell(name, sort=name), *cells))
@@ -231,11 +250,11 @@ def settings_table(estimates: Estimates) -> Table:
     )  # fmt: skip
 
 
-def _values(found: list[tuple[Any, tuple[str, ...]]]) -> str:
+def _values(found: list[tuple[Any, tuple[str, ...]]], titles: dict[str, tuple[str, str]]) -> str:
     """The value, or one per task where a suite sets them apart."""
     if len(found) == 1:
         return _value(found[0][0])
-    return "; ".join(f"{_value(v)} ({', '.join(task_title(t)[0] for t in tasks)})" for v, tasks in found)
+    return "; ".join(f"{_value(v)} ({', '.join(titles[t][0] for t in tasks)})" for v, tasks in found)
 
 
 def _value(x: Any) -> str:

@@ -7,17 +7,12 @@ from dataclasses import replace
 from rlnet_bench.analysis.boards import TaskBoard
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.analysis.results import MethodInfo
+from rlnet_bench.analysis.wording import counted
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Table, estimate_cell, marked
 from rlnet_bench.reports.table_parts import DAGGER_NOTE, HEAD, NOTHING, grouped, head, runs_text
-from rlnet_bench.reports.titles import task_title
-from rlnet_bench.vocabulary import EndKind, Kind, Mode
-
-KIND_TEXT = {
-    "absolute": "best checkpoint of each run, re-scored on fresh episodes",
-    "final": "weights at the end of training, scored on fresh episodes",
-}
-
+from rlnet_bench.reports.titles import task_titles
+from rlnet_bench.vocabulary import EndKind, Mode
 
 TINT = {
     "return": "Tint: normalised score, from none at the random policy to full at the documented best.",
@@ -28,14 +23,15 @@ TINT = {
 def task_columns(estimates: Estimates) -> tuple[Column, ...]:
     """One column per task, with everything that tells it from its namesakes."""
     out = []
+    titles = task_titles(estimates.results.tasks)
     for fact in estimates.facts:
-        name, detail = task_title(fact.id)
+        name, detail = titles[fact.id]
         mark = " · channel task" if fact.card.channel else ""
         out.append(Column(name, detail + mark, note=fact.card.description))
     return tuple(out)
 
 
-def score_table(estimates: Estimates, kind: Kind, mode: Mode | None = None, metric: str = "return") -> Table:
+def score_table(estimates: Estimates, kind: EndKind, mode: Mode | None = None, metric: str = "return") -> Table:
     """Method x task: the mean over runs with its interval, best and ties within each class."""
     board = estimates.board(kind, mode, metric)
 
@@ -45,10 +41,12 @@ def score_table(estimates: Estimates, kind: Kind, mode: Mode | None = None, metr
         cells = [_score(estimates, board, info.label, f.id) for f in estimates.facts]
         return (*head(info), *cells)
 
-    subject = "team return (sum over agents)" if metric == "return" else "success metric"
+    origin = estimates.results.origin
+    subject = f"Team return ({origin.scale})" if metric == "return" else "Success metric"
+    bold = any(board.is_bold(m, f.id) or board.is_tied(m, f.id) for m in board.methods for f in estimates.facts)
     caption = (
-        f"{subject[0].upper()}{subject[1:]}, {kind}: {KIND_TEXT[kind]}, {board.mode} actions. "
-        f"Mean over runs with its {estimates.level:.0%} interval; n = {_n_text(board)} runs per cell. {DAGGER_NOTE}"
+        f"{subject}, {kind}: {origin.end(kind)}, {origin.mode(board.mode)}. {_mean_text(board, estimates.level)}"
+        + (f" {DAGGER_NOTE}" if bold else "")
     )
     return Table(
         f"tasks-{kind}" + ("" if metric == "return" else f"-{metric}"),
@@ -77,9 +75,16 @@ def _score(estimates: Estimates, board: TaskBoard, method: str, task: str) -> Ce
     return marked(cell, bold=board.is_bold(method, task), tied=board.is_tied(method, task))
 
 
-def _n_text(board: TaskBoard) -> str:
-    counts = sorted({c.n for row in board.cells.values() for c in row.values()})
-    return "no" if not counts else str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+def _mean_text(board: TaskBoard, level: float) -> str:
+    """What stands in the cells: an interval is promised only where there is one."""
+    cells = [c for row in board.cells.values() for c in row.values()]
+    n = counted([c.n for c in cells])
+    runs = f"n = {n} run{'s' * (n != '1')} per cell"
+    if not cells or all(c.estimate.has_interval for c in cells):
+        return f"Mean over runs with its {level:.0%} interval; {runs}."
+    if any(c.estimate.has_interval for c in cells):
+        return f"Mean over runs, with its {level:.0%} interval where there are 5 runs or more; {runs}."
+    return f"Mean over runs, without interval: there are too few ({runs})."
 
 
 def _notes(estimates: Estimates, board: TaskBoard) -> tuple[str, ...]:
@@ -143,8 +148,8 @@ def modes_table(estimates: Estimates, kind: EndKind | None = None) -> Table:
 
     moved = sorted({task for _, task in changes}, key=[f.id for f in estimates.facts].index)
     caption = (
-        f"Deterministic / sampled actions, {kind} score, mean over runs. Where the order within an execution class "
-        "depends on the mode, both ranks are given (by point estimate)."
+        f"Deterministic / sampled actions, {kind or estimates.kind} score, mean over runs. Where the order within an "
+        "execution class depends on the mode, both ranks are given (by point estimate)."
     )
     note = f"Rank changes on: {', '.join(moved)}." if moved else "No rank changes within any class."
     return Table(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
+from rlnet_bench.analysis.boards import KINDS
 from rlnet_bench.analysis.estimates import Estimates, judge
 from rlnet_bench.analysis.results import Results
 from rlnet_bench.errors import BadInput
@@ -22,18 +24,23 @@ WHICH = ("tasks", "aggregate", "ranks", "channel")
 def tables(estimates: Estimates) -> dict[str, Table]:
     """Every table that has rows, by name, in the order of the report."""
     out = [
-        aggregate_table(estimates),
         score_table(estimates, "absolute"),
         score_table(estimates, "final"),
         score_table(estimates, "absolute", metric="success"),
         score_table(estimates, "final", metric="success"),
         modes_table(estimates),
+        aggregate_table(estimates),
         rank_table(estimates),
         channel_table(estimates),
         compute_table(estimates),
         settings_table(estimates),
     ]
-    return {t.name: t for t in out if not t.is_empty}
+    return {t.name: _told(estimates, t) for t in out if not t.is_empty}
+
+
+def _told(estimates: Estimates, table: Table) -> Table:
+    """The table with what was found and imported said in its caption, where it stands by itself."""
+    return replace(table, remarks=estimates.notes)
 
 
 def as_text(table: Table, format: Format) -> str:
@@ -60,17 +67,22 @@ def render_table(results: Results, format: Format = "markdown", which: Which = "
     if which not in WHICH:
         raise BadInput(f"unknown table {which!r}: expected one of {', '.join(WHICH)}.")
     estimates = judge(results, timings=False)
+    made = tables(estimates)
+
+    def text(name: str, empty: Table) -> str:
+        return as_text(made.get(name, empty), format)
+
     if which == "aggregate":
-        return as_text(aggregate_table(estimates), format)
+        return text("aggregate", aggregate_table(estimates))
     if which == "ranks":
-        return as_text(rank_table(estimates), format)
+        return text("ranks", rank_table(estimates))
     channel = channel_table(estimates)
     if which == "channel":
-        return as_text(channel, format)
-    parts = [as_text(score_table(estimates, kind), format) for kind in ("absolute", "final")]
+        return text("channel", channel)
+    kinds = [k for k in KINDS if not estimates.board(k, metric="return").is_empty] or [estimates.kind]
+    parts = [text(f"tasks-{kind}", score_table(estimates, kind)) for kind in kinds]
     if format == "csv":
-        head, _, rest = parts[1].partition("\n")
-        return parts[0] + rest
+        return parts[0] + "".join(part.partition("\n")[2] for part in parts[1:])
     if not channel.is_empty:
-        parts.append(as_text(channel, format))
+        parts.append(text("channel", channel))
     return "\n".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from rlnet_bench.analysis.wording import typographic
 from rlnet_bench.reports.table import DAGGER, Cell, Table, turned
@@ -12,8 +13,32 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "†": r"\textdagger{}", "–": "--",
     "‡": r"\textdaggerdbl{}", "→": r"$\rightarrow$", "τ": r"$\tau$", "·": r"$\cdot$", "±": r"$\pm$",
-    "×": r"$\times$",     "−": "$-$", "…": r"\ldots{}",
+    "×": r"$\times$",     "−": "$-$", "…": r"\ldots{}", "≤": r"$\le$", "≥": r"$\ge$",
 }  # fmt: skip
+# Greek letters that look like Latin ones have no command of their own.
+_ROMAN = dict(
+    zip(
+        [
+            "Alpha",
+            "Beta",
+            "Epsilon",
+            "Zeta",
+            "Eta",
+            "Iota",
+            "Kappa",
+            "Mu",
+            "Nu",
+            "Omicron",
+            "Rho",
+            "Tau",
+            "Chi",
+            "omicron",
+        ],
+        ["A", "B", "E", "Z", "H", "I", "K", "M", "N", "O", "P", "T", "X", "o"],
+    )
+)
+BACKSLASH = "\\"
+LATIN_EXTENDED = 0x17F  # up to here fonts in T1 encoding have the letters of European languages
 MAX_LATEX_TASKS = 4
 PARAGRAPH = r">{\raggedright\arraybackslash\scriptsize}p{48mm}"
 # Wide tables shrink to the line, others keep their size.
@@ -22,15 +47,41 @@ _NUMBER = re.compile(r"(?<![\w.-])-(?=\d)")
 
 
 def latex_escape(text: str) -> str:
-    """Make any text safe for LaTeX; characters beyond Latin-1 that have no command become ``?``.
+    """Make any text safe for LaTeX, every letter as itself or as something that stands for no other one.
+
+    Greek letters become maths, letters and signs that decompose into ASCII do so, and what a Latin font cannot show
+    (scripts, emoji) is written as its code point.
 
     >>> latex_escape("50% of a_b & {c}")
     '50\\\\% of a\\\\_b \\\\& \\\\{c\\\\}'
+    >>> latex_escape("PPO-α"), latex_escape("π₂ ≥ 名")
+    ('PPO-$\\\\alpha$', '$\\\\pi$2 $\\\\ge$ U+540D')
     """
     clean = "".join(" " if c.isspace() else c for c in text if c.isspace() or c.isprintable())
-    out = "".join(_LATEX.get(c, c if ord(c) < 256 else "?") for c in clean)
+    out = "".join(_LATEX[c] if c in _LATEX else c if ord(c) < LATIN_EXTENDED else _beyond(c) for c in clean)
     # TeX reads ?` and !` and -- as other characters; the escapes above leave only dashes to break up.
     return out.replace("--", "-{}-") if "--" in clean else out
+
+
+def greek(letter: str) -> str | None:
+    """The English name of a Greek letter, ``alpha`` or ``Omega``; None for anything else.
+
+    >>> greek("α"), greek("Λ"), greek("a")
+    ('alpha', 'Lambda', None)
+    """
+    words = unicodedata.name(letter, "").split()
+    if len(words) < 4 or words[0] != "GREEK" or words[2] != "LETTER":
+        return None
+    name = {"LAMDA": "lambda", "FINAL": "varsigma"}.get(words[3], words[3].lower())
+    return name.capitalize() if words[1] == "CAPITAL" else name
+
+
+def _beyond(c: str) -> str:
+    name = greek(c)
+    if name is not None:
+        return rf"$\mathrm{{{_ROMAN[name]}}}$" if name in _ROMAN else rf"${BACKSLASH}{name}$"
+    plain = unicodedata.normalize("NFKD", c)
+    return latex_escape(plain) if plain.isascii() and plain.isalnum() else f"U+{ord(c):04X}"
 
 
 def latex(table: Table) -> str:
@@ -45,7 +96,7 @@ def latex(table: Table) -> str:
         f"% {table.name}: made by rlnet-bench; needs \\usepackage{{booktabs,textcomp,graphicx,array}} and T1 fonts",
         r"\begin{table}[t]",
         r"\centering",
-        rf"\caption{{{latex_escape(' '.join((table.caption, *table.notes)))}}}",
+        rf"\caption{{{latex_escape(' '.join((table.caption, *table.notes, *table.remarks)))}}}",
         rf"\label{{tab:{table.name}}}\smallskip",
         r"\small\setlength{\tabcolsep}{4pt}",
         FIT,
@@ -94,7 +145,7 @@ def markdown(table: Table) -> str:
         if len(table.groups) > 1:
             lines.append(f"| *{_md(group.title)}* |{' |' * (len(table.columns) - 1)}")
         lines += [f"| {' | '.join(markdown_cell(c) for c in row)} |" for row in group.rows]
-    return "\n".join([*lines, "", _md(" ".join((table.caption, *table.notes))), ""])
+    return "\n".join([*lines, "", _md(" ".join((table.caption, *table.notes, *table.remarks))), ""])
 
 
 def markdown_cell(cell: Cell) -> str:

@@ -191,6 +191,8 @@ def make_plan(
             check()
         except RlnetError as error:
             problems.append(str(error))
+    if not problems:
+        suite = _named(suite, trust_code)
     for entry in suite.methods if not problems else []:
         for task in suite.tasks:
             try:
@@ -201,6 +203,25 @@ def make_plan(
         raise BadInput("\n".join(dict.fromkeys(problems)))
     # Longest first, so that the grid does not end waiting for one straggler; ties keep the suite's order.
     return Plan(suite, tuple(sorted(groups, key=lambda g: -g.frames)))
+
+
+def _named(suite: Suite, trust_code: bool) -> Suite:
+    """The suite with the declared name as label wherever an entry gives a path and no label of its own.
+
+    A name that another entry has is left alone.
+    """
+    names = [m.name for m in suite.methods]
+    entries = []
+    for entry in suite.methods:
+        is_path = trust.target(entry.id) is not None if entry.id else not str(entry.network).startswith("zoo/")
+        if is_path and entry.label is None:
+            # A file of a network is no zoo network, whatever it was copied from.
+            name = _method(suite, entry, None, trust_code)[0].id.removeprefix("zoo/")
+            if name not in names:
+                names.append(name)
+                entry = MethodEntry.model_validate({**entry.model_dump(), "label": name})
+        entries.append(entry)
+    return suite.model_copy(update={"methods": entries})
 
 
 def _method(

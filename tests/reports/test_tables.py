@@ -122,7 +122,7 @@ def check_latex(text: str) -> None:
 
 def test_escape() -> None:
     assert latex_escape(r"a\b{c}_$^~") == (r"a\textbackslash{}b\{c\}\_\$\textasciicircum{}\textasciitilde{}")
-    assert latex_escape("名\n前\x00") == "? ?"
+    assert latex_escape("名\n前\x00") == "U+540D U+524D"
 
 
 def test_unknown_table(quick: Results) -> None:

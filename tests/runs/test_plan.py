@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from small import SPEAKER, SPREAD, group, method, plan, suite
@@ -100,3 +101,30 @@ def test_a_budget_that_would_train_nothing_is_refused() -> None:
     assert plan(budget={"frames": 40}).groups[0].frames == 80
     with pytest.raises(BadInput, match=r"minibatches: expected at most num_envs x rollout_steps = 40 joint steps"):
         plan(method(minibatches=41))
+
+
+OWN = """
+from rlnet_bench.learning.config import PpoConfig
+from rlnet_bench.methods import Capabilities, Method
+
+class Mine(Method):
+    \"\"\"Mine.\"\"\"
+    id = "my-model"
+    version = 1
+    Config = PpoConfig
+    capabilities = Capabilities()
+"""
+
+
+def test_own_methods_and_networks_have_their_declared_names(tmp_path: Path) -> None:
+    (tmp_path / "my_model.py").write_text(OWN)
+    entry = {"id": f"{tmp_path}/my_model.py:Mine"}
+    enough = {"budget": {"frames": 100_000}, "evaluation": {"every": 50_000, "episodes": 2, "absolute_episodes": 3}}
+    trusted = make_plan(suite(entry, {**entry, "label": "tuned"}, "ippo", **enough), trust_code=True)
+    assert [m.name for m in trusted.suite.methods] == ["my-model", "tuned", "ippo"]
+    assert {g.label for g in trusted.groups} == {"my-model", "tuned", "ippo"}
+    twice = make_plan(suite(entry, {"id": "ippo", "label": "my-model"}, **enough), trust_code=True)
+    assert [m.name for m in twice.suite.methods] == [entry["id"], "my-model"]
+    (tmp_path / "mine.yaml").write_text(Path("rlnet_bench/networks/zoo/leader-follower.yaml").read_text())
+    network = make_plan(suite({"network": f"{tmp_path}/mine.yaml"}, tasks=[SPEAKER], **enough), trust_code=True)
+    assert "/" not in network.suite.methods[0].name and network.groups[0].label == network.suite.methods[0].name
