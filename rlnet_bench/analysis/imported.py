@@ -22,14 +22,14 @@ from rlnet_bench.vocabulary import MODES, Kind, Mode, Status, class_rank
 class ForeignResults(Results):
     """Results without a suite. ``notes`` are sentences that a reader must see."""
 
-    said: Origin = Origin()
+    said: Origin | None = None
     notes: tuple[str, ...] = ()
     table: ForeignTable | None = None
 
     @property
     def origin(self) -> Origin:
         """What the source says of how scores were made."""
-        return self.said
+        return self.said or super().origin
 
     def _task_runs(self, method: str, task: str, kind: Kind, mode: Mode, metric: str) -> TaskRuns:
         if metric != "return" and any(np.isnan(e.success).any() for r in self.find(method, task) for e in r.evals):
