@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from rlnet_bench.cli.output import GivenTasks, JsonFlag, TrustFlag, print_json, print_table
 from rlnet_bench.errors import BadInput
 from rlnet_bench.vocabulary import Mode, Weights
+
+if TYPE_CHECKING:
+    from rlnet_bench.networks.policy import NetworkPolicy
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,16 +36,15 @@ def ablate(
 
     from rlnet_bench.networks.ablation import ablate as score
     from rlnet_bench.networks.ablation import drawing
-    from rlnet_bench.networks.policy import NetworkPolicy
     from rlnet_bench.runs.plan import read_group, task_of, trust_groups
     from rlnet_bench.runs.policies import load_policy
 
     torch.set_num_threads(1)
     group = read_group(run_dir)
     trust_groups([group], run_dir, trust_code, task or ())
-    policy = load_policy(run_dir, None, which)
-    if not isinstance(policy, NetworkPolicy):
+    if group.config.get("network") is None:
         raise BadInput(f"{run_dir}: expected the run of a network, found one of an ordinary method: it has no edges.")
+    policy = cast("NetworkPolicy", load_policy(run_dir, None, which))
     config = group.config
     card = task_of(config)
     rows = score(policy, card, tuple(config["seeds"]), episodes, mode)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from rlnet_bench.envs.registry import task_card
@@ -85,3 +86,24 @@ def test_reading_everything_costs_every_observation_to_every_other_agent() -> No
     whole, own = (information_flow(policy(observe), card) for observe in ("all", "own"))
     assert channel.needs(whole, card) == {"bits_up": 32 * 54 * 2, "bits_down": 0, "hops": 1}
     assert channel.needs(own, card) == {"bits_up": 0, "bits_down": 0, "hops": 0}
+
+
+@pytest.mark.parametrize("task", [TASK, "lbf/8x8-2p-2f-coop-v1"])
+def test_agents_played_side_by_side_act_as_together(task: str) -> None:
+    """An edit that changes nothing: same actions, whatever is remembered, in both modes, across resets."""
+    card = task_card(task)
+    actor = Actor(card, ActorSpec((8,), "tanh", False, "all", "gru"), (0, 1))
+    for tensor in actor.state_dict().values():
+        tensor.mul_(3)
+    whole = ActorPolicy(actor)
+    same = channel.Edited(whole, card, lambda x, before: x)
+    keys = torch.arange(100, 106)
+    for deterministic in (True, False):
+        mine, theirs = whole.initial_state(6, keys), same.initial_state(6, keys)
+        assert {k: v.shape[0] for k, v in theirs.memory.items()} == {"copy actor": 6}
+        for t in range(5):
+            seen = torch.randn(6, card.num_agents, card.observation_size, generator=torch.Generator().manual_seed(t))
+            begun = torch.tensor([t % 3 == 0, t == 2, False, False, t % 2 == 0, False])
+            action, mine = whole.act(seen, mine, None, begun, deterministic)
+            other, theirs = same.act(seen, theirs, None, begun, deterministic)
+            torch.testing.assert_close(action, other)
