@@ -11,18 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+BETAS = (0.9, 0.999)  # Adam's
+
 
 def per_replica(tensor: Tensor, replicas: int) -> Tensor:
     """View [M, ...] as [R, everything else]."""
     return tensor.reshape(replicas, -1)
 
 
-def clip_gradients(parameters: Sequence[Tensor], replicas: int, max_norm: float) -> Tensor:
-    """Scale each replica's gradient to at most ``max_norm``; returns the norms before, [R]."""
-    grads = [per_replica(p.grad, replicas) for p in parameters if p.grad is not None]
-    norm = torch.stack([g.square().sum(dim=1) for g in grads]).sum(dim=0).sqrt()
+def clip_gradients(gradients: Sequence[Tensor], replicas: int, max_norm: float) -> Tensor:
+    """Scale each replica's gradient, in parts [M, ...], to at most ``max_norm``; returns the norms before, [R]."""
+    parts = [per_replica(g, replicas) for g in gradients]
+    squares = [g.square().sum(dim=1) for g in parts]
+    norm = (squares[0] if len(squares) == 1 else torch.stack(squares).sum(dim=0)).sqrt()
     scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)[:, None]
-    for g in grads:
+    for g in parts:
         g.mul_(scale)
     return norm
 
@@ -41,6 +44,45 @@ def finite_replicas(tensors: Sequence[Tensor], replicas: int) -> Tensor:
     return torch.stack([per_replica(p.detach(), replicas).isfinite().all(dim=1) for p in tensors]).all(dim=0)
 
 
+class _Block:
+    """Parameters with one leading size, side by side in one tensor [M, P]: a step is then a handful of calls.
+
+    The parameters become views of it; so do the gradients that a step collects. Copy by copy, so that a replica's
+    numbers lie together.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        copies = len(parameters[0])
+        self.parameters = parameters
+        self.values = torch.cat([p.detach().reshape(copies, -1) for p in parameters], dim=1)
+        self.gradient, self.mean, self.square = (torch.zeros_like(self.values) for _ in range(3))
+        self.steps = 0
+        for p, own in zip(parameters, self._views(self.values)):
+            p.data = own
+        self.gradients = self._views(self.gradient)
+
+    def _views(self, whole: Tensor) -> list[Tensor]:
+        parts = whole.split([p.numel() // len(p) for p in self.parameters], dim=1)
+        return [part.view(p.shape) for part, p in zip(parts, self.parameters)]
+
+    def collect(self) -> None:
+        """Take over what backward passes left at the parameters; nothing counts as zero."""
+        for p, own in zip(self.parameters, self.gradients):
+            if p.grad is None:
+                own.zero_()
+            else:
+                own.copy_(p.grad)
+
+    def step(self, rate: float, eps: float) -> None:
+        """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1)."""
+        self.steps += 1
+        first, second = 1 - BETAS[0] ** self.steps, 1 - BETAS[1] ** self.steps
+        self.mean.lerp_(self.gradient, 1 - BETAS[0])
+        self.square.mul_(BETAS[1]).addcmul_(self.gradient, self.gradient, value=1 - BETAS[1])
+        deviation = self.square.sqrt().mul_(second**-0.5).add_(eps)
+        self.values.addcdiv_(self.mean, deviation, value=-rate / first)
+
+
 class Optimiser:
     """Adam over named groups of stacked parameters; every replica and group is clipped by itself.
 
@@ -57,7 +99,7 @@ class Optimiser:
         max_grad_norm: float,
         eps: float = 1e-5,
     ) -> None:
-        """Nothing is stepped yet.
+        """Nothing is stepped yet; the parameters' storage moves into the optimiser's.
 
         Args:
             groups: parameters by name, each [R * copies, ...].
@@ -68,31 +110,26 @@ class Optimiser:
         """
         self.groups = {name: list(parameters) for name, parameters in groups.items()}
         self.parameters = [p for group in self.groups.values() for p in group]
-        self.replicas, self.max_grad_norm = replicas, max_grad_norm
-        rates = learning_rate if isinstance(learning_rate, Mapping) else dict.fromkeys(self.groups, learning_rate)
-        by_rate: dict[float, list[Tensor]] = {}
-        for name, group in self.groups.items():
-            by_rate.setdefault(rates[name], []).extend(group)
-        self._full_rates = list(by_rate)  # groups of one rate share a launch
-        self.adam = torch.optim.Adam(
-            [{"params": ps, "lr": rate} for rate, ps in by_rate.items() if ps], lr=1.0, eps=eps, fused=True
-        )
+        self.replicas, self.max_grad_norm, self.eps = replicas, max_grad_norm, eps
+        self.rates = learning_rate if isinstance(learning_rate, Mapping) else dict.fromkeys(self.groups, learning_rate)
+        self.left = 1.0
+        self.blocks = {name: _blocks(group) for name, group in self.groups.items()}
 
     def anneal(self, left: float) -> None:
         """Set every learning rate to this share of its full value."""
-        for group, rate in zip(self.adam.param_groups, self._full_rates):
-            group["lr"] = rate * left
+        self.left = left
 
     @property
-    def learning_rate(self) -> float:
-        """The first group's learning rate now."""
-        return float(self.adam.param_groups[0]["lr"])
+    def learning_rates(self) -> dict[str, float]:
+        """Every group's learning rate now."""
+        return {name: rate * self.left for name, rate in self.rates.items()}
 
     def zero(self) -> None:
         """Forget all gradients; to be called before they are accumulated."""
         for p in self.parameters:
             p.grad = None
 
+    @torch.no_grad()
     def step(self, frozen: Tensor, names: Collection[str] = ()) -> dict[str, Tensor]:
         """Clip and step.
 
@@ -103,30 +140,42 @@ class Optimiser:
         Returns:
             Gradient norms [R] before clipping, per group that was stepped.
         """
-        chosen = {name: self.groups[name] for name in names} if names else self.groups
-        if names:
-            for name in self.groups.keys() - chosen.keys():
-                for p in self.groups[name]:
-                    p.grad = None
-        if bool(frozen.any()):
-            zero_replicas((p.grad for p in self.parameters), frozen.to(self.parameters[0].device))
         norms = {}
-        for name, parameters in chosen.items():
-            if any(p.grad is not None for p in parameters):
-                norms[name] = clip_gradients(parameters, self.replicas, self.max_grad_norm)
-        self.adam.step()
+        for name in names or self.groups:
+            if all(p.grad is None for p in self.groups[name]):
+                continue
+            blocks = self.blocks[name]
+            for block in blocks:
+                block.collect()
+            gradients = [block.gradient for block in blocks]
+            if bool(frozen.any()):
+                zero_replicas(gradients, frozen.to(gradients[0].device))
+            norms[name] = clip_gradients(gradients, self.replicas, self.max_grad_norm)
+            for block in blocks:
+                block.step(self.rates[name] * self.left, self.eps)
         return norms
 
     def slots(self) -> list[Tensor]:
-        """Adam's moments, shaped like parameters."""
-        return [s for state in self.adam.state.values() for s in state.values() if s.ndim > 0]
+        """Adam's moments, [M, ...] each."""
+        return [slot for block in self._all() for slot in (block.mean, block.square)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Parameters by group and place, and Adam's tensors (nested plain tensors, nothing pickled)."""
-        return {str(i): dict(slots) for i, slots in self.adam.state_dict()["state"].items()}
+        """Adam's moments and counts, in the order of the groups."""
+        return {"blocks": [{"steps": b.steps, "mean": b.mean, "square": b.square} for b in self._all()]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict` for an optimiser over the same parameters."""
-        full = self.adam.state_dict()
-        full["state"] = {int(i): dict(slots) for i, slots in state.items()}
-        self.adam.load_state_dict(full)
+        for block, kept in zip(self._all(), state["blocks"], strict=True):
+            block.steps = int(kept["steps"])
+            block.mean.copy_(kept["mean"])
+            block.square.copy_(kept["square"])
+
+    def _all(self) -> list[_Block]:
+        return [block for blocks in self.blocks.values() for block in blocks]
+
+
+def _blocks(parameters: Sequence[Tensor]) -> list[_Block]:
+    by_size: dict[int, list[Tensor]] = {}
+    for p in parameters:
+        by_size.setdefault(len(p), []).append(p)
+    return [_Block(group) for group in by_size.values()]

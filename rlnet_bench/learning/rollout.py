@@ -84,7 +84,8 @@ class TeamRollout(Steps):
         continuous = not actor.actions.discrete
         raw = (t, r, b, n, card.action_size) if continuous else (t, r, b, n)
         self.actions = torch.empty(raw, dtype=torch.float32 if continuous else torch.int64, device=device)
-        self.log_p = torch.empty(t, r, b, n, device=device)
+        self.outputs = torch.empty(t, r, b, n, card.action_size, device=device)  # logits or means
+        self.log_p: Tensor | None = None  # [T, R, B, N] of the actions, once they are collected
         self.masks = torch.empty(t, r, b, n, card.action_size, dtype=torch.bool, device=device) if card.masked else None
         self.memory = self.start = actor.initial_memory(r * b)  # after the last step; before the first
 
@@ -111,8 +112,7 @@ class TeamRollout(Steps):
                 self.states[t] = now.state.unflatten(0, (r, b))
             output, memory = actor.outputs(features, memory, mask)
             raw = actor.sample(output, noise[t])
-            self.actions[t] = raw
-            self.log_p[t] = actor.stats(output, raw)[0]
+            self.outputs[t], self.actions[t] = output, raw
             after: Any = self.env.step(actor.actions.to_task(raw).flatten(0, 1))
             self.write(t, after)
             # An environment that ended nothing hands back the same tensor: nothing to keep then.
@@ -126,6 +126,7 @@ class TeamRollout(Steps):
         actor.features(now.observation, self.features[t_max])
         if self.states is not None:
             self.states[t_max] = now.state.unflatten(0, (r, b))
+        self.log_p = actor.stats(self.outputs, self.actions)[0]
         self.memory = memory
         return now
 

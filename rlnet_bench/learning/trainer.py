@@ -26,6 +26,7 @@ from torch import Tensor
 
 from rlnet_bench import rng
 from rlnet_bench.envs.contract import Reset, VectorEnv
+from rlnet_bench.learning.heap import keep_heap
 from rlnet_bench.learning.learner import Divergence
 from rlnet_bench.learning.optimise import Optimiser, finite_replicas, per_replica, zero_replicas
 from rlnet_bench.learning.policy import Policy
@@ -65,6 +66,7 @@ class Trainer:
         Raises:
             ValueError: when the batch does not divide by the replicas.
         """
+        keep_heap()
         self.env, self.seeds, self.steps, self.total_frames = env, tuple(seeds), steps, total_frames
         self.replicas = len(self.seeds)
         if env.num_envs % self.replicas:

@@ -166,7 +166,7 @@ class Executor:
                 step.held = self._hold(s, step.held, instruction)
             self._write(bus, s, instruction)
         if record and s.learns:
-            note.log_p = net.stats((env, own), note.env, note.own, note.mask)[0]
+            note.env_said, note.own_said = env, own
 
     def _outputs(self, net: StackNet, features: Tensor, step: Step) -> Outputs:
         """What a policy says, with what it remembers."""

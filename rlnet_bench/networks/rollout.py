@@ -46,7 +46,10 @@ class StackBuffer:
             discrete = s.vertex.sends.kind == "discrete"
             width = s.heads if discrete else net.own_outputs
             self.own = torch.zeros(t, r, b, k, width, dtype=torch.int64 if discrete else torch.float32, device=device)
-        self.log_p = torch.zeros(t, r, b, k, device=device)
+        acts = s.learns and s.acts
+        self.env_said = floats(t, net.card.action_size) if acts and s.is_motor else None
+        self.own_said = floats(t, net.own_outputs) if acts and net.own_outputs else None
+        self.log_p = torch.zeros(t, r, b, k, device=device)  # of what was chosen, where a policy loss needs it
         self.due = torch.ones(t + 1, r, b, dtype=torch.bool, device=device)
 
     def write(self, t: int, taken: Taken) -> None:
@@ -57,7 +60,7 @@ class StackBuffer:
             value, buffer = getattr(taken, name), getattr(self, name)
             if value is not None and buffer is not None:
                 buffer[t] = value
-        for name in ("reported", "env", "own", "mask", "log_p"):
+        for name in ("reported", "env", "own", "mask", "env_said", "own_said"):
             value, buffer = getattr(taken, name), getattr(self, name)
             if value is not None and buffer is not None and t < len(buffer):
                 buffer[t] = value
@@ -67,6 +70,11 @@ class StackBuffer:
         value = taken.features if self.critic is None else taken.critic
         if self.final is not None and value is not None:
             self.final[t] = value
+
+    def judge(self) -> None:
+        """How likely everything was that was chosen."""
+        if self.env_said is not None or self.own_said is not None:
+            self.log_p = self.net.stats((self.env_said, self.own_said), self.env, self.own, self.mask)[0]
 
     @property
     def valued(self) -> Tensor:
@@ -145,11 +153,12 @@ class Rollout(Steps):
 
     @torch.no_grad()
     def end(self, now: Any, memory: Memory, draws: Sequence[Draws]) -> None:
-        """Write down what every stack would read next, to value it."""
+        """Write down what every stack would read next, to value it, and how likely its choices were."""
         for buffer, note in zip(
             self.stacks, self._look(now.observation, now.state, memory, draws[-1], now.action_mask)
         ):
             buffer.write(self.shape[0], note)
+            buffer.judge()
 
     def _look(
         self, observation: Tensor, state: Tensor, memory: Memory, draws: Draws, mask: Tensor | None

@@ -37,8 +37,8 @@ class Taken:
     """What one stack read and chose in one step; None where it had nothing to do.
 
     ``features`` [R, B, K, F]; ``critic`` likewise, where critics read something else; ``reported`` what messages
-    were made of; ``env`` and ``own`` raw choices; ``mask`` [R, B, K, A]; ``log_p`` [R, B, K] of what was
-    chosen, where a policy loss needs it; ``due`` [R, B] where a slow vertex decided.
+    were made of; ``env`` and ``own`` raw choices; ``mask`` [R, B, K, A]; ``env_said`` and ``own_said`` the logits or
+    means that they were chosen from, where a policy loss needs them; ``due`` [R, B] where a slow vertex decided.
     """
 
     features: Tensor | None = None
@@ -47,7 +47,8 @@ class Taken:
     env: Tensor | None = None
     own: Tensor | None = None
     mask: Tensor | None = None
-    log_p: Tensor | None = None
+    env_said: Tensor | None = None
+    own_said: Tensor | None = None
     due: Tensor | None = None
 
 

@@ -188,7 +188,7 @@ def test_learning_rate_falls_linearly_to_zero() -> None:
     rates = []
     for _ in range(5):
         made.iterate()
-        rates.append(made.optimiser.learning_rate)
+        rates.append(made.optimiser.learning_rates["actor"])
     assert rates == pytest.approx([0.1, 0.075, 0.05, 0.025, 0.0])
     before = [p.detach().clone() for p in made.optimiser.parameters]
     made.iterate()
@@ -196,7 +196,7 @@ def test_learning_rate_falls_linearly_to_zero() -> None:
     fixed = learner(total_frames=160, learning_rate=0.1, anneal=False)
     for _ in range(3):
         fixed.iterate()
-    assert fixed.optimiser.learning_rate == 0.1
+    assert fixed.optimiser.learning_rates == {"actor": 0.1, "critic": 0.1}
 
 
 @pytest.mark.parametrize("kind", ["discrete", "continuous"])

@@ -182,7 +182,7 @@ def test_a_replica_that_is_no_number_any_more_forgets() -> None:
     made, healthy = trained(1, crew(), LBF), trained(1, crew(), LBF)
     for net in made.nets:
         for p in (net.policy, net.critic) if net.is_recurrent else ():
-            p.gru.recall.data.view(2, -1)[0] = float("nan")
+            p.gru.recall.data[: len(p.gru.recall) // 2] = float("nan")
     for _ in range(2):
         made.iterate()
         healthy.iterate()
