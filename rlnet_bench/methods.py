@@ -62,17 +62,12 @@ class Method:
             return f"{cls.id} needs discrete actions, and {card.id} has continuous ones."
         if not card.homogeneous and not cls.capabilities.heterogeneous:
             return f"{cls.id} needs agents of one kind, and those of {card.id} differ."
-        return None
+        return config.refuses(card)
 
     @classmethod
     def training_class(cls, config: Any) -> TrainingClass:
         """Whose knowledge flows where while learning, with these settings."""
         return cls.training
-
-    @classmethod
-    def memory_bytes(cls, card: TaskCard, config: Any, replicas: int) -> int:
-        """Bytes that a learner of so many replicas sets aside and fills as it goes (a replay)."""
-        return 0
 
     @classmethod
     def learner_class(cls) -> Any:
@@ -106,19 +101,21 @@ class Method:
     def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> Policy:
         """A policy from the plain data of its ``spec()``, for the replicas ``seeds``; its weights are loaded into it.
 
-        A method whose policies are not of the kind ``actor`` writes its own.
+        A method whose policies are of another kind than ``actor`` (on-policy) and ``q`` (value-based) writes its own.
 
         Raises:
             BadInput: for a kind of policy that the method does not know.
         """
         from rlnet_bench.learning.policy import ActorPolicy
+        from rlnet_bench.learning.q_learning import QPolicy
 
-        if spec.get("kind") != "actor":
+        kinds: dict[Any, type[ActorPolicy | QPolicy]] = {"actor": ActorPolicy, "q": QPolicy}
+        if spec.get("kind") not in kinds:
             raise BadInput(
                 f"{cls.id}: cannot rebuild a policy of kind {spec.get('kind')!r}; a method with policies of its own "
                 "defines the class method `rebuild(spec, card, seeds, device)`."
             )
-        return ActorPolicy.rebuild(spec, card, seeds, device)
+        return kinds[spec["kind"]].rebuild(spec, card, seeds, device)
 
     @classmethod
     def configure(cls, overrides: dict[str, Any], where: str = "") -> MethodConfig:

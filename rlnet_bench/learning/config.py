@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.learning.fields import replay_bytes
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -24,6 +27,14 @@ class MethodConfig(BaseModel):
     def warmup_frames(self) -> int:
         """Frames per seed before the first update, which are only collected."""
         return 0
+
+    def memory_bytes(self, card: TaskCard, replicas: int) -> int:
+        """Bytes that a learner of so many replicas sets aside and fills as it goes (a replay)."""
+        return 0
+
+    def refuses(self, card: TaskCard) -> str | None:
+        """Why these settings make no sense on a task, as a sentence; None when they do."""
+        return None
 
 
 class PpoConfig(MethodConfig):
@@ -75,3 +86,95 @@ class PpoConfig(MethodConfig):
         if self.memory == "gru" and () in (self.hidden, self.critic_hidden):
             raise ValueError("memory: gru needs at least one hidden layer, found hidden or critic_hidden = ()")
         return self
+
+
+class OffPolicyConfig(MethodConfig):
+    """Learning from a replay."""
+
+    num_envs: Positive = 16
+    """Environments per replica, B."""
+    rollout_steps: Positive = 4
+    """Steps of every environment per iteration, between updates."""
+    updates_per_iteration: Positive = 4
+    """Optimiser steps per iteration; with ``rollout_steps`` x ``num_envs`` new frames each."""
+    batch_size: Positive = 64
+    """Rows of an update per replica: joint steps, or sequences where there is memory."""
+    buffer_size: Positive = 50_000
+    """Frames per seed that the replay keeps, oldest first out (whole steps of every environment)."""
+    learning_starts: Annotated[int, Field(ge=0)] = 1_000
+    """Frames per seed that are only collected, before the first update."""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 5e-4
+    gamma: Fraction = 0.99
+    n_step: Positive = 1
+    """Rewards that are summed before a value is asked; fewer at the end of an episode."""
+    target_tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
+    """How far target networks move at an update of theirs: 1 copies (hard), less follows (soft)."""
+    target_every: Positive = 1
+    """Optimiser steps between updates of the target networks."""
+    max_grad_norm: Annotated[float, Field(gt=0.0)] = 10.0
+    """Per replica."""
+    share_parameters: bool = True
+    """One network for all agents (with a one-hot agent id) or one per agent."""
+    memory: Literal["none", "gru"] = "none"
+    """``gru``: agents remember, by a gated recurrent unit after the last hidden layer, and learn from sequences."""
+    sequence_length: Positive = 10
+    """With memory: steps of a sequence that are learned from."""
+    burn_in: Annotated[int, Field(ge=0)] = 4
+    """With memory: steps before them that only warm the memory up."""
+    hidden: tuple[Positive, ...] = (64, 64)
+    activation: Literal["tanh", "relu"] = "relu"
+
+    @property
+    def iteration_frames(self) -> int:
+        """New frames of every environment between updates."""
+        return self.num_envs * self.rollout_steps
+
+    @property
+    def window(self) -> int:
+        """Successive steps that a row of an update reads."""
+        return self.n_step if self.memory == "none" else self.burn_in + self.sequence_length
+
+    @property
+    def buffer_steps(self) -> int:
+        """Steps that are kept of every environment."""
+        return self.buffer_size // self.num_envs
+
+    @property
+    def warmup_frames(self) -> int:
+        """What is collected before the first update, which needs a window and what was seen after it."""
+        return max(self.learning_starts, (self.window + 1) * self.num_envs)
+
+    keeps_state: ClassVar[bool] = False
+    """The replay keeps the state of the task, too."""
+
+    def memory_bytes(self, card: TaskCard, replicas: int) -> int:
+        """The replay's."""
+        return replay_bytes(card, replicas, self.num_envs, self.buffer_steps, state=self.keeps_state)
+
+    def refuses(self, card: TaskCard) -> str | None:
+        """A sequence ends with its episode: a longer one would never be whole."""
+        if self.memory == "gru" and self.window > card.horizon:
+            found = f"burn_in {self.burn_in} + sequence_length {self.sequence_length} = {self.window}"
+            return f"episodes of {card.id} have {card.horizon} steps; expected sequences of at most as many, found {found}."
+        return None
+
+    @model_validator(mode="after")
+    def _a_window_fits(self) -> OffPolicyConfig:
+        if self.buffer_steps <= self.window:
+            need = f"{self.window + 1} steps of {self.num_envs} environments = {(self.window + 1) * self.num_envs}"
+            raise ValueError(f"buffer_size: expected at least {need}, found {self.buffer_size}")
+        if self.memory == "gru" and not self.hidden:
+            raise ValueError("memory: gru needs at least one hidden layer, found hidden = ()")
+        return self
+
+
+class QConfig(OffPolicyConfig):
+    """Q-learning on a team."""
+
+    epsilon_start: Fraction = 1.0
+    epsilon_end: Fraction = 0.05
+    """Share of random actions at the end of exploration; sampled play is evaluated with it, too."""
+    epsilon_share: Fraction = 0.25
+    """Share of the budget in which epsilon falls, linearly."""
+    double_q: bool = True
+    """The online network chooses and the target network values (van Hasselt et al. 2016)."""

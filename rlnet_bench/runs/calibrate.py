@@ -115,9 +115,8 @@ def calibrate(config: Mapping[str, Any], folder: Path | None = None) -> Calibrat
 
 def set_aside(config: Mapping[str, Any]) -> int:
     """Bytes that a group's learner fills as it goes: no calibration of a few iterations sees them."""
-    method = method_of(config)
-    settings = method.configure(config["settings"])
-    return method.memory_bytes(task_of(config), settings, len(config["seeds"]))
+    settings = method_of(config).configure(config["settings"])
+    return settings.memory_bytes(task_of(config), len(config["seeds"]))
 
 
 def estimate(config: Mapping[str, Any], found: Calibration | None) -> Estimate:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import small
-from rlnet_bench.baselines.ippo import Ippo
 
 from rlnet_bench.errors import BadInput, WorkFailed
 from rlnet_bench.learning.config import PpoConfig
@@ -68,7 +67,7 @@ def test_what_cannot_fit_is_refused_with_both_numbers(tmp_path: Path) -> None:
 
 
 def test_a_replay_counts_before_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Ippo, "memory_bytes", lambda card, config, replicas: replicas * 2**30)
+    monkeypatch.setattr(PpoConfig, "memory_bytes", lambda self, card, replicas: replicas * 2**30)
     plan = small.plan(small.method("ippo"))
     config = plan.groups[0].config
     known, unknown = estimate(config, MEASURED), estimate(config, None)

@@ -1,0 +1,72 @@
+"""QMIX's mixing network (Rashid et al. 2018, figure 2): one per replica, with weights made from the state.
+
+Axes: **R** replicas, **M** rows, **N** agents, **S** state width, **E** units of the mixing network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import elu
+
+from rlnet_bench.learning.stacked import StackedMLP, copy_keys, load_tensors
+
+
+class MonotonicMixer:
+    """Q_tot(s, u) = |w_2(s)|' elu(|W_1(s)|' q + b_1(s)) + b_2(s): rises with every q_i."""
+
+    def __init__(
+        self, agents: int, state: int, units: int, hyper: int, seeds: Sequence[int], device: str | torch.device = "cpu"
+    ) -> None:
+        """Freshly initialised hypernetworks.
+
+        Args:
+            agents: N.
+            state: S.
+            units: E.
+            hyper: units of the hidden layers of the hypernetworks of W_1 and w_2.
+            seeds: one per replica.
+            device: where the parameters live.
+        """
+        self.agents, self.units = agents, units
+
+        def hypernetwork(number: int, *sizes: int) -> StackedMLP:
+            return StackedMLP((state, *sizes), copy_keys(seeds, 1, 1 + number), activation="relu", device=device)
+
+        self.parts = {
+            "w1": hypernetwork(0, hyper, agents * units),
+            "b1": hypernetwork(1, units),
+            "w2": hypernetwork(2, hyper, units),
+            "b2": hypernetwork(3, units, 1),
+        }
+
+    def __call__(self, q: Tensor, state: Tensor) -> Tensor:
+        """Utilities [..., R, M, N] and states [..., R, M, S] -> Q_tot [..., R, M, 1]."""
+        if q.ndim == 4:  # a leading T
+            steps = len(q)
+            flat = self(q.transpose(0, 1).flatten(1, 2), state.transpose(0, 1).flatten(1, 2))
+            return flat.unflatten(1, (steps, -1)).transpose(0, 1)
+        w1 = self.parts["w1"](state).abs().unflatten(-1, (self.agents, self.units))
+        hidden = elu((q[..., None, :] @ w1).squeeze(-2) + self.parts["b1"](state))
+        w2 = self.parts["w2"](state).abs()
+        return (hidden * w2).sum(dim=-1, keepdim=True) + self.parts["b2"](state)
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters by name, each [R, ...]."""
+        for part, mlp in self.parts.items():
+            for name, parameter in mlp.named_parameters():
+                yield f"{part}.{name}", parameter
+
+    def parameters(self) -> Iterator[Tensor]:
+        """All parameters, each [R, ...]."""
+        return (p for _, p in self.named_parameters())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Detached parameters by name."""
+        return {name: p.detach() for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Copy values in place; raises ValueError naming a tensor that does not fit."""
+        load_tensors(dict(self.named_parameters()), state)

@@ -1,0 +1,306 @@
+"""Q-learning for a team: a utility per agent, epsilon-greedy play, and what targets are made of.
+
+A baseline says how utilities become values, and what its loss is; see ``baselines/iql.py``, ``vdn.py``, ``qmix.py``.
+
+Axes: **R** replicas, **B** environments per replica, **T** steps of a sequence, **M** rows drawn, **N** agents, **O**
+observation width, **F** features, **A** actions, **H** numbers remembered, **V** values (1 or N).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlnet_bench import rng
+from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.contract import Reset
+from rlnet_bench.learning.agents import AgentNetwork, Memory
+from rlnet_bench.learning.config import QConfig
+from rlnet_bench.learning.distributions import mask_logits
+from rlnet_bench.learning.off_policy import OffPolicyLearner, mean_square
+from rlnet_bench.learning.optimise import Optimiser
+from rlnet_bench.learning.policy import Policy, PolicyState
+from rlnet_bench.learning.replay import Sequences, Transitions
+from rlnet_bench.learning.stacked import copy_keys
+from rlnet_bench.learning.targets import chosen, double_q, greedy, linear, n_step
+from rlnet_bench.learning.trainer import Tensors
+
+UTILITY, MIXER = 0, 1  # network numbers for initialisation keys
+
+
+@dataclass(frozen=True)
+class QSpec:
+    """With the task and the weights: enough to rebuild a policy. ``epsilon`` is what sampled play means."""
+
+    hidden: tuple[int, ...]
+    activation: str
+    share_parameters: bool
+    memory: Memory
+    epsilon: float
+
+    @classmethod
+    def of(cls, config: QConfig) -> QSpec:
+        """What the settings of a learner say."""
+        return cls(config.hidden, config.activation, config.share_parameters, config.memory, config.epsilon_end)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> QSpec:
+        """Inverse of ``asdict`` after a trip through JSON."""
+        return cls(**{**data, "hidden": tuple(data["hidden"])})
+
+
+class Utilities:
+    """Q_i(o_i, .) of all agents of R replicas; -1e9 for options that an agent lacks."""
+
+    def __init__(self, card: TaskCard, spec: QSpec, seeds: Sequence[int], device: str | torch.device = "cpu") -> None:
+        n = card.num_agents
+        self.card, self.spec, self.replicas = card, spec, len(seeds)
+        self.network = AgentNetwork(
+            (card.observation_size + n * spec.share_parameters, *spec.hidden, card.action_size),
+            copy_keys(seeds, 1 if spec.share_parameters else n, UTILITY), len(seeds), n, memory=spec.memory,
+            activation=spec.activation, output_gain=0.01, device=device,
+        )  # fmt: skip
+        self.ids = torch.eye(n, device=device) if spec.share_parameters else None
+        sizes = torch.tensor(card.action_sizes, device=device)
+        used = torch.arange(card.action_size, device=device) < sizes[:, None]  # [N, A]
+        self.used, self.all_used = used, bool(used.all())
+
+    def features(self, observation: Tensor) -> Tensor:
+        """[..., N, O] -> [..., N, F]: the own observation, then the one-hot id where parameters are shared."""
+        if self.ids is None:
+            return observation
+        return torch.cat((observation, self.ids.expand(*observation.shape[:-1], -1)), dim=-1)
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """[R, n, N, O] -> [R, n, N, A], without memory."""
+        return self._lacking(self.network(self.features(observation)))
+
+    def along(self, observation: Tensor, begins: Tensor | None, memory: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """T steps with memory: [T, R, n, N, O] -> [T, R, n, N, A], and what is remembered after the last, [R, n, N, H].
+
+        Args:
+            observation: what is seen in each step.
+            begins: [T, R, n] bool, an episode begins with this step.
+            memory: [R, n, N, H], what is remembered before; nothing by default.
+        """
+        x = self.features(observation).transpose(0, 1)
+        if memory is None:
+            memory = self.network.initial_memory(x.shape[0] * x.shape[2]).unflatten(0, (x.shape[0], -1))
+        fresh = None if begins is None else begins.transpose(0, 1)
+        out, after = self.network.along(x, memory, fresh)
+        return self._lacking(out).transpose(0, 1), after[:, -1]
+
+    def act(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of R*B environments: [R*B, N, O] -> utilities [R*B, N, A], and the memory [R*B, N, H] after it."""
+        x = observation.unflatten(0, (self.replicas, -1))
+        if not self.network.is_recurrent:
+            return self(x).flatten(0, 1), memory
+        q, after = self.along(x[None], None, memory.unflatten(0, (self.replicas, -1)))
+        return q[0].flatten(0, 1), after.flatten(0, 1)
+
+    def legal(self, mask: Tensor | None) -> Tensor:
+        """What may be chosen, bool [N, A] or that of a mask [..., N, A]."""
+        return self.used if mask is None else mask & self.used
+
+    def _lacking(self, q: Tensor) -> Tensor:
+        return q if self.all_used else mask_logits(q, self.used)
+
+
+def epsilon_greedy(q: Tensor, legal: Tensor, keys: Tensor, step: Tensor | int, epsilon: float) -> Tensor:
+    """Actions int64 [R*B, N]: the best legal one, or with probability epsilon any legal one; one draw per agent.
+
+    Args:
+        q: utilities [R*B, N, A].
+        legal: bool, broadcasting against them.
+        keys: int64 [R*B]. step: counter, int or [R*B].
+        epsilon: 0 to 1.
+    """
+    agents = torch.arange(q.shape[1], device=q.device)
+    key = rng.fold(rng.fold(keys, step)[:, None], agents)  # [R*B, N]
+    place = rng.integers(rng.mix(key), legal.sum(dim=-1))
+    other = (legal.cumsum(dim=-1) > place[..., None]).to(torch.uint8).argmax(dim=-1)
+    return torch.where(rng.uniform32(key) < epsilon, other, greedy(q, legal))
+
+
+class QPolicy(Policy):
+    """Greedy, or epsilon-greedy where sampled actions are asked for."""
+
+    def __init__(self, utilities: Utilities) -> None:
+        self.utilities, self.replicas = utilities, utilities.replicas
+
+    @classmethod
+    def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> QPolicy:
+        """Inverse of :meth:`spec`, with fresh weights."""
+        return cls(Utilities(card, QSpec.from_json(spec["utilities"]), seeds, device))
+
+    def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
+        """With what the agents remember."""
+        return super().initial_state(num_envs, seeds)._replace(
+            memory={"agents": self.utilities.network.initial_memory(num_envs)}
+        )
+
+    @torch.no_grad()
+    def act(
+        self,
+        observation: Tensor,
+        state: PolicyState,
+        mask: Tensor | None = None,
+        reset: Tensor | None = None,
+        deterministic: bool = True,
+    ) -> tuple[Tensor, PolicyState]:
+        """See :class:`~rlnet_bench.learning.policy.Policy`."""
+        memory = state.memory["agents"]
+        if reset is not None:
+            memory = memory.masked_fill(reset[:, None, None], 0.0)
+        q, memory = self.utilities.act(observation, memory)
+        legal = self.utilities.legal(mask)
+        epsilon = 0.0 if deterministic else self.utilities.spec.epsilon
+        action = epsilon_greedy(q, legal, state.keys, state.step, epsilon)
+        return action, PolicyState(state.keys, state.step + 1, {"agents": memory})
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The utility networks' weights."""
+        return self.utilities.network.state_dict()
+
+    def spec(self) -> dict[str, Any]:
+        """The utility networks' architecture, and the epsilon of sampled play."""
+        return {"kind": "q", "utilities": asdict(self.utilities.spec)}
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a loss is made of: [..., R, M] joint steps, with a leading T where agents remember."""
+
+    chosen: Tensor  # [..., R, M, N], Q_i(o_i, u_i) of what was done
+    following: Tensor  # [..., R, M, N], Q_i^-(o_i', u_i') of the greedy u_i', by the target networks
+    batch: Transitions | Sequences
+    gamma: float
+    n: int
+
+    @property
+    def state(self) -> Tensor:
+        """[..., R, M, S], where the learner reads it."""
+        state = self.batch.state
+        assert state is not None
+        return state if isinstance(self.batch, Transitions) else state[:-1]
+
+    @property
+    def next_state(self) -> Tensor:
+        """What followed; a final state where the clock cut."""
+        state = self.batch.next_state if isinstance(self.batch, Transitions) else self.batch.state
+        assert state is not None
+        return state if isinstance(self.batch, Transitions) else state[1:]
+
+    def living(self) -> tuple[Tensor, Tensor]:
+        """``chosen`` and ``following`` with zeros for agents that are dead then: they have no part in a joint value."""
+        batch = self.batch
+        now, then = (batch.alive, batch.next_alive) if isinstance(batch, Transitions) else (
+            (None, None) if batch.alive is None else (batch.alive[:-1], batch.alive[1:])
+        )  # fmt: skip
+        if now is None or then is None:
+            return self.chosen, self.following
+        return self.chosen * now, self.following * then
+
+    def target(self, following: Tensor) -> Tensor:
+        """y = r + gamma V(s') of values [..., R, M, V] of what followed: n steps, none beyond the end of the task."""
+        batch = self.batch
+        if isinstance(batch, Transitions):
+            return batch.reward + batch.discount * following
+        return n_step(batch.reward, following, batch.terminated, batch.ended, self.gamma, self.n)
+
+    def squared(self, value: Tensor, target: Tensor) -> Tensor:
+        """Mean of (y - Q)^2 per replica, [R], over the steps that belong to the sequences."""
+        error = value - target.detach()
+        if isinstance(self.batch, Transitions):
+            return mean_square(error, (-2, -1))
+        return mean_square(error, (0, -2, -1), self.batch.within[..., None])
+
+
+class QLearner(OffPolicyLearner[QConfig]):
+    """Q-learning with target networks; a baseline gives the loss."""
+
+    def build(self) -> None:
+        """Utilities, what :meth:`mixers` adds, their targets, one optimiser."""
+        spec, c = QSpec.of(self.config), self.config
+        self.online, self.target = (Utilities(self.card, spec, self.seeds, self.device) for _ in range(2))
+        self.follow(self.target.network, self.online.network)
+        self.parts |= {"utilities": self.online.network, "target": self.target.network}
+        groups = {"utilities": list(self.online.network.parameters())}
+        for name, (online, target) in self.mixers().items():
+            self.follow(target, online)
+            self.parts |= {name: online, f"{name}_target": target}
+            groups["utilities"] += online.parameters()
+        self.train(
+            Optimiser(groups, self.replicas, learning_rate=c.learning_rate, max_grad_norm=c.max_grad_norm)
+        )
+        self.carried = Tensors(self.device, agents=self.online.network.initial_memory(self.env.num_envs))
+        self.parts["carried"] = self.carried
+
+    def mixers(self) -> dict[str, tuple[Any, Any]]:
+        """Further networks and their targets, by name: with ``parameters()``, ``state_dict()``, ``load_state_dict()``."""
+        return {}
+
+    def loss(self, step: Step) -> Tensor:
+        """What is minimised, [R]."""
+        raise NotImplementedError
+
+    def policy(self) -> QPolicy:
+        """Greedy in the utilities."""
+        return QPolicy(self.online)
+
+    @property
+    def epsilon(self) -> float:
+        """Share of random actions now."""
+        c = self.config
+        return linear(self.frames, c.epsilon_start, c.epsilon_end, c.epsilon_share * self.total_frames)
+
+    def behave(self, now: Reset, step: int) -> tuple[Tensor, Tensor]:
+        """Epsilon-greedy."""
+        q, self.carried.now["agents"] = self.online.act(now.observation, self.carried.now["agents"])
+        action = epsilon_greedy(q, self.online.legal(now.action_mask), self.explore_keys, step, self.epsilon)
+        return action, action
+
+    def after_step(self, done: Tensor) -> None:
+        """Memory ends with an episode."""
+        if self.online.network.is_recurrent:
+            self.carried.now["agents"] = self.carried.now["agents"].masked_fill(done[:, None, None], 0.0)
+
+    def learn_from(self, batch: Transitions | Sequences) -> dict[str, Tensor]:
+        """One optimiser step."""
+        self.optimiser.zero()
+        step = self.estimate(batch)
+        loss = self.loss(step)
+        loss.sum().backward()  # replicas are independent: each gets its own gradient
+        norms = self.step()
+        return {"loss": loss.detach(), "value": step.chosen.detach().mean(dim=(-2, -1)).view(-1, self.replicas).mean(0),
+                "gradient_norm": norms["utilities"]}  # fmt: skip
+
+    def estimate(self, batch: Transitions | Sequences) -> Step:
+        """Utilities of what was done, and target utilities of what is best next."""
+        c = self.config
+        if isinstance(batch, Transitions):
+            q = self.online(batch.observation)
+            with torch.no_grad():
+                target = self.target(batch.next_observation)
+                online = self.online(batch.next_observation) if c.double_q else target
+                following = double_q(online, target, batch.next_mask)
+            return Step(chosen(q, batch.action), following, batch, c.gamma, c.n_step)
+        q = self._along(self.online, batch)  # [T + 1, R, M, N, A]
+        with torch.no_grad():
+            target = self._along(self.target, batch)[1:]
+            mask = None if batch.mask is None else batch.mask[1:]
+            following = double_q(q[1:] if c.double_q else target, target, mask)
+        return Step(chosen(q[:-1], batch.action), following, batch, c.gamma, c.n_step)
+
+    def _along(self, utilities: Utilities, batch: Sequences) -> Tensor:
+        """Utilities of the rows that are learned from and of what followed; memory is warmed up without gradients."""
+        b = self.config.burn_in
+        memory = None
+        if b:
+            with torch.no_grad():
+                memory = utilities.along(batch.observation[:b], batch.begins[:b])[1]
+        return utilities.along(batch.observation[b:], batch.begins[b:], memory)[0]
