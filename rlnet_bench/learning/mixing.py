@@ -5,6 +5,7 @@ Axes: **R** replicas, **M** rows, **N** agents, **S** state width, **E** units o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -13,33 +14,40 @@ from torch.nn.functional import elu
 
 from rlnet_bench.learning.stacked import StackedMLP, copy_keys, load_tensors
 
+MIXER = 1 << 4  # network numbers of the hypernetworks, for initialisation keys
+
 
 class MonotonicMixer:
-    """Q_tot(s, u) = |w_2(s)|' elu(|W_1(s)|' q + b_1(s)) + b_2(s): rises with every q_i."""
+    """Q_tot(s, u) = |w_2(s)|' elu(|W_1(s)|' q + b_1(s)) + b_2(s): rises with every q_i.
+
+    W_1, w_2 and b_2 come from the state by a hidden layer each, b_1 by a linear map; what reads the state is computed
+    as one product.
+    """
 
     def __init__(
         self, agents: int, state: int, units: int, hyper: int, seeds: Sequence[int], device: str | torch.device = "cpu"
     ) -> None:
-        """Freshly initialised hypernetworks.
+        """Freshly initialised hypernetworks, with small outputs.
 
         Args:
             agents: N.
             state: S.
             units: E.
-            hyper: units of the hidden layers of the hypernetworks of W_1 and w_2.
+            hyper: units of the hidden layers of W_1 and w_2.
             seeds: one per replica.
             device: where the parameters live.
         """
-        self.agents, self.units = agents, units
+        self.agents, self.units, self.widths = agents, units, (hyper, hyper, units, units)
 
-        def hypernetwork(number: int, *sizes: int) -> StackedMLP:
-            return StackedMLP((state, *sizes), copy_keys(seeds, 1, 1 + number), activation="relu", device=device)
+        def linear(number: int, inputs: int, outputs: int, gain: float) -> StackedMLP:
+            keys = copy_keys(seeds, 1, MIXER + number)
+            return StackedMLP((inputs, outputs), keys, output_gain=gain, device=device)
 
         self.parts = {
-            "w1": hypernetwork(0, hyper, agents * units),
-            "b1": hypernetwork(1, units),
-            "w2": hypernetwork(2, hyper, units),
-            "b2": hypernetwork(3, units, 1),
+            "read": linear(0, state, sum(self.widths), math.sqrt(2)),
+            "w1": linear(1, hyper, agents * units, 0.1),
+            "w2": linear(2, hyper, units, 0.1),
+            "b2": linear(3, units, 1, 0.1),
         }
 
     def __call__(self, q: Tensor, state: Tensor) -> Tensor:
@@ -48,10 +56,11 @@ class MonotonicMixer:
             steps = len(q)
             flat = self(q.transpose(0, 1).flatten(1, 2), state.transpose(0, 1).flatten(1, 2))
             return flat.unflatten(1, (steps, -1)).transpose(0, 1)
-        w1 = self.parts["w1"](state).abs().unflatten(-1, (self.agents, self.units))
-        hidden = elu((q[..., None, :] @ w1).squeeze(-2) + self.parts["b1"](state))
-        w2 = self.parts["w2"](state).abs()
-        return (hidden * w2).sum(dim=-1, keepdim=True) + self.parts["b2"](state)
+        for_w1, for_w2, for_b2, b1 = self.parts["read"](state).split(self.widths, dim=-1)
+        w1 = self.parts["w1"](torch.relu(for_w1)).abs().unflatten(-1, (self.agents, self.units))
+        w2, b2 = self.parts["w2"](torch.relu(for_w2)).abs(), self.parts["b2"](torch.relu(for_b2))
+        hidden = elu((q[..., None] * w1).sum(dim=-2) + b1)
+        return (hidden * w2).sum(dim=-1, keepdim=True) + b2
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters by name, each [R, ...]."""

@@ -35,7 +35,8 @@ SPREAD = "mpe/simple_spread-discrete-v1"
 # Small values of settings that many methods share; each is used where a method has such a setting.
 TINY: Mapping[str, Any] = {
     "num_envs": 4, "rollout_steps": 10, "epochs": 2, "minibatches": 2, "hidden": (8,), "critic_hidden": (8,),
-    "mixer_hidden": 8, "hyper_hidden": 8, "batch_size": 8, "buffer_size": 64, "buffer_episodes": 8,
+    "mixer_hidden": 8, "hyper_hidden": 8, "batch_size": 8, "buffer_size": 64, "learning_starts": 48,
+    "updates_per_iteration": 2, "target_every": 2, "sequence_length": 4, "burn_in": 2,
 }  # fmt: skip
 
 
