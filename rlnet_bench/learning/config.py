@@ -91,9 +91,9 @@ class PpoConfig(MethodConfig):
 class OffPolicyConfig(MethodConfig):
     """Learning from a replay."""
 
-    num_envs: Positive = 16
+    num_envs: Positive = 32
     """Environments per replica, B."""
-    rollout_steps: Positive = 4
+    rollout_steps: Positive = 2
     """Steps of every environment per iteration, between updates."""
     updates_per_iteration: Positive = 4
     """Optimiser steps per iteration; with ``rollout_steps`` x ``num_envs`` new frames each."""
