@@ -42,7 +42,11 @@ def test_it_runs_in_a_suite_and_its_policies_are_loaded_and_scored(tmp_path: Pat
     (tmp_path / "outside.yaml").write_text(SUITE)
     command = [sys.executable, "-m", "rlnet_bench"]
     done = subprocess.run(
-        [*command, "run", "outside.yaml"], cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ)
+        [*command, "run", "outside.yaml", "--trust-code"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = (
@@ -53,12 +57,15 @@ def test_it_runs_in_a_suite_and_its_policies_are_loaded_and_scored(tmp_path: Pat
     lines = [json.loads(line) for line in (folder / "evals.jsonl").read_text().splitlines()]
     card = task_card(SPREAD)
     for seed in (0, 1):
-        policy = rb.load_policy(folder, seed=seed)
+        policy = rb.load_policy(folder, seed=seed, given=[METHOD])
         played = evaluate(policy, card, [seed], 8, stream=rb.rng.Stream.ABSOLUTE_ENV)
         (stored,) = (x for x in lines if (x["kind"], x["mode"], x["seed"]) == ("absolute", "deterministic", seed))
         assert played.returns[0].sum(axis=1).tolist() == pytest.approx([sum(r) for r in stored["returns"]], rel=1e-5)
     scored = subprocess.run(
-        [*command, "evaluate", str(folder), "--episodes", "4", "--json"], cwd=tmp_path, capture_output=True, text=True
+        [*command, "evaluate", str(folder), "--episodes", "4", "--json", "--method", METHOD],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert scored.returncode == 0, scored.stdout + scored.stderr
 

@@ -155,7 +155,7 @@ class OffPolicyConfig(MethodConfig):
         """A sequence ends with its episode: a longer one would never be whole."""
         if self.memory == "gru" and self.window > card.horizon:
             found = f"burn_in {self.burn_in} + sequence_length {self.sequence_length} = {self.window}"
-            return f"episodes of {card.id} have {card.horizon} steps; expected sequences of at most as many, found {found}."
+            return f"episodes of {card.id} have {card.horizon} steps; expected no longer sequences, found {found}."
         return None
 
     @model_validator(mode="after")

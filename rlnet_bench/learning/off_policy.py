@@ -154,6 +154,6 @@ def _refuse_no_choice(now: Reset, task: str) -> None:
     if bool(stuck.any()):
         env, agent = stuck.nonzero()[0].tolist()
         raise BadInput(
-            f"{task}: agent {agent} has no legal action at the start of episode 0 of environment {env}; a mask needs at "
-            "least one (a task where an agent cannot act gives it one that does nothing)."
+            f"{task}: agent {agent} has no legal action at the start of episode 0 of environment {env}; a mask needs "
+            "at least one (a task where an agent cannot act gives it one that does nothing)."
         )

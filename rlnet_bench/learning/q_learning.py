@@ -139,8 +139,10 @@ class QPolicy(Policy):
 
     def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
         """With what the agents remember."""
-        return super().initial_state(num_envs, seeds)._replace(
-            memory={"agents": self.utilities.network.initial_memory(num_envs)}
+        return (
+            super()
+            .initial_state(num_envs, seeds)
+            ._replace(memory={"agents": self.utilities.network.initial_memory(num_envs)})
         )
 
     @torch.no_grad()
@@ -234,14 +236,12 @@ class QLearner(OffPolicyLearner[QConfig]):
             self.follow(target, online)
             self.parts |= {name: online, f"{name}_target": target}
             groups["utilities"] += online.parameters()
-        self.train(
-            Optimiser(groups, self.replicas, learning_rate=c.learning_rate, max_grad_norm=c.max_grad_norm)
-        )
+        self.train(Optimiser(groups, self.replicas, learning_rate=c.learning_rate, max_grad_norm=c.max_grad_norm))
         self.carried = Tensors(self.device, agents=self.online.network.initial_memory(self.env.num_envs))
         self.parts["carried"] = self.carried
 
     def mixers(self) -> dict[str, tuple[Any, Any]]:
-        """Further networks and their targets, by name: with ``parameters()``, ``state_dict()``, ``load_state_dict()``."""
+        """Further networks and their targets, by name, with the methods of ``AgentNetwork`` that checkpoints need."""
         return {}
 
     def loss(self, step: Step) -> Tensor:

@@ -85,7 +85,7 @@ def marked(rows: Rows, segments: Sequence[Segment]) -> dict[str, Any]:
 
 
 def unmarked(folder: Path, mark: dict[str, Any]) -> StoredRows:
-    """Inverse of :func:`marked`; raises ValueError when a segment is missing or damaged."""
+    """Inverse of :func:`marked`; raises as :func:`verify`."""
     body = mark[MARK]
     segments = [Segment(*s) for s in body["segments"]]
     verify(folder, [s.sha256 for s in segments])
@@ -93,7 +93,7 @@ def unmarked(folder: Path, mark: dict[str, Any]) -> StoredRows:
 
 
 def verify(folder: Path, names: Collection[str]) -> None:
-    """Raise ValueError or OSError unless every segment is there and whole."""
+    """Raise ValueError or Malformed unless every segment is there and whole."""
     for name in names:
         if digest(folder / file_name(name)) != name:
             raise ValueError(f"segment {name[:12]} does not match its digest")
