@@ -44,7 +44,7 @@ def ablate(
     trust_groups([group], run_dir, trust_code, task or ())
     if group.config.get("network") is None:
         raise BadInput(f"{run_dir}: expected the run of a network, found one of an ordinary method: it has no edges.")
-    policy = cast("NetworkPolicy", load_policy(run_dir, None, which))
+    policy = cast("NetworkPolicy", load_policy(run_dir, None, which, mode=mode))
     config = group.config
     card = task_of(config)
     rows = score(policy, card, tuple(config["seeds"]), episodes, mode)

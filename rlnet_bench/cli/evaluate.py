@@ -52,7 +52,7 @@ def evaluate(
     group = read_group(run_dir)
     config = group.config
     trust_groups([group], run_dir, trust_code, [*(method or ()), *(task or ())])
-    policy = load_policy(run_dir, seed, which)
+    policy = load_policy(run_dir, seed, which, mode=mode)
     card = task_of(config)
     seeds = tuple(config["seeds"]) if seed is None else (seed,)
     if referee == "reference":
@@ -75,7 +75,7 @@ def evaluate(
     ]
     if gif or png:
         if len(seeds) > 1:
-            policy = load_policy(run_dir, seeds[0], which)
+            policy = load_policy(run_dir, seeds[0], which, mode=mode)
         scenes = record_scenes(policy, card, seeds[0], mode)
         _draw(scenes, gif, png)
     if json:

@@ -61,11 +61,11 @@ def saved_policy(case: Case) -> str:
     """Policies load without a trainer, with the digests that were recorded, and play the same episodes."""
     folder, _, _ = case.finished
     found, config = [], case.config
-    pairs: tuple[tuple[Weights, str], ...] = (("final", "final"), ("best", "absolute"))
-    for which, kind in pairs:
+    kinds: dict[Weights, str] = {"final": "final", "best": "absolute"}
+    for which, kind in kinds.items():
         for mode in MODES:
             lines = {x.seed: x for x in case.lines(folder) if x.kind == kind and x.mode == mode}
-            policy = load_policy(folder, which=which, device=config["device"])
+            policy = load_policy(folder, None, which, config["device"], mode=mode)
             played = evaluate(
                 policy, case.card, case.seeds, config["evaluation"]["absolute_episodes"],
                 stream=rng.Stream.ABSOLUTE_ENV, mode=mode, device=config["device"],
@@ -73,7 +73,7 @@ def saved_policy(case: Case) -> str:
             for k, seed in enumerate(case.seeds):
                 if not torch.equal(torch.tensor(played.returns[k]).float(), torch.tensor(lines[seed].returns).float()):
                     found.append(f"{which} weights of seed {seed}, {mode}: other returns than those recorded")
-                one = load_policy(folder, seed, which, config["device"])
+                one = load_policy(folder, seed, which, config["device"], mode=mode)
                 if weights_digest(one.state_dict(), 0, 1) != lines[seed].weights:
                     found.append(f"{which} weights of seed {seed}: another digest than the recorded one")
     require(found)

@@ -30,6 +30,7 @@ from rlnet_bench.runs.plan import method_of, task_of
 from rlnet_bench.runs.policies import save_policies
 from rlnet_bench.runs.recorder import Recorder
 from rlnet_bench.runs.records import EvalLine
+from rlnet_bench.runs.verify import best_weights
 from rlnet_bench.vocabulary import MODES, Kind, Mode, Status
 
 
@@ -169,7 +170,7 @@ class _GroupRun:
     clock: Callable[[], float]
     next_point: int = 0
     diverged: dict[int, Divergence] = field(default_factory=dict)
-    best: Best = field(init=False)
+    best: dict[Mode, Best] = field(init=False)
     started: float = 0.0
     saved_at: float = 0.0
     frames_at_start: int = 0
@@ -178,7 +179,10 @@ class _GroupRun:
         self.seeds = tuple(self.config["seeds"])
         self.evaluation = self.config["evaluation"]
         self.points = curve_points(int(self.config["frames"]), self.evaluation["every"])
-        self.best = Best.none(len(self.seeds))
+        self.primary: Mode = self.evaluation["primary"]
+        # Format 1 chose one best point, by the primary mode; since then every mode has its own.
+        chosen: tuple[Mode, ...] = (self.primary,) if self.config["format"] == 1 else MODES
+        self.best = {mode: Best.none(len(self.seeds)) for mode in chosen}
 
     def tell(self, kind: str, **data: Any) -> None:
         """Tell every callback of an event."""
@@ -192,7 +196,8 @@ class _GroupRun:
             self.tell("note", text=note)
         if saved is not None:
             self.learner.load_state_dict(saved["learner"])
-            self.next_point, self.best = saved["next_point"], Best.from_state(saved["best"])
+            self.next_point = saved["next_point"]
+            self.best = {mode: Best.from_state(saved["best"][mode]) for mode in self.best}
             self.diverged = {d["seed"]: Divergence(**d) for d in saved["diverged"]}
             self.tell("resumed", frames=self.learner.frames)
 
@@ -204,7 +209,7 @@ class _GroupRun:
             {
                 "learner": self.learner.state_dict(),
                 "next_point": self.next_point,
-                "best": self.best.state_dict(),
+                "best": {mode: best.state_dict() for mode, best in self.best.items()},
                 "recorded": self.recorder.heads(),
                 "diverged": [d.to_json() for d in self.diverged.values()],
             },
@@ -232,7 +237,8 @@ class _GroupRun:
                 train_seconds=eval_started - train_started, eval_seconds=ended - eval_started,
                 frames_per_second=self.rate(ended),
             )  # fmt: skip
-            self.tell("evaluated", point=point, points=len(self.points), frames=frames, best=list(self.best.value))
+            best = list(self.best[self.primary].value)
+            self.tell("evaluated", point=point, points=len(self.points), frames=frames, best=best)
 
     def iterate(self) -> None:
         """One iteration of the learner; then a checkpoint, when it is time or somebody asked to stop."""
@@ -270,7 +276,7 @@ class _GroupRun:
 
         ``meta``: per seed, the point, its frames, the frames trained and the updates of the weights.
         """
-        seeds, device, best = self.seeds, self.config["device"], self.best
+        seeds, device = self.seeds, self.config["device"]
         weights = policy.state_dict()
         digests = [weights_digest(weights, k, len(seeds)) for k in range(len(seeds))]
         for mode in modes:
@@ -291,10 +297,10 @@ class _GroupRun:
                         played.returns[k], played.success[k], played.length[k], digests[k],
                     )
                 )  # fmt: skip
-                last_chance = point == len(self.points) - 1 and best.value[k] == -float("inf")
-                eligible = policy.competes or last_chance
-                if kind == "curve" and mode == self.evaluation["primary"] and eligible:
-                    best.offer(k, float(played.team[k].mean()), point, (frames, trained, updates), weights)
+                if kind == "curve" and mode in self.best:
+                    best, last_chance = self.best[mode], point == len(self.points) - 1
+                    if policy.competes or (last_chance and best.value[k] == -float("inf")):
+                        best.offer(k, float(played.team[k].mean()), point, (frames, trained, updates), weights)
         self.recorder.sync()
 
     def finish(self) -> None:
@@ -305,17 +311,24 @@ class _GroupRun:
         if self.any_left():
             last = (len(self.points) - 1, self.points[-1], self.learner.frames, self.learner.updates)
             self.score("final", policy, episodes, stream, dict.fromkeys(self.seeds, last))
-            meta = {s: (self.best.point[k], *self.best.meta[k]) for k, s in enumerate(self.seeds)}
-            if final:
-                policy.load_state_dict(self.best.weights)
-            self.score("absolute", policy, episodes, stream, meta)
-            if self.evaluation.get("referee") == "reference":
-                self.score("reference", policy, episodes, stream, meta)
+            kinds: tuple[Kind, ...] = ("absolute", "reference")
+            for kind in kinds[: 1 + (self.evaluation.get("referee") == "reference")]:
+                for mode in MODES:  # the best weights by a mode are scored in that mode
+                    self.score(kind, policy, episodes, stream, self._adopt_best(policy, mode), (mode,))
+            meta = self._adopt_best(policy, self.primary)
             for kind, changed in degraded(policy, self.card, self.config["device"]):
-                self.score(kind, changed, episodes, stream, meta, (self.evaluation["primary"],))
-        sets = {"final": final, "best": self.best.weights if final else {}}
+                self.score(kind, changed, episodes, stream, meta, (self.primary,))
+        best = {best_weights(self.config, mode): best.weights for mode, best in self.best.items()}
+        sets = {"final": final, **(best if final else {})}
         save_policies(self.folder, self.card, policy, sets, self.config["device"])
         self.recorder.close()
+
+    def _adopt_best(self, policy: Policy, mode: Mode) -> dict[int, tuple[int, int, int, int]]:
+        """Load the best weights by a mode, and say per seed where on the curve they are from."""
+        best = self.best.get(mode, self.best[self.primary])
+        if best.weights:
+            policy.load_state_dict(best.weights)
+        return {s: (best.point[k], *best.meta[k]) for k, s in enumerate(self.seeds)}
 
     def outcome(self) -> Outcome:
         """What became of every seed."""

@@ -27,7 +27,7 @@ from rlnet_bench.runs.suite import MethodEntry, Suite
 from rlnet_bench.runs.verify import CONFIG, read_config, run_id
 from rlnet_bench.trust import Wanted
 
-FORMAT = 1
+FORMAT = 2  # of a configuration; see `best_weights` for what 1 was
 DEFAULT_POINTS = 10
 
 

@@ -22,8 +22,8 @@ from rlnet_bench.reading.tensors import read_tensors
 from rlnet_bench.runs.described import card_of, read_description
 from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
 from rlnet_bench.runs.plan import Group, method_of, task_of, trust_groups
-from rlnet_bench.runs.verify import adopted_weights, read_config, read_policy
-from rlnet_bench.vocabulary import Weights
+from rlnet_bench.runs.verify import adopted_weights, best_weights, read_config, read_policy
+from rlnet_bench.vocabulary import Mode, Weights
 
 FORMAT = 2  # of policy.json
 
@@ -71,6 +71,7 @@ def load_policy(
     which: Weights = "best",
     device: str = "cpu",
     *,
+    mode: Mode | None = None,
     trust_code: bool = False,
     given: Iterable[str] = (),
 ) -> Policy:
@@ -81,6 +82,7 @@ def load_policy(
         seed: one seed (R = 1), or None for all seeds of the group stacked.
         which: the best checkpoint (absolute metric) or the final weights.
         device: torch device.
+        mode: by whose scores the best is the best; by those of the run's primary mode by default.
         trust_code: import the code that the record names (a method or a task of somebody's file).
         given: where recorded files are now, as ``FILE.py:Class``; trusted by that when their content is the recorded.
 
@@ -103,14 +105,14 @@ def load_policy(
     group = Group(folder.name, config, read_description(folder, config))
     known = card_of(config, group.described)
     trust_groups([group], folder, trust_code, given, tasks=known is None)
-    weights = load_weights(folder, seed, which, device)
+    weights = load_weights(folder, seed, which, device, mode=mode)
     if not weights and described.get("actor_parameters", 1):
         raise StoreError(f"{folder}: no {which} weights here.")
     return rebuild_policy(method_of(config), described, weights, chosen, known or task_of(config), device)
 
 
 def load_weights(
-    folder: Path, seed: int | None = None, which: Weights = "best", device: str = "cpu"
+    folder: Path, seed: int | None = None, which: Weights = "best", device: str = "cpu", *, mode: Mode | None = None
 ) -> dict[str, torch.Tensor]:
     """The stacked weights of a run directory, or one seed's; empty for a policy that has none.
 
@@ -119,8 +121,9 @@ def load_weights(
     """
     config = read_config(folder / "config.json")
     seeds = tuple(config["seeds"])
-    file, alone = folder / "policies" / f"{which}.safetensors", False
-    if seed is not None and which == "best" and adopted_weights(folder, seed).exists():
+    name = best_weights(config, mode) if which == "best" else which
+    file, alone = folder / "policies" / f"{name}.safetensors", False
+    if seed is not None and name == best_weights(config) and adopted_weights(folder, seed).exists():
         file, alone = adopted_weights(folder, seed), True
     try:
         weights = read_tensors(file, device)

@@ -29,10 +29,10 @@ from rlnet_bench.runs.records import (
     read_evals,
     read_timings,
 )
-from rlnet_bench.vocabulary import EXECUTION_CLASSES, MODES, Status
+from rlnet_bench.vocabulary import EXECUTION_CLASSES, MODES, Mode, Status
 
 ENDS: tuple[Status, ...] = ("ok", "diverged")
-SAVED_FORMAT = 1  # of checkpoints
+SAVED_FORMAT = 2  # of checkpoints
 SAVED = {"format": (SAVED_FORMAT,), "frames": int, "sha256": str, "rows?": [plain_part]}
 
 
@@ -67,6 +67,14 @@ def run_id(config: Mapping[str, Any]) -> str:
     """sha256 over the canonical JSON of a resolved configuration, without its label; 16 hex digits."""
     content = {k: v for k, v in config.items() if k != "label"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def best_weights(config: Mapping[str, Any], mode: Mode | None = None) -> str:
+    """The name under which a run keeps its best weights by a mode (the primary one by default).
+
+    Since format 2 every mode has a best point of its own; format 1 kept one, chosen by the primary mode.
+    """
+    return "best" if config["format"] == 1 else f"best-{mode or config['evaluation']['primary']}"
 
 
 def problems(record: RunRecord) -> Iterator[str]:
@@ -292,15 +300,18 @@ def weights_problems(record: RunRecord, folder: Path) -> Iterator[str]:
 
     A run that was adopted from a publication has at most the best weights of a few seeds.
     """
+    primary = record.config["evaluation"]["primary"]
     if "adopted" in record.provenance:
-        absolute = {e.seed: e.weights for e in record.evals if e.kind == "absolute"}
+        absolute = {e.seed: e.weights for e in record.evals if (e.kind, e.mode) == ("absolute", primary)}
         for seed, digest in absolute.items():
             file = adopted_weights(folder, seed)
             if file.exists() and weights_digests(file, 1) != [digest]:
                 yield f"policies/{file.name}: not what was evaluated"
         return
-    for which, kind in (("final", "final"), ("best", "absolute")):
-        wanted = {e.seed: e.weights for e in record.evals if e.kind == kind and e.weights != "-"}
+    best = {(best_weights(record.config, mode), "absolute", mode) for mode in MODES}
+    for which, kind, mode in (("final", "final", record.config["evaluation"]["primary"]), *sorted(best)):
+        lines = (e for e in record.evals if (e.kind, e.mode) == (kind, mode))
+        wanted = {e.seed: e.weights for e in lines if e.weights != "-"}
         if not wanted:
             continue
         file = folder / "policies" / f"{which}.safetensors"

@@ -60,7 +60,7 @@ def change(name: str, old: str, new: str) -> Callable[[Path], None]:
 
 
 def flip(folder: Path) -> None:
-    file = folder / "policies" / "best.safetensors"
+    file = folder / "policies" / "best-deterministic.safetensors"
     data = bytearray(file.read_bytes())
     data[-1] ^= 0xFF
     file.write_bytes(bytes(data))

@@ -22,6 +22,7 @@ from rlnet_bench.runs._check_faults import HARMS, Bomb, Disk, Fault, ticking, to
 from rlnet_bench.runs.loop import Best, build_learner, curve_points, run_group
 from rlnet_bench.runs.policies import load_policy
 from rlnet_bench.runs.records import EvalLine, read_evals, read_timings
+from rlnet_bench.vocabulary import MODES
 
 
 def lines(folder: Path, kind: str = "curve", mode: str = "deterministic", seed: int = 0) -> list[EvalLine]:
@@ -68,19 +69,19 @@ def test_the_untrained_policy_is_scored_at_frame_0(tmp_path: Path) -> None:
     assert lines(tmp_path / "a")[1].weights == loop.weights_digest(learner.policy().state_dict(), 0, 2)
 
 
-def test_absolute_scores_the_best_point_on_fresh_episodes(tmp_path: Path) -> None:
+def test_absolute_scores_the_best_point_of_its_mode_on_fresh_episodes(tmp_path: Path) -> None:
     """BenchMARL's is the luckiest single episode of the run."""
     folder = whole(tmp_path / "a", evaluation={"every": 40, "episodes": 4, "absolute_episodes": 6})
     for seed in (0, 1):
-        curve = lines(folder, seed=seed)
-        best = max(curve, key=lambda x: x.team.mean())
-        for mode in ("deterministic", "sampled"):
+        for mode in MODES:
+            curve = lines(folder, mode=mode, seed=seed)
+            best = max(curve, key=lambda x: x.team.mean())
             (absolute,) = lines(folder, "absolute", mode, seed)
             assert (absolute.point, absolute.frames, absolute.weights) == (best.point, best.frames, best.weights)
             assert absolute.returns.shape == (6, 3)
-        assert not set(lines(folder, "absolute", seed=seed)[0].team) & set(best.team)
+            assert not set(absolute.team) & set(best.team)
         (final,) = lines(folder, "final", seed=seed)
-        assert final.weights == curve[-1].weights
+        assert final.weights == lines(folder, seed=seed)[-1].weights
 
 
 def test_evaluation_episodes_are_none_of_training_and_none_of_each_other() -> None:
@@ -90,12 +91,23 @@ def test_evaluation_episodes_are_none_of_training_and_none_of_each_other() -> No
         assert all(not keys[a] & keys[b] for b in keys if b is not a)
 
 
-def test_both_modes_are_scored_and_the_primary_chooses(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [1, 2])
+def test_who_chooses_the_best_point(tmp_path: Path, form: int) -> None:
+    """Every mode its own; in configurations of format 1 the primary mode for both."""
     evaluation = {"every": 40, "episodes": 4, "absolute_episodes": 2, "primary": "sampled"}
-    folder = whole(tmp_path / "a", evaluation=evaluation)
-    curve = lines(folder, mode="sampled")
-    assert lines(folder, "absolute")[0].point == max(curve, key=lambda x: x.team.mean()).point
-    assert any(not np.array_equal(a.returns, b.returns) for a, b in zip(curve, lines(folder)))
+    config = {**group(evaluation=evaluation).config, "format": form}
+    run_group(tmp_path / "a", config)
+    (tmp_path / "a" / "config.json").write_text(json.dumps(config))
+    best = {m: max(lines(tmp_path / "a", mode=m), key=lambda x: x.team.mean()) for m in MODES}
+    assert best["deterministic"].point != best["sampled"].point  # of these seeds: the two differ
+    for mode in MODES:
+        (absolute,) = lines(tmp_path / "a", "absolute", mode)
+        assert absolute.weights == best["sampled" if form == 1 else mode].weights
+        loaded = load_policy(tmp_path / "a", 0, mode=mode)
+        assert loop.weights_digest(loaded.state_dict(), 0, 1) == absolute.weights
+    assert loop.weights_digest(load_policy(tmp_path / "a", 0).state_dict(), 0, 1) == best["sampled"].weights
+    names = {"best"} if form == 1 else {"best-deterministic", "best-sampled"}
+    assert {f.stem for f in (tmp_path / "a" / "policies").glob("*.safetensors")} == {"final"} | names
 
 
 def test_the_first_of_equal_points_is_the_best() -> None:
@@ -307,8 +319,8 @@ def test_missing_policies_are_sentences(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(group().config))
     with pytest.raises(Exception, match=r"no seed 9; this run has seeds \[0, 1\]"):
         load_policy(folder, seed=9)
-    (folder / "policies" / "best.safetensors").unlink()
-    with pytest.raises(StoreError, match=r"best\.safetensors: no best weights here"):
+    (folder / "policies" / "best-deterministic.safetensors").unlink()
+    with pytest.raises(StoreError, match=r"best-deterministic\.safetensors: no best weights here"):
         load_policy(folder)
     (folder / "policies" / "final.safetensors").write_bytes(b"xx")
     with pytest.raises(StoreError, match="no final weights here"):
