@@ -320,7 +320,7 @@ def test_missing_policies_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"no seed 9; this run has seeds \[0, 1\]"):
         load_policy(folder, seed=9)
     (folder / "policies" / "best-deterministic.safetensors").unlink()
-    with pytest.raises(StoreError, match=r"best-deterministic\.safetensors: no best weights here"):
+    with pytest.raises(StoreError, match="no best weights here"):
         load_policy(folder)
     (folder / "policies" / "final.safetensors").write_bytes(b"xx")
     with pytest.raises(StoreError, match="no final weights here"):
