@@ -44,7 +44,7 @@ def macros(estimates: Estimates) -> str:
         "methods": str(sum(len(m) for m in estimates.classes.values())),
     }
     for method, row in (estimates.headline | estimates.controls).items():
-        for statistic in AGGREGATES:
+        for statistic in (s for s in AGGREGATES if s.name in row):  # without reference points, there is no gap to them
             _add(values, f"{slug(method)}/{statistic.name.replace('_', '-')}", row[statistic.name])
     for ranking in estimates.rankings.values():
         for r in ranking.ranks:

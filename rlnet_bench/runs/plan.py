@@ -189,6 +189,8 @@ def make_plan(
     for check in checks:
         try:
             check()
+        except trust.Untrusted:
+            raise
         except RlnetError as error:
             problems.append(str(error))
     if not problems:
