@@ -148,9 +148,9 @@ def explain(error: ValidationError, model: Any = None) -> str:
         elif item["type"] == "missing":
             sentences.append(f"key {key!r} is required and missing.")
         else:
-            found = repr(item.get("input"))
-            text = item["msg"][0].lower() + item["msg"][1:]
-            sentences.append(f"{key}: {text}, found {found[:80]}.")
+            text = (item["msg"][0].lower() + item["msg"][1:]).removeprefix("value error, ")
+            found = f", found {item.get('input')!r:.80}" if item["loc"] else ""  # not the whole document
+            sentences.append(f"{key}: {text}{found}.")
     return " ".join(sentences)
 
 

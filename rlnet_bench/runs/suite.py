@@ -93,6 +93,9 @@ class Suite(_Strict):
     version: Positive = 1
     description: str = ""
     tasks: Annotated[list[str], Field(min_length=1)]
+    """All tasks, in the order of tables; in a file, a list or ``{development: [...], test: [...]}``."""
+    test: list[str] = []
+    """Those of ``tasks`` on which nothing is tuned or mended."""
     methods: Annotated[list[MethodEntry], Field(min_length=1)]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     budget: Budget
@@ -100,6 +103,19 @@ class Suite(_Strict):
     training_reward: TrainingReward = "team_mean"
     seed_group: Positive | None = None
     """Seeds trained side by side as replicas; 5 where the environments allow it, else 1."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, data: Any) -> Any:
+        """``tasks: {development: [...], test: [...]}`` as the list of both and the list of the second."""
+        tasks = data.get("tasks") if isinstance(data, dict) else None
+        if not isinstance(tasks, dict):
+            return data
+        strange = sorted(map(str, set(tasks) - {"development", "test"}))
+        parts = [tasks.get(part, []) for part in ("development", "test")]
+        if strange or not all(isinstance(part, list) for part in parts) or "test" in data:
+            raise ValueError(f"tasks: expected a list, or lists `development` and `test`, found {strange or tasks}")
+        return {**data, "tasks": [*parts[0], *parts[1]], "test": parts[1]}
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -128,6 +144,8 @@ class Suite(_Strict):
                 raise ValueError(
                     f"methods: the labels {other!r} and {label!r} would share a folder of results; change one"
                 )
+        if set(self.test) - set(self.tasks):
+            raise ValueError(f"test: expected some of `tasks`, found {sorted(set(self.test) - set(self.tasks))}")
         if isinstance(self.budget.frames, dict) and set(self.budget.frames) != set(self.tasks):
             raise ValueError("budget.frames: expected one number per task of `tasks`")
         for m in self.methods:
@@ -135,6 +153,11 @@ class Suite(_Strict):
             if strange:
                 raise ValueError(f"methods: {m.name}: per_task names {strange}, which are not among `tasks`")
         return self
+
+    @property
+    def development(self) -> list[str]:
+        """The tasks on which settings may be chosen."""
+        return [task for task in self.tasks if task not in self.test]
 
     def names(self) -> list[str]:
         """The tasks, and the methods that are no networks: ids, or code."""

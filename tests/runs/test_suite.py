@@ -9,7 +9,7 @@ import pytest
 from rlnet_bench.errors import BadInput, RlnetError, UnknownName
 from rlnet_bench.reading.yaml import load
 from rlnet_bench.runs.plan import make_plan
-from rlnet_bench.runs.suite import load_suite, parse_suite, suite_names
+from rlnet_bench.runs.suite import Suite, load_suite, parse_suite, suite_names
 
 GOOD = """\
 name: mine
@@ -26,7 +26,7 @@ evaluation:
 """
 
 
-def parse(text: str, *overrides: str) -> object:
+def parse(text: str, *overrides: str) -> Suite:
     return parse_suite(load(text, "mine.yaml"), list(overrides))
 
 
@@ -162,3 +162,26 @@ def test_settings_of_one_task_lie_on_top_of_the_method_s(tmp_path: Path) -> None
     path.write_text(text.replace("lbf/8x8-2p-2f-coop-v1: {", "lbf/8x8-2p-3f-coop-v1: {"))
     with pytest.raises(BadInput, match=r"per_task names .*8x8-2p-3f.*not among `tasks`"):
         load_suite(path)
+
+
+ONE, TWO = "mpe/simple_spread-discrete-v1", "lbf/8x8-2p-2f-coop-v1"
+
+
+def test_tasks_may_be_split_into_development_and_test() -> None:
+    split = parse(GOOD.replace(f"tasks: [{ONE}]", f"tasks: {{development: [{ONE}], test: [{TWO}]}}"))
+    assert (split.tasks, split.test, split.development) == ([ONE, TWO], [TWO], [ONE])
+    assert Suite.model_validate(split.model_dump()) == split
+
+
+@pytest.mark.parametrize(
+    ("tasks", "sentence"),
+    [
+        (f"{{developmet: [{ONE}]}}", r"expected a list, or lists `development` and `test`, found \['developmet'\]\."),
+        (f"{{development: {ONE}, test: []}}", "expected a list, or lists `development` and `test`"),
+        (f"{{development: [{ONE}], test: [{ONE}]}}", "tasks: expected distinct entries"),
+        ("{development: [], test: []}", "at least 1 item"),
+    ],
+)
+def test_splits_that_are_none(tasks: str, sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        parse(GOOD.replace(f"[{ONE}]", tasks))
