@@ -18,7 +18,7 @@ import pytest
 from rlnet_bench.runs.suite import load_suite
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/suites.md", "docs/environments.md", "docs/methods.md"]
+PAGES = ["README.md", "docs/suites.md", "docs/environments.md", "docs/own-learner.md"]
 TINY = ["--set", "budget.frames=3200", "--set", "evaluation.absolute_episodes=8", "--seeds", "2"]
 PLACEHOLDER = re.compile(r"\b[A-Z][A-Z_]{2,}\b|<[a-z ]+>")  # RUN_DIR, STORE, <run id>
 # Endless, or measured elsewhere: the reason stands beside each.
@@ -39,7 +39,7 @@ def commands(page: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_documented_commands_run_as_written(page: str, tmp_path: Path) -> None:
-    (tmp_path / "my_model.py").write_text(_python_block("docs/methods.md"))
+    (tmp_path / "my_model.py").write_text(_python_block("docs/own-learner.md"))
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for command in commands(page):
         words = shlex.split(command)
@@ -50,7 +50,7 @@ def test_documented_commands_run_as_written(page: str, tmp_path: Path) -> None:
 
 
 def test_every_page_has_commands() -> None:
-    assert commands("docs/suites.md") and commands("docs/environments.md") and commands("docs/methods.md")
+    assert commands("docs/suites.md") and commands("docs/environments.md") and commands("docs/own-learner.md")
 
 
 def test_the_readme_s_table_is_of_the_quick_suite_as_it_is() -> None:
