@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rlnet_bench.errors import StoreError
 from rlnet_bench.foreign.door import is_table, read_file, read_table
 from rlnet_bench.foreign.summary import Summary
 from rlnet_bench.foreign.table import ForeignTable
-from rlnet_bench.runs.compact import read_index
+from rlnet_bench.runs.compact import lost_runs, read_index
 from rlnet_bench.runs.described import card_of, facts_of, other_task
 from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.indexed import indexed_record
@@ -43,10 +44,11 @@ def load_results(source: Store | str | Path, suite: str | None = None) -> Result
     store = (source if isinstance(source, Store) else Store(source)).checked()
     plan = store.plan(suite)
     index = read_index(store)  # of what has ended; the rest is read from its own files
+    lost = lost_runs(store, {g.run_id for g in plan.groups} - set(index))
     records = tuple(
         r
         for g in plan.groups
-        if (r := indexed_record(store.folder(g), g, index[g.run_id]) if g.run_id in index else _record(store, g))
+        if (r := indexed_record(store.folder(g), g, index[g.run_id]) if g.run_id in index else _record(store, g, lost))
     )
     policies: Policies = {}
     for g in reversed(plan.groups):  # one policy speaks for its cell: that of the last group with any
@@ -65,9 +67,11 @@ def _policy(store: Store, group: Group) -> dict[str, Any]:
         return {}
 
 
-def _record(store: Store, group: Group) -> RunRecord | None:
+def _record(store: Store, group: Group, lost: Mapping[str, str]) -> RunRecord | None:
     """The record of a group; one that cannot be read is a failed run, and spoils no other."""
     try:
+        if group.run_id in lost:
+            raise StoreError(lost[group.run_id])
         return store.record(group)
     except StoreError as error:
         seeds: dict[int, Status] = dict.fromkeys(group.config["seeds"], "failed")

@@ -13,6 +13,7 @@ from rlnet_bench.reports.page import render
 from rlnet_bench.reports.preview import preview
 from rlnet_bench.reports.provenance import run_table, task_table
 from rlnet_bench.reports.tables import as_text, tables
+from rlnet_bench.runs.files import sweep, write_atomic, writing
 
 
 def build_report(
@@ -54,10 +55,14 @@ def build_report(
 
 
 def _write(out: Path, files: dict[str, bytes]) -> None:
+    """Each file whole or not at all, the page after what lies beside it."""
     for folder in ("figures", "tables"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-        for old in (out / folder).iterdir():
-            if f"{folder}/{old.name}" not in files and old.suffix in (".svg", ".pdf", ".csv", ".tex", ".md"):
-                old.unlink()
-    for name, data in files.items():
-        (out / name).write_bytes(data)
+        with writing(out / folder):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+    for folder in ("", "figures", "tables"):
+        sweep(out / folder)
+    for name, data in sorted(files.items(), key=lambda item: item[0] == "index.html"):
+        write_atomic(out / name, data)
+    for old in (file for folder in ("figures", "tables") for file in (out / folder).iterdir()):
+        if f"{old.parent.name}/{old.name}" not in files and old.suffix in (".svg", ".pdf", ".csv", ".tex", ".md"):
+            old.unlink()

@@ -19,14 +19,14 @@ from typing import Any
 
 from rlnet_bench.errors import Malformed
 from rlnet_bench.reading.files import read_bytes
+from rlnet_bench.runs.described import FILE as DESCRIPTION
 from rlnet_bench.runs.files import put_in_place, remove, writing
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.process import signature
 from rlnet_bench.runs.publish import Publication, cell_files, median_seed, read_published
 from rlnet_bench.runs.records import RunRecord, StoredLine
 from rlnet_bench.runs.store import Store
-from rlnet_bench.runs.verify import adopted_episode, adopted_weights, weights_digests
-from rlnet_bench.vocabulary import MODES
+from rlnet_bench.runs.verify import SEALED, adopted_episode, adopted_weights, seal, weights_digests
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,15 @@ def adopt(store: Store, source: Path) -> Adopted:
 
 def _kept(source: Path, found: Publication, cell: Sequence[RunRecord]) -> Iterator[tuple[str, dict[str, bytes]]]:
     """(run id, files by name) of a cell's median seed, as far as they were published; verified."""
-    median = median_seed(cell, found.plan.suite.evaluation.primary)
+    primary = found.plan.suite.evaluation.primary
+    median = median_seed(cell, primary)
     if median is None:
         return
     seed, record = median
     weights, episode = cell_files(source, record.method, record.task, seed)
     files = {}
     if weights.exists():
-        expected = record.lines("absolute", MODES[0], seed)[-1].weights
+        expected = record.lines("absolute", primary, seed)[-1].weights
         if weights_digests(weights, 1) != [expected]:
             raise Malformed(str(weights), f"the weights of seed {seed} that were scored ({expected})", "others")
         files[str(adopted_weights(Path(), seed))] = read_bytes(weights)
@@ -88,14 +89,17 @@ def _texts(record: RunRecord, found: Publication, source: Path) -> dict[str, byt
         "reached": 0, "divergences": list(record.divergences),
     }  # fmt: skip
     policy = found.policies[record.run_id]
-    return {
+    described = next(g.described for g in found.plan.groups if g.run_id == record.run_id)
+    files = {
         "config.json": _json(record.config),
         "provenance.json": _json({**record.provenance, "adopted": origin}),
         "evals.jsonl": b"".join(e.text + b"\n" for e in record.evals if isinstance(e, StoredLine)),
         "timings.jsonl": b"".join(json.dumps(timing).encode() + b"\n" for timing in record.timings),
         **({"policies/policy.json": _json(policy)} if policy else {}),
-        "status.json": _json(status),
+        **({DESCRIPTION: _json(described)} if described else {}),
     }
+    sealed = {name: seal(files[name]) for name in SEALED if name in files}
+    return {**files, "status.json": _json({**status, "sealed": sealed})}
 
 
 def _json(data: Mapping[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 from rlnet_bench.errors import StoreError
 from rlnet_bench.reading.files import listing
-from rlnet_bench.runs.compact import end_scores, fresh_lines
+from rlnet_bench.runs.compact import end_scores, fresh_lines, lost_runs
+from rlnet_bench.runs.described import FILE as DESCRIPTION
 from rlnet_bench.runs.lease import Clock, read_lease
 from rlnet_bench.runs.plan import Group, read_plan
 from rlnet_bench.runs.records import RunRecord, read_timings
@@ -26,6 +28,7 @@ from rlnet_bench.runs.verify import (
     read_saved,
     read_status,
     torn_after,
+    unsealed,
     weights_problems,
 )
 
@@ -56,11 +59,16 @@ def check_store(store: Store, clock: Clock | None = None) -> StoreReport:
         for kind, sentence in checker.findings():
             (problems if kind == "problem" else notes).append(f"{folder.name}: {sentence}")
         lines += checker.lines
+    problems += lost_runs(store).values()
+    known: set[str] = set()
     for file in [*listing(store.root / "suites"), *listing(store.root / "plans")]:
         try:
-            read_plan(file)
+            known |= {g.run_id for g in read_plan(file).groups}
         except StoreError as error:
             problems.append(str(error))
+    unknown = [f.name for f in folders if f.name not in known]
+    if unknown:
+        notes.append(f"{len(unknown)} runs belong to no suite of this store, the first of them {unknown[0]}")
     return StoreReport(len(folders), lines, tuple(problems), tuple(notes))
 
 
@@ -76,6 +84,12 @@ class _Run:
 
     def findings(self) -> Iterator[Finding]:
         """("problem" or "note", sentence) for everything that is not as it should be."""
+        if not any(os.path.lexists(self.folder / name) for name in ("status.json", "evals.jsonl")):
+            if any(p.name not in ("config.json", "lease.json", DESCRIPTION) for p in self.folder.glob("[!.]*")):
+                yield "problem", "status.json: gone, and these are no files of a run that was only begun"
+            else:
+                yield "note", "its worker ended before it began; the next one begins"
+            return
         try:
             config, status = read_config(self.folder / "config.json"), read_status(self.folder / "status.json")
         except StoreError as error:
@@ -117,7 +131,7 @@ class _Run:
                 yield "note", f"timings.jsonl: {torn}"
             for line in record.evals:  # every number is looked at
                 assert len(line.team) == len(line.success) == len(line.length)
-            found = list(dict.fromkeys([*problems(record), *hidden(record)]))
+            found = list(dict.fromkeys([*problems(record), *hidden(record), *unsealed(self.folder)]))
             if not found:
                 found += [x for x in (copies([record]), *self._ended(record, state)) if x]
         except StoreError as error:

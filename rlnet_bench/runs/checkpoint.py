@@ -24,7 +24,7 @@ from rlnet_bench.learning.learner import Rows, Segment
 from rlnet_bench.reading.tensors import parse_tensors
 from rlnet_bench.runs import segments
 from rlnet_bench.runs.files import DiskRefused
-from rlnet_bench.runs.verify import SAVED_FORMAT, read_saved
+from rlnet_bench.runs.verify import SAVED_FORMAT, check_digest, read_saved
 
 KEEP = 2
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints of a run, where nobody asks for another interval
@@ -96,6 +96,7 @@ def write_checkpoint(folder: Path, frames: int, state: dict[str, Any]) -> Path:
         body = {"format": SAVED_FORMAT, "frames": frames, "sha256": digest, "tree": tree}
         if stored:
             body["rows"] = sorted({s.sha256 for _, found in stored for s in found})
+        body["check"] = check_digest(body)
         (temporary / "state.json").write_text(json.dumps(body))
         for file in temporary.iterdir():
             with file.open("rb") as handle:

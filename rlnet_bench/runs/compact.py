@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +26,12 @@ from rlnet_bench.runs.files import remove, write_atomic
 from rlnet_bench.runs.indexed import score_key
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import ENDED, Store
-from rlnet_bench.runs.verify import DIVERGENCE, PROVENANCE, STATUS, read_run, read_status
+from rlnet_bench.runs.verify import DIVERGENCE, PROVENANCE, SEALED, STATUS, read_run, read_status
 
 if TYPE_CHECKING:
     import pandas
 
-FORMAT = 3
+FORMAT = 4
 INDEX = "index.jsonl"
 _CHECK = re.compile(rb', "check": "([0-9a-f]{16})"\}')
 _CHECK_BYTES = len(', "check": "0123456789abcdef"}')
@@ -56,7 +56,7 @@ class Compacted:
 def stamp(folder: Path) -> list[int]:
     """What changes whenever something is written of which a line of the index is made; OSError without a status."""
     found: list[int] = []
-    for name in ("status.json", "config.json", "evals.jsonl", "provenance.json", "policies/policy.json"):
+    for name in ("status.json", "config.json", "evals.jsonl", *SEALED):
         try:
             now = (folder / name).stat()
         except FileNotFoundError:
@@ -153,8 +153,8 @@ def _sweep(store: Store, folder: Path) -> int:
     return freed
 
 
-def fresh_lines(store: Store) -> Iterator[dict[str, Any]]:
-    """Lines of the index that are as they were written and still true; none without an index of this version."""
+def _lines(store: Store) -> Iterator[dict[str, Any]]:
+    """Lines of the index that are as they were written; none without an index of this version."""
     try:
         head, *texts = read_bytes(store.root / INDEX).splitlines()
         if parse_json(head, INDEX) != {"format": FORMAT}:
@@ -162,10 +162,30 @@ def fresh_lines(store: Store) -> Iterator[dict[str, Any]]:
     except (StoreError, ValueError):
         return
     for text in texts:
-        with contextlib.suppress(StoreError, OSError):  # the group is read from its own files instead
+        with contextlib.suppress(StoreError):  # the group is read from its own files instead
             line = _parse(text, INDEX)
-            if stamp(store.folder(plain_part(line["run_id"], INDEX))) == line["stamp"]:
+            plain_part(line["run_id"], INDEX)
+            yield line
+
+
+def fresh_lines(store: Store) -> Iterator[dict[str, Any]]:
+    """Lines of the index that are as they were written and still true."""
+    for line in _lines(store):
+        with contextlib.suppress(OSError):
+            if stamp(store.folder(line["run_id"])) == line["stamp"]:
                 yield line
+
+
+def lost_runs(store: Store, among: Iterable[str] | None = None) -> dict[str, str]:
+    """A sentence by run id for every run of the index (among these, where given) of which nothing is left."""
+    absent = {run for run in among if not store.folder(run).exists()} if among is not None else None
+    if absent is not None and not absent:
+        return {}
+    return {
+        line["run_id"]: f"runs/{line['run_id']}: gone, though index.jsonl has it; `rlnet-bench run` makes it again."
+        for line in _lines(store)
+        if (line["run_id"] in absent if absent is not None else not store.folder(line["run_id"]).exists())
+    }
 
 
 def read_index(store: Store) -> dict[str, dict[str, Any]]:

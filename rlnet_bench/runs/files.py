@@ -32,7 +32,7 @@ def writing(path: Path, comfort: str = "nothing was damaged") -> Iterator[None]:
         raise DiskRefused(f"{path}: cannot be written ({error.strerror or error}); {comfort}.") from error
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace a file in one step, so that readers see the old or the new content, never a mixture.
 
     Raises:
@@ -41,8 +41,8 @@ def write_atomic(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}{signature()}")
     with writing(path):
         try:
-            with temporary.open("w", encoding="utf-8") as handle:
-                handle.write(text)
+            with temporary.open("wb") as handle:
+                handle.write(content if isinstance(content, bytes) else content.encode())
                 handle.flush()
                 os.fsync(handle.fileno())
             os.replace(temporary, path)

@@ -25,8 +25,8 @@ from rlnet_bench.runs.described import FILE as DESCRIPTION
 from rlnet_bench.runs.files import DiskRefused, read_json, sweep, write_atomic, writing
 from rlnet_bench.runs.lease import Clock, Lease, holder, take
 from rlnet_bench.runs.plan import Group, Plan, read_plan
-from rlnet_bench.runs.records import RunRecord
-from rlnet_bench.runs.verify import read_run, read_status
+from rlnet_bench.runs.records import DamagedRecord, RunRecord
+from rlnet_bench.runs.verify import read_run, read_status, run_id
 from rlnet_bench.vocabulary import Status
 
 FORMAT = 1
@@ -195,9 +195,9 @@ class Store:
                 return None
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / "config.json").exists():
-                if group.described:
-                    write_atomic(folder / DESCRIPTION, json.dumps(group.described, indent=1) + "\n")
+            if group.described and _read_or_empty(folder / DESCRIPTION) != group.described:  # absent, or damaged
+                write_atomic(folder / DESCRIPTION, json.dumps(group.described, indent=1) + "\n")
+            if run_id(_read_or_empty(folder / "config.json")) != group.run_id:
                 write_atomic(folder / "config.json", json.dumps(group.config, indent=1) + "\n")
             sweep(folder)
             lost = _read_or_empty(folder / "lease.json").get("owner")
@@ -284,9 +284,13 @@ class Store:
         Raises:
             StoreError: when it is damaged or its parts do not agree.
         """
-        if not os.path.lexists(self.folder(group) / "status.json"):
+        folder = self.folder(group)
+        if not os.path.lexists(folder / "status.json"):
+            if os.path.lexists(folder / "evals.jsonl"):
+                lost = folder / "status.json"
+                raise DamagedRecord(f"{lost}: gone, though there are records; `rlnet-bench run` makes it again.")
             return None
-        record = read_run(self.folder(group), group.run_id)
+        record = read_run(folder, group.run_id)
         return replace(record, config={**record.config, "label": group.label})
 
 

@@ -7,6 +7,7 @@ everything can chain it again) only scoring the weights again can.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,8 +33,9 @@ from rlnet_bench.runs.records import (
 from rlnet_bench.vocabulary import EXECUTION_CLASSES, MODES, Mode, Status
 
 ENDS: tuple[Status, ...] = ("ok", "diverged")
+SEALED = ("provenance.json", "description.json", "timings.jsonl", "policies/policy.json")
 SAVED_FORMAT = 2  # of checkpoints
-SAVED = {"format": (SAVED_FORMAT,), "frames": int, "sha256": str, "rows?": [plain_part]}
+SAVED = {"format": (SAVED_FORMAT,), "frames": int, "sha256": str, "rows?": [plain_part], "check": str}
 
 
 def _seeds(value: Any, where: str) -> None:
@@ -52,7 +54,7 @@ CONFIG = {
 DIVERGENCE = {"seed": int, "tensor?": str, "frames?": int}
 STATUS = {
     "status": STATUSES, "seeds": Each(STATUSES, seed_text), "attempts?": int, "divergences?": [DIVERGENCE],
-    "reason?": str,
+    "reason?": str, "sealed?": Each(str),
 }  # fmt: skip
 POLICY = {
     "format?": int, "execution?": tuple(EXECUTION_CLASSES), "actor_parameters?": Maybe(int), "kind?": str,
@@ -214,7 +216,8 @@ def read_run(path: Path, expected: str | None = None) -> RunRecord:
     record, torn = read_record(path, expected)
     if torn and record.status in ENDS:
         raise DamagedRecord(f"{path / 'evals.jsonl'}: {torn}, in a run that has ended.")
-    for sentence in problems(record):
+    quiet = record.status == "failed" and not record.reason  # a worker that fails a group says why
+    for sentence in (*problems(record), *(hidden(record) if quiet else ()), *unsealed(path)):
         raise DamagedRecord(f"{path}: {sentence}.")
     return record
 
@@ -242,6 +245,30 @@ def read_record(path: Path, expected: str | None = None) -> tuple[RunRecord, str
     return record, torn_after(path / "evals.jsonl", good)
 
 
+def seals(folder: Path) -> dict[str, str]:
+    """Digests of the files of a run that no chain covers, for the status of one that has ended."""
+    found = {}
+    for name in SEALED:
+        with contextlib.suppress(Absent):
+            found[name] = seal(read_bytes(folder / name))
+    return found
+
+
+def seal(data: bytes) -> str:
+    """The digest of one such file."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def unsealed(folder: Path) -> Iterator[str]:
+    """A sentence for every file that was changed since its run ended. Older runs have no seals."""
+    sealed = read_status(folder / "status.json").get("sealed")
+    if sealed is not None:
+        now = seals(folder)
+        yield from (
+            f"{name}: it was changed after the run ended" for name in SEALED if now.get(name) != sealed.get(name)
+        )
+
+
 def torn_after(file: Path, good: int) -> str:
     """A sentence when a file is longer than its complete part, else nothing."""
     try:
@@ -260,6 +287,11 @@ class Saved:
     rows: list[str]  # the segments that it needs
 
 
+def check_digest(body: Mapping[str, Any]) -> str:
+    """Digest of what a checkpoint's ``state.json`` says, but for the digest itself."""
+    return hashlib.sha256(json.dumps({k: v for k, v in body.items() if k != "check"}).encode()).hexdigest()
+
+
 def read_saved(path: Path) -> Saved:
     """A checkpoint directory, whose digest is right.
 
@@ -271,6 +303,8 @@ def read_saved(path: Path) -> Saved:
     data = read_bytes(path / "state.safetensors", MAX_SAVED)
     if hashlib.sha256(data).hexdigest() != body["sha256"]:
         raise Malformed(str(path), "the contents that its digest was made of", "a changed file")
+    if body["check"] != check_digest(body):
+        raise Malformed(str(path / "state.json"), "the text that its digest was made of", "a changed file")
     if "tree" not in body:
         raise Malformed(str(path / "state.json"), "a key 'tree'", sorted(body))
     return Saved(body["tree"], data, body.get("rows", []))

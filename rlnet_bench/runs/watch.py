@@ -9,7 +9,7 @@ from typing import Any
 from rlnet_bench.errors import StoreError
 from rlnet_bench.reading.shapes import check
 from rlnet_bench.runs.calibrate import Calibration, key, seconds, stored
-from rlnet_bench.runs.compact import read_index
+from rlnet_bench.runs.compact import lost_runs, read_index
 from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.lease import worker_of
 from rlnet_bench.runs.plan import Group, Plan
@@ -44,7 +44,7 @@ class GroupView:
 def view(store: Store, group: Group) -> GroupView:
     """The row of one group. A group that is running without a living worker is ``waiting``."""
     status, damaged = store.status(group), False
-    if status["status"] in ENDED:
+    if status["status"] in (*ENDED, "missing"):
         try:
             store.record(group)
         except StoreError as error:
@@ -79,8 +79,14 @@ def snapshot(store: Store, plan: Plan) -> list[GroupView]:
     rows = [
         ended_view(group, index[group.run_id]) if group.run_id in index else view(store, group) for group in plan.groups
     ]
+    lost = lost_runs(store, {g.run_id for g in plan.groups} - set(index))
+    rows = [_damaged(row, lost[row.run_id]) if row.run_id in lost else row for row in rows]
     costs = predicted(g for g, row in zip(plan.groups, rows) if row.status not in ENDED)
     return [with_cost(row, costs.get(row.run_id)) for row in rows]
+
+
+def _damaged(row: GroupView, why: str) -> GroupView:
+    return replace(row, status="failed", frames=0, rate=0.0, reason=why, damaged=True)
 
 
 def predicted(groups: Iterable[Group]) -> dict[str, float]:
@@ -114,12 +120,17 @@ def ended_view(group: Group, line: dict[str, Any]) -> GroupView:
     )  # fmt: skip
 
 
+def _is_over(row: GroupView) -> bool:
+    """Nothing will change any more; what is damaged may be made again."""
+    return row.status in ENDED and not row.damaged
+
+
 class Watcher:
     """Looks again and again at a grid; what has ended is read once only."""
 
     def __init__(self, store: Store, plan: Plan) -> None:
         self.store, self.plan = store, plan
-        self.ended: dict[str, GroupView] = {r.run_id: r for r in snapshot(store, plan) if r.status in ENDED}
+        self.ended: dict[str, GroupView] = {r.run_id: r for r in snapshot(store, plan) if _is_over(r)}
         self.costs = predicted(g for g in plan.groups if g.run_id not in self.ended)
 
     def look(self) -> list[GroupView]:
@@ -127,7 +138,7 @@ class Watcher:
         rows = []
         for group in self.plan.groups:
             row = self.ended.get(group.run_id) or view(self.store, group)
-            if row.status in ENDED:
+            if _is_over(row):
                 self.ended[group.run_id] = row
             rows.append(with_cost(row, self.costs.get(row.run_id)))
         return rows

@@ -30,6 +30,7 @@ from rlnet_bench.runs.meter import Meter, learn
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.provenance import provenance
 from rlnet_bench.runs.store import Store
+from rlnet_bench.runs.verify import read_provenance, seals
 from rlnet_bench.vocabulary import Status
 
 HEARTBEAT_SECONDS = 5.0
@@ -60,6 +61,14 @@ class Journal:
             values = ", ".join(f"{k} {_text(v)}" for k, v in event.data.items())
             line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {event.kind}: {values}\n"
             _write(self.folder / "log.txt", line, "a")
+
+
+def _said_before(folder: Path) -> bool:
+    """Whether the worker that began this run said where that was; not if what it said is damaged."""
+    try:
+        return bool(read_provenance(folder / "provenance.json"))
+    except StoreError:
+        return False
 
 
 def _write(path: Path, text: str, mode: str) -> None:
@@ -182,7 +191,7 @@ def work_on(
     folder = store.folder(group)
     journal, meter = Journal(folder, lease), Meter()
     try:
-        if not (folder / "provenance.json").exists():
+        if not _said_before(folder):
             write_atomic(folder / "provenance.json", json.dumps(provenance(), indent=1) + "\n")
         with heartbeat(lease), _crashes_into(folder / "log.txt"):
             with _listening():
@@ -199,7 +208,8 @@ def work_on(
         if calibrations is not None and status == "ok":
             with contextlib.suppress(OSError):  # an estimate for others is worth no group
                 learn(group.config, meter.calibration(folder), calibrations)
-        store.set_status(group, status, outcome.seeds, divergences=[d.to_json() for d in outcome.divergences])
+        divergences = [d.to_json() for d in outcome.divergences]
+        store.set_status(group, status, outcome.seeds, divergences=divergences, sealed=seals(folder))
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # nothing is left to go on with
         return status
     except LeaseLost:

@@ -131,9 +131,7 @@ class _Tell:
 
 
 def _work(root: str, pipe: Connection) -> None:
-    from rlnet_bench.runs import loop
     from rlnet_bench.runs.worker import work
 
-    loop.run_group.__kwdefaults__["checkpoint_seconds"] = 0.0
     store = Store(root)
-    work(store, store.plan().groups, callbacks=lambda group: (_Tell(pipe),))
+    work(store, store.plan().groups, callbacks=lambda group: (_Tell(pipe),), checkpoint_seconds=0.0)

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,12 @@ from killed import at_write
 from small import products, store, whole
 
 from rlnet_bench.runs import lease as leases
+from rlnet_bench.runs import worker
 from rlnet_bench.runs.callbacks import Event
 from rlnet_bench.runs.check_store import check_store
 from rlnet_bench.runs.lease import LEASE_SECONDS
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.store import Store
-from rlnet_bench.runs.worker import work
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +31,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return products(whole(tmp_path_factory.mktemp("calm") / "run"))
 
 
-@pytest.fixture(autouse=True)
-def checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rlnet_bench.runs import loop
-
-    monkeypatch.setitem(loop.run_group.__kwdefaults__, "checkpoint_seconds", 0.0)
+work = partial(worker.work, checkpoint_seconds=0.0)
 
 
 def same(opened: Store, group: Group, calm: dict[str, bytes]) -> None:
