@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -20,12 +20,14 @@ def add_to(app: typer.Typer) -> None:
 
 def speed(
     task: Annotated[str, typer.Argument(help="A task id.")],
-    method: Annotated[str, typer.Option("--method", help="Whose acting and updating is measured.")] = "mappo",
+    method: Annotated[
+        str, typer.Option("--method", help="Whose training is split: a method id, zoo/NAME or a YAML file.")
+    ] = "mappo",
     envs: Annotated[int, typer.Option("--envs", min=1, help="Environments for stepping alone.")] = 4096,
     compile: Annotated[bool, typer.Option("--compile", help="Also measure compiled stepping.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Split the time of training into stepping, acting, updating and evaluating."""
+    """Split the time of training into its parts: stepping, acting, valuing, forward, backward, optimiser."""
     import torch
 
     from rlnet_bench.typed import task_card
@@ -86,21 +88,87 @@ def _original(card: Any) -> dict[str, Any] | None:
 
 def _training(card: Any, name: str) -> list[dict[str, Any]]:
     from rlnet_bench.learning.play import evaluate
+    from rlnet_bench.learning.yardstick import gemm_rate, products_per_frame
     from rlnet_bench.methods import check_possible
-    from rlnet_bench.typed import find_method
 
-    method = find_method(name)
+    method = _method(name)
     config = method.configure({})
     check_possible(method, card, config)
     learner: Any = method.learner(card, config, (0,), total_frames=10**9, training_reward="team_mean")
-    frames = learner.frames_per_iteration
     envs = getattr(config, "num_envs", 1)
-    rows = []
-    if hasattr(learner, "collect"):
-        rows.append(_row(f"{name}: stepping and acting", envs, _rate(learner.collect, frames)))
-        rows.append(_row(f"{name}: updating", envs, _rate(learner.update, frames)))
-    rows.append(_row(f"{name}: training", envs, _rate(learner.iterate, frames), "end to end, evaluation off"))
+    products = products_per_frame(learner)
+    learner.iterate()
+    parts = Parts(learner)
+    rate = _rate(learner.iterate, learner.frames_per_iteration)
+    spent = parts.seconds
+    rows = [
+        _row(
+            f"{name}: {part}", envs, rate * sum(spent.values()) / seconds, f"{seconds / sum(spent.values()):.0%} of it"
+        )
+        for part, seconds in spent.items()
+        if seconds > 0
+    ]
+    efficiency = f"{rate * products / gemm_rate():.2f} of this machine's matrix products, evaluation off"
+    rows.append(_row(f"{name}: training", envs, rate, efficiency))
     policy = learner.policy()
     rate = _rate(lambda: evaluate(policy, card, (0,), 320), 320 * card.horizon)
     rows.append(_row("evaluating", 320, rate, "deterministic"))
     return rows
+
+
+def _method(name: str) -> Any:
+    from rlnet_bench.methods import find_method
+    from rlnet_bench.networks.method import network_method
+
+    return network_method(name)[0] if name.startswith("zoo/") or name.endswith((".yaml", ".yml")) else find_method(name)
+
+
+class Parts:
+    """Splits the time of a learner's iterations by timing what it calls; what is left over is its own.
+
+    ``backward`` is what an update takes beside valuing, losses and optimiser steps. A learner that shows less of itself
+    has fewer parts.
+    """
+
+    def __init__(self, learner: Any) -> None:
+        self._totals: dict[str, float] = {}
+        for owner, name in (
+            (learner.env, "step"), (learner, "collect"), (learner, "estimate"), (learner, "losses"), (learner, "step"),
+            (learner, "update"),
+        ):  # fmt: skip
+            if hasattr(owner, name):
+                key = "env" if owner is learner.env else name
+                self._totals[key] = 0.0
+                setattr(owner, name, self._timed(key, getattr(owner, name)))
+
+    def _timed(self, key: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*args, **kwargs)
+            self._totals[key] += time.perf_counter() - start
+            return self._each(key, result) if isinstance(result, Iterator) else result
+
+        return timed
+
+    def _each(self, key: str, results: Iterator[Any]) -> Iterator[Any]:
+        """What a generator spends between its results."""
+        while True:
+            start = time.perf_counter()
+            result = next(results, self)
+            self._totals[key] += time.perf_counter() - start
+            if result is self:
+                return
+            yield result
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds so far, part by part; they add up to collecting and updating."""
+        t = dict.fromkeys(("env", "collect", "estimate", "losses", "step", "update"), 0.0) | self._totals
+        if not self._totals.get("collect"):  # it steps its environments while it learns
+            t["collect"] = t["env"]
+        update = t["estimate"] + t["losses"] + t["step"]
+        rest = "updating" if not t["losses"] else "backward"
+        return {
+            "stepping": t["env"], "acting": t["collect"] - t["env"], "valuing": t["estimate"], "forward": t["losses"],
+            rest: t["update"] - update, "optimiser": t["step"],
+        }  # fmt: skip

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+if TYPE_CHECKING:
+    from rlnet_bench.learning.learner import Learner
 
 
 def gemm_rate(size: int = 1024, seconds: float = 0.5) -> float:
@@ -40,3 +45,11 @@ def ppo_flop(actor: Sequence[int], critic: Sequence[int], agents: int, epochs: i
     """
     (act, learn), (value, fit) = mlp_flop(actor), mlp_flop(critic)
     return agents * (act + epochs * learn) + (agents if values is None else values) * (value + epochs * fit)
+
+
+def products_per_frame(learner: Learner) -> float:
+    """Operations of all matrix products that one iteration really makes, per frame of all its replicas."""
+    before = learner.frames
+    with FlopCounterMode(display=False) as counter:
+        learner.iterate()
+    return counter.get_total_flops() / ((learner.frames - before) * learner.policy().replicas)

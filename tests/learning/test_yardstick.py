@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from rlnet_bench.envs.registry import task_card
 from rlnet_bench.learning.stacked import StackedMLP, copy_keys
-from rlnet_bench.learning.yardstick import gemm_rate, mlp_flop, ppo_flop
+from rlnet_bench.learning.yardstick import gemm_rate, mlp_flop, ppo_flop, products_per_frame
+from rlnet_bench.methods import find_method
 
 
 def test_equals_what_torch_counts() -> None:
@@ -27,6 +29,15 @@ def test_a_frame_of_ppo() -> None:
     assert mlp_flop((5, 1)) == (10, 20)
     assert ppo_flop((3, 2, 4), (5, 1), agents=3, epochs=2) == 3 * (28 + 144) + 3 * (10 + 40)
     assert ppo_flop((3, 2, 4), (5, 1), agents=3, epochs=2, values=1) == 3 * (28 + 144) + 50
+
+
+def test_an_iteration_makes_the_products_that_ppo_needs() -> None:
+    card = task_card("mpe/simple_spread-discrete-v1")
+    method = find_method("ippo")
+    config = method.configure({"num_envs": 8, "rollout_steps": 100, "epochs": 2})
+    learner = method.learner(card, config, (0, 1), total_frames=10**6, training_reward="team_mean")
+    needed = ppo_flop((21, 64, 64, 5), (21, 64, 64, 1), agents=3, epochs=2)
+    assert needed < products_per_frame(learner) < 1.05 * needed  # and the values of what follows a rollout
 
 
 def test_the_machine_multiplies() -> None:
