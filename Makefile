@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: bench test test-all benchmarks peers lint format setup clean
+.PHONY: bench test test-all benchmarks peers gpu lint format setup clean
 
 bench: $(READY)
 	$(BIN)/rlnet-bench run quick --store rlnet-store
@@ -23,6 +23,10 @@ benchmarks: $(READY)
 # Training speed against JaxMARL and BenchMARL, in turns; builds their environments in .peers/ once.
 peers: $(READY)
 	$(BIN)/python tests/benchmarks/peers $(ROWS)
+
+# The smoke set and the scaling table on a machine with CUDA; elsewhere it says that there is none.
+gpu: $(READY)
+	$(BIN)/python tests/gpu
 
 lint: $(READY)
 	$(BIN)/ruff check .

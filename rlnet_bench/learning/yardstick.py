@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rlnet_bench.learning.learner import Learner
 
 
-def gemm_rate(size: int = 1024, seconds: float = 0.5) -> float:
+def gemm_rate(size: int = 512, seconds: float = 0.5) -> float:
     """Floating-point operations per second of square float32 products with torch's threads: the best of a while."""
     a, b, out = (torch.rand(size, size) for _ in range(3))
     best, end = float("inf"), time.perf_counter() + seconds
