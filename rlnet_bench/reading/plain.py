@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +19,7 @@ T = TypeVar("T")
 MAX_DEPTH = 40
 MAX_VALUES = 8_000_000  # of one document
 MAX_TEXT = 1 << 20  # characters of one string
-MAX_WHOLE = 2**63
+MAX_WHOLE = 2**128  # states of generators are long; where a number is counted with, its shape has a lower limit
 
 
 def read_json(path: Path, most: int = MAX_BYTES, *, links: bool = False) -> Any:
@@ -30,13 +32,13 @@ def read_json(path: Path, most: int = MAX_BYTES, *, links: bool = False) -> Any:
     return parse_json(read_bytes(path, most, links=links), str(path))
 
 
-def parse_json(data: bytes | str, where: str) -> Any:
-    """JSON text as plain data; raises Malformed."""
+def parse_json(data: bytes | str, where: str, *, finite: bool = True) -> Any:
+    """JSON text as plain data; raises Malformed. NaN and infinities are refused unless ``finite`` is False."""
     text = data if isinstance(data, str) else as_text(data, where)
     if len(text) > MAX_VALUES and text.count(",") + text.count("{") + text.count("[") > MAX_VALUES:
         raise Malformed(where, f"at most {MAX_VALUES} values", "a document of more")
     try:
-        found = _DECODER.decode(text)
+        found = (_DECODER if finite else _LENIENT).decode(text)
     except json.JSONDecodeError as error:
         place = f"{where}, line {error.lineno}" if "\n" in text else where
         raise Malformed(place, "JSON", f"a syntax error ({error.msg})") from None
@@ -46,8 +48,31 @@ def parse_json(data: bytes | str, where: str) -> Any:
         raise Malformed(where, f"the key {str(error)[:80]!r} once in its object", "a second one") from None
     except ValueError as error:  # of _no_constant, or an integer of thousands of digits
         raise Malformed(where, "finite numbers of moderate length", f"a number that is not one ({error})") from None
-    bounded(found, where)
+    bounded(found, where, finite=finite)
     return found
+
+
+def signed(data: Mapping[str, Any]) -> str:
+    """JSON text that carries the digest of itself: a change by hand or by accident is seen, a forger's is not."""
+    body = json.dumps(data)
+    return f'{body[:-1]}, "check": "{hashlib.sha256(body.encode()).hexdigest()[:16]}"}}'
+
+
+def parse_signed(text: bytes, where: str) -> Any:
+    """What :func:`signed` wrote, without the digest.
+
+    Raises:
+        Malformed: when it is anything else.
+    """
+    text = text.rstrip(b"\n")
+    check, body = _CHECK.fullmatch(text, max(0, len(text) - _CHECK_BYTES)), text[:-_CHECK_BYTES] + b"}"
+    if check is None or check[1].decode() != hashlib.sha256(body).hexdigest()[:16]:
+        raise Malformed(where, "the text that its own digest was made of", "a changed one")
+    return parse_json(body, where)
+
+
+_CHECK = re.compile(rb', "check": "([0-9a-f]{16})"\}')
+_CHECK_BYTES = len(', "check": "0123456789abcdef"}')
 
 
 def read_lines(path: Path, parse: Callable[[bytes, str], T]) -> tuple[list[T], int]:
@@ -96,9 +121,10 @@ def _no_constant(text: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+_LENIENT = json.JSONDecoder(object_pairs_hook=_once)
 
 
-def bounded(value: Any, where: str) -> None:
+def bounded(value: Any, where: str, *, finite: bool = True) -> None:
     """Raise Malformed, with the key, for depth, long text, lone surrogates, and numbers nobody can store."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
@@ -111,7 +137,7 @@ def bounded(value: Any, where: str) -> None:
             elif kind is list:
                 deeper += item
             elif (
-                (kind is float and not math.isfinite(item))
+                (kind is float and finite and not math.isfinite(item))
                 or (kind is int and not -MAX_WHOLE < item < MAX_WHOLE)
                 or (kind is str and (len(item) > MAX_TEXT or not _is_text(item)))
             ):
@@ -137,7 +163,7 @@ def _complaint(root: Any, bad: Any, where: str) -> tuple[str, str, str]:
     if isinstance(bad, float):
         return at, "a finite number", f"a number that is none ({bad})"
     if isinstance(bad, int):
-        return at, "a whole number of at most 63 bits", f"a number of {bad.bit_length()} bits"
+        return at, "a whole number of at most 128 bits", f"a number of {bad.bit_length()} bits"
     if len(bad) > MAX_TEXT:
         return at, f"text of at most {MAX_TEXT} characters", "a longer one"
     return at, "Unicode text", "a half of a surrogate pair"

@@ -22,6 +22,7 @@ from rlnet_bench.errors import Malformed
 
 Shape = Any  # see above: a type, a tuple, a list, a dict, Each, Maybe, or a function
 
+MAX_COUNT = 2**62
 WHOLE = "a whole number of at least 0"
 _WORDS = {str: "text", bool: "true or false", dict: "a mapping", list: "a list", int: WHOLE, float: "a finite number"}
 
@@ -84,9 +85,9 @@ def seed_text(key: str, where: str) -> int:
 
 def _is(value: Any, kind: type) -> bool:
     if kind is int:
-        return type(value) is int and value >= 0
+        return type(value) is int and 0 <= value <= MAX_COUNT
     if kind is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) <= MAX_COUNT)
     return type(value) is kind
 
 

@@ -19,7 +19,6 @@ from rlnet_bench.runs.segments import ROWS, verify
 from rlnet_bench.runs.store import ENDED, Store
 from rlnet_bench.runs.verify import (
     ENDS,
-    copies,
     hidden,
     problems,
     read_config,
@@ -133,7 +132,7 @@ class _Run:
                 assert len(line.team) == len(line.success) == len(line.length)
             found = list(dict.fromkeys([*problems(record), *hidden(record), *unsealed(self.folder)]))
             if not found:
-                found += [x for x in (copies([record]), *self._ended(record, state)) if x]
+                found += self._ended(record, state)
         except StoreError as error:
             yield "problem", str(error)
             return
@@ -152,7 +151,7 @@ class _Run:
             try:
                 verify(path.parent / ROWS, read_saved(path).rows)
                 whole += 1
-            except (StoreError, OSError, ValueError):
+            except StoreError:
                 damaged += 1
                 yield "note", f"checkpoint {path.name} is damaged; the one before is used"
         if damaged and not whole and state not in ENDED:

@@ -8,7 +8,6 @@ replay) lie beside them in segments, each stored once (:mod:`rlnet_bench.runs.se
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -135,11 +134,11 @@ def read_newest(
     for path in reversed(_all(folder)):
         try:
             state = read_checkpoint(path)
+            if accept(state):
+                return state, notes
         except Exception as error:  # any damage must fall back, whatever shape it takes
             notes.append(f"checkpoint {path.name} is damaged ({error}); using the one before.")
             continue
-        if accept(state):
-            return state, notes
         notes.append(f"checkpoint {path.name} is ahead of the records, which lost lines; using the one before.")
     return None, notes
 

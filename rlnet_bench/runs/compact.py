@@ -8,19 +8,17 @@ cache: it can be deleted, it is made again from the records, and a line counts o
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlnet_bench.errors import Malformed, StoreError
+from rlnet_bench.errors import StoreError
 from rlnet_bench.reading.files import read_bytes
 from rlnet_bench.reading.names import checked_name, plain_part
-from rlnet_bench.reading.plain import parse_json
+from rlnet_bench.reading.plain import parse_json, parse_signed, signed
 from rlnet_bench.reading.shapes import Each, check
 from rlnet_bench.runs.files import remove, write_atomic
 from rlnet_bench.runs.indexed import score_key
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 
 FORMAT = 4
 INDEX = "index.jsonl"
-_CHECK = re.compile(rb', "check": "([0-9a-f]{16})"\}')
-_CHECK_BYTES = len(', "check": "0123456789abcdef"}')
 LINE = {
     "run_id": str, "stamp": [int], "status": ENDED, "method": checked_name, "task": checked_name, "frames": int,
     "seeds": STATUS["seeds"], "reason": str, "divergences": [DIVERGENCE], "provenance": PROVENANCE,
@@ -89,7 +85,7 @@ def compact(store: Store) -> Compacted:
             continue
         freed += _sweep(store, folder)
         records += len(line["seeds"])
-        texts.append(_signed(line))
+        texts.append(signed(line))
     body = "\n".join([json.dumps({"format": FORMAT}), *texts]) + "\n"
     write_atomic(store.root / INDEX, body)
     return Compacted(len(texts), records, made, len(body), freed)
@@ -116,19 +112,9 @@ def end_scores(record: RunRecord) -> dict[str, list[float]]:
     return {key: list(score) for key, score in scores.items() if score is not None}
 
 
-def _signed(line: dict[str, Any]) -> str:
-    """A line of the index with its own digest: a change by hand or by accident makes it stale."""
-    body = json.dumps(line)
-    return f'{body[:-1]}, "check": "{hashlib.sha256(body.encode()).hexdigest()[:16]}"}}'
-
-
 def _parse(text: bytes, where: str) -> dict[str, Any]:
     """A line of the index as it was written; raises Malformed."""
-    signed = _CHECK.fullmatch(text, len(text) - _CHECK_BYTES)
-    body = text[:-_CHECK_BYTES] + b"}"
-    if signed is None or signed[1].decode() != hashlib.sha256(body).hexdigest()[:16]:
-        raise Malformed(where, "a line of an index, as it was written", "a changed one")
-    line = parse_json(body, where)
+    line = parse_signed(text, where)
     check(line, LINE, where)
     return dict(line)
 

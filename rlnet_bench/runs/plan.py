@@ -108,6 +108,10 @@ def plan_from_json(data: Any, where: str = "plan") -> Plan:
         if cells & taken:
             raise Malformed(f"{at}/config/seeds", "every seed of a cell in one group", sorted(cells & taken)[0][2])
         taken |= cells
+    for entry in suite.methods:
+        for task in suite.tasks:
+            if not any((entry.name, task, seed) in taken for seed in suite.seeds):
+                raise Malformed(f"{where}: groups", f"a group for {entry.name!r} on {task!r}", "nothing")
     return Plan(suite, tuple(Group(g["run_id"], g["config"], g.get("described", {})) for g in data["groups"]))
 
 

@@ -31,8 +31,8 @@ from rlnet_bench.runs.records import (
     DamagedRecord,
     EvalLine,
     RunRecord,
+    checked_timing,
     parse_line,
-    parse_timing,
     read_evals,
     read_timings,
 )
@@ -354,7 +354,7 @@ def _records(data: bytes, path: Path) -> Iterator[tuple[RunRecord, dict[str, Any
         line = parse_json(text, where)
         check(line, dict, where)
         if "timing" in line and header:
-            timings.append(parse_timing(line["timing"], where))
+            timings.append(checked_timing(line["timing"], where))
             continue
         if header:
             yield _record(header, evals, timings)

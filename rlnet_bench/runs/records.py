@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -298,11 +298,15 @@ def read_timings(path: Path) -> tuple[list[dict[str, Any]], int]:
     return read_lines(path, parse_timing)
 
 
-def parse_timing(text: bytes | Mapping[str, Any], where: str) -> dict[str, Any]:
+def parse_timing(text: bytes, where: str) -> dict[str, Any]:
     """A line of ``timings.jsonl``; raises Malformed."""
-    found = parse_json(text, where) if isinstance(text, bytes) else dict(text)
+    return checked_timing(parse_json(text, where), where)
+
+
+def checked_timing(found: Any, where: str) -> dict[str, Any]:
+    """Plain data as a line of ``timings.jsonl``; raises Malformed."""
     check(found, TIMING, where)
-    return found
+    return dict(found)
 
 
 def check_chain(lines: Iterable[EvalLine]) -> str | None:

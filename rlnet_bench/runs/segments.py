@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlnet_bench.errors import Malformed
 from rlnet_bench.learning.learner import Piece, Rows, Segment
 from rlnet_bench.reading.files import opened
 from rlnet_bench.reading.tensors import MAX_SAVED, read_tensors
@@ -85,7 +86,7 @@ def marked(rows: Rows, segments: Sequence[Segment]) -> dict[str, Any]:
 
 
 def unmarked(folder: Path, mark: dict[str, Any]) -> StoredRows:
-    """Inverse of :func:`marked`; raises as :func:`verify`."""
+    """Inverse of :func:`marked`; raises Malformed when a segment is missing or damaged."""
     body = mark[MARK]
     segments = [Segment(*s) for s in body["segments"]]
     verify(folder, [s.sha256 for s in segments])
@@ -93,10 +94,10 @@ def unmarked(folder: Path, mark: dict[str, Any]) -> StoredRows:
 
 
 def verify(folder: Path, names: Collection[str]) -> None:
-    """Raise ValueError or Malformed unless every segment is there and whole."""
+    """Raise Malformed unless every segment is there and whole."""
     for name in names:
         if digest(folder / file_name(name)) != name:
-            raise ValueError(f"segment {name[:12]} does not match its digest")
+            raise Malformed(str(folder), f"the segment {name[:12]} as its digest says", "a changed file")
 
 
 def sweep(folder: Path, needed: Collection[str]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from rlnet_bench.errors import Malformed, StoreError
 from rlnet_bench.reading.files import Absent, read_bytes
 from rlnet_bench.reading.names import checked_name, plain_part
-from rlnet_bench.reading.plain import read_json
+from rlnet_bench.reading.plain import parse_json, read_json
 from rlnet_bench.reading.shapes import Each, Maybe, check, seed_text
 from rlnet_bench.reading.tensors import MAX_SAVED, read_arrays
 from rlnet_bench.runs.records import (
@@ -46,9 +46,9 @@ def _seeds(value: Any, where: str) -> None:
 
 # Only what readers use; settings and networks are for whoever runs them. Old records have fewer keys.
 CONFIG = {
-    "label": checked_name, "task": checked_name, "method": checked_name, "settings": dict, "network?": Maybe(dict),
+    "label": checked_name, "task": checked_name, "method": checked_name, "settings": dict, "network": Maybe(dict),
     "seeds": _seeds, "frames": int, "training_reward?": ("team_mean", "individual"), "method_version?": int,
-    "method_source?": str, "task_hash?": str,
+    "method_source": str, "task_hash?": str,
     "evaluation": {"every": int, "episodes": int, "absolute_episodes": int, "primary": MODES},
 }  # fmt: skip
 DIVERGENCE = {"seed": int, "tensor?": str, "frames?": int}
@@ -100,6 +100,9 @@ def problems(record: RunRecord) -> Iterator[str]:
         yield f"evals.jsonl: {broken}; it was changed after it was written"
         return
     yield from _misfits(record)
+    twins = copies([record])
+    if twins:
+        yield f"evals.jsonl: {twins}"
     ends = _ends(record)
     for seed, status in record.seed_status.items():
         missing = [pair for pair in _WANTED if pair not in ends.get(seed, ())]
@@ -298,7 +301,7 @@ def read_saved(path: Path) -> Saved:
     Raises:
         StoreError: when it is not whole.
     """
-    body = read_json(path / "state.json")
+    body = parse_json(read_bytes(path / "state.json"), str(path / "state.json"), finite=False)
     check(body, SAVED, str(path / "state.json"))
     data = read_bytes(path / "state.safetensors", MAX_SAVED)
     if hashlib.sha256(data).hexdigest() != body["sha256"]:

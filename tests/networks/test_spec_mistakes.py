@@ -46,7 +46,7 @@ MISTAKES = {
     "width of 1e9": (TWO.replace("a: {}", "a: {message: {learned: 1000000000}}") + "  - a -> m",
                      "expected a width from 1 to 65536"),
     "endless number": (TWO.replace("a: {}", f"a: {{period: {'9' * 4000}}}") + "  - a -> m",
-                       "expected a whole number of at most 63 bits"),
+                       "expected a whole number of at most 128 bits"),
     "count of 1e9": (TWO.replace("a: {}", "a: {count: 1000000000}") + "  - a -> m", "from 1 to 512, or `agents`"),
     "motor's action": ("name: x\nvertices:\n  m: {per_agent: true, action: none}", ":3: motor 'm': its action belongs "
                        "to the task"),

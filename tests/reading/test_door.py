@@ -19,18 +19,19 @@ NAMES = {"open", "load_file", "safe_open", "fromfile", "genfromtxt", "loadtxt"}
 ELSEWHERE = {
     "cli/doctor.py": "/sys",
     "cli/main.py": "/dev/null",
+    "envs/card.py": "a card just made",
     "envs/cards/__init__.py": "the package's own cards",
     "envs/check/state.py": "a state just made",
     "envs/pettingzoo/door.py": "the digest of a user's code",
     "envs/vmas/scenario.py": "the source of imported code",
-    "envs/vmas/user.py": "the digest of a user's code",
     "foreign/csv.py": "rows of text that was read",
     "leash.py": "a pipe of our own",
-    "methods.py": "the digest of a user's code",
     "networks/build.py": "the package's own networks",
     "reports/page.py": "the package's own templates",
     "runs/_check_faults.py": "a store of the check's own",
+    "runs/_check_learning.py": "a policy just made",
     "runs/_check_runs.py": "a store of the check's own",
+    "runs/adopt.py": "to write it",
     "runs/calibrate.py": "what our own process says",
     "runs/check_launcher.py": "a store of the check's own",
     "runs/checkpoint.py": "to write it",
@@ -46,6 +47,7 @@ ELSEWHERE = {
     "runs/suite.py": "the package's own suites",
     "runs/worker.py": "to append to it",
     "stats/sequential.py": "a plan in memory",
+    "trust.py": "code that is trusted, and its digest",
 }
 
 

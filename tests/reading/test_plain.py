@@ -29,7 +29,7 @@ from rlnet_bench.reading.tensors import checked_tensors, read_arrays
         ('{"a": [0, NaN]}', "f: expected finite numbers of moderate length, found a number that is not one"),
         ('{"a": -Infinity}', "expected finite numbers of moderate length"),
         ('{"a": [0, 1e999]}', "f: a/1: expected a finite number, found a number that is none"),
-        ('{"a": ' + "9" * 400 + "}", "f: a: expected a whole number of at most 63 bits, found a number of 1329 bits"),
+        ('{"a": ' + "9" * 400 + "}", "f: a: expected a whole number of at most 128 bits, found a number of 1329 bits"),
         ('{"a": ' + "9" * 5000 + "}", "expected finite numbers of moderate length"),
         ("[" * 100_000 + "]" * 100_000, f"f: expected at most {MAX_DEPTH} levels, found a deeper nesting"),
         ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), f"expected at most {MAX_DEPTH} levels"),
@@ -49,7 +49,7 @@ def test_refusals_say_where(text: str, sentence: str) -> None:
 
 
 def test_what_is_within_bounds_is_read() -> None:
-    for value in ({"a": [1, 2.5, None, True, "ü"]}, [2**63 - 1, -(2**63) + 1], "x", json.loads("[" * 39 + "]" * 39)):
+    for value in ({"a": [1, 2.5, None, True, "ü"]}, [2**127, -(2**127)], "x", json.loads("[" * 39 + "]" * 39)):
         assert parse_json(json.dumps(value), "f") == value
 
 
