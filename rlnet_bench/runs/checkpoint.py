@@ -8,6 +8,7 @@ replay) lie beside them in segments, each stored once (:mod:`rlnet_bench.runs.se
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Callable
