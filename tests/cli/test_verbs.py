@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -442,3 +443,41 @@ def test_workers_end_with_their_run_and_the_same_command_goes_on(
     again = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
     assert again.returncode == 0 and "resumed: frames 40" in (folder / "log.txt").read_text(), again
     assert json.loads((folder / "status.json").read_text())["status"] == "ok"
+
+
+@pytest.mark.slow
+def test_two_drivers_of_one_suite_and_one_is_killed(tmp_path: Path) -> None:
+    """kill -9 of one while both run: its worker leaves, the other finishes everything, and nothing is run twice."""
+    waits = "if not seen.exists()", "if os.environ.get('VICTIM') and not seen.exists()"
+    patient = PATIENT.replace("ENDS", "signal.SIGKILL").replace(*waits)
+    together = "while not Path('go').exists(): time.sleep(0.01)\n                os.kill("
+    (tmp_path / "patient.py").write_text("import time\n" + patient.replace("os.kill(", together))
+    text = SUITE.replace("id: ippo", "id: patient.py:Patient").replace("seeds: 2", "seeds: 3\nseed_group: 1")
+    suite_file(tmp_path, text)
+    command = [sys.executable, "-m", "rlnet_bench.cli.main", "run", "tiny.yaml", "--workers", "1", "--trust-code"]
+
+    def start(store: str, **env: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, **env}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([*command, "--store", store], text=True, cwd=tmp_path, env=environment, **pipes)
+
+    victim = start("shared", VICTIM="1")
+    wait_until((tmp_path / "interrupted").exists)
+    survivor = start("shared")
+    wait_until(lambda: len(list(tmp_path.glob("shared/runs/*/status.json"))) > 1)
+    (tmp_path / "go").touch()
+    out, err = survivor.communicate(timeout=600)
+    assert survivor.returncode == 0, (out, err)
+    victim.communicate(timeout=600)
+    assert victim.returncode == -signal.SIGKILL
+    calm = start("calm")
+    assert calm.communicate(timeout=600) and calm.returncode == 0
+    folders = sorted(tmp_path.glob("shared/runs/*"))
+    assert len(folders) == 6
+    for folder in folders:
+        status = json.loads((folder / "status.json").read_text())
+        assert status["status"] == "ok" and status["attempts"] == 1
+        assert "lost: worker" not in (folder / "log.txt").read_text()
+        undisturbed = tmp_path / "calm" / "runs" / folder.name
+        assert (folder / "evals.jsonl").read_bytes() == (undisturbed / "evals.jsonl").read_bytes()
+        assert not (folder / "lease.json").exists()

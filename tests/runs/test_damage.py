@@ -345,6 +345,12 @@ def test_the_page_has_every_row() -> None:
     assert list(page_rows("A run whose worker died")) == list(OPEN)
 
 
+def test_the_page_names_tests_that_exist() -> None:
+    named = {row["Test"].strip("`") for row in page_rows("What else happened").values()}
+    written = "".join(file.read_text() for file in PAGE.parents[1].glob("tests/**/test_*.py"))
+    assert len(named) > 10 and all(f"def {name}(" in written for name in named)
+
+
 @pytest.mark.parametrize("name", ENDED)
 def test_damage_to_a_finished_store(finished: Finished, tmp_path: Path, name: str) -> None:
     assert finished.row(name, tmp_path) == page_rows("A finished store")[name]
