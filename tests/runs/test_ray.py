@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +75,42 @@ def test_a_lost_node_and_mixed_engines_leave_the_same_records(cluster: Any, tmp_
     killed = [g.run_id for g in plan.groups]  # which of them was on the lost node is Ray's choice
     assert compare_stores(calm, disturbed, plan, killed) == []
     assert sum(disturbed.status(g)["attempts"] for g in plan.groups) <= len(plan.groups) + 1
+
+
+DRIVER = """
+import sys
+from rlnet_bench.runs.launch import Workers
+from rlnet_bench.runs.ray_launch import RayLauncher
+from rlnet_bench.runs.store import Store
+
+store = Store(sys.argv[1])
+workers = Workers(store, store.plan(), 1, RayLauncher(address=sys.argv[2]))
+workers.start()
+workers.wait(lambda: None)
+"""
+
+
+def test_workers_on_a_cluster_go_on_without_their_driver(cluster: Any, tmp_path: Path) -> None:
+    plan = tiny_plan(frames=12_000, seeds=1)
+    store, _ = small.store(tmp_path / "s")
+    calm, _ = small.store(tmp_path / "calm")
+    for each in (store, calm):
+        each.add_plan(plan)
+    (group,) = plan.groups
+    (store.root / "suites" / "small-v1.json").unlink()
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(store.root), cluster.address])
+    wait_until(lambda: (store.folder(group) / "progress.json").exists())
+    driver.kill()
+    driver.wait()
+    assert store.status(group)["status"] == "running"
+    wait_until(lambda: store.status(group)["status"] == "ok")
+    assert store.status(group)["attempts"] == 1
+    work(calm, plan.groups)
+    assert compare_stores(calm, store, plan, []) == []
+
+
+def wait_until(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 180
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
