@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from rlnet_bench.cli.main import app
 from rlnet_bench.envs.registry import task_card
+from rlnet_bench.errors import RlnetError
 from rlnet_bench.learning.information import information_flow
 from rlnet_bench.networks import ablation
 from rlnet_bench.networks.policy import NetworkPolicy
@@ -105,5 +106,10 @@ def test_the_verb_writes_a_table_and_a_drawing(tmp_path: Path) -> None:
 
 
 def test_an_ordinary_method_has_no_edges(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="no finished policy"):
+    with pytest.raises(RlnetError, match=r"config\.json: expected a regular file"):
+        CliRunner().invoke(app, ["ablate", str(tmp_path)], catch_exceptions=False)
+    suite = {"name": "small", "tasks": [SPREAD], "methods": ["ippo"], "seeds": 1, "budget": {"frames": 1600}}
+    config = make_plan(Suite.model_validate(suite)).groups[0].config
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RlnetError, match="expected the run of a network, found one of an ordinary method"):
         CliRunner().invoke(app, ["ablate", str(tmp_path)], catch_exceptions=False)

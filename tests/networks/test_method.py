@@ -24,7 +24,7 @@ MORE = [(f"zoo/{n}", t) for n in ("action-graph", "bayes-net", "tag-3ppo-comm", 
 
 def test_a_network_is_a_method() -> None:
     method, data = network_method("zoo/tag-3ppo")
-    assert (method.id, method.version, method.training) == ("zoo/tag-3ppo", 1, "independent")
+    assert (method.id, method.version, method.training) == ("zoo/tag-3ppo", 2, "independent")
     assert method_from_json(data) is method
     assert network_method("zoo/consensus")[0].training == "gradients across agents"
     assert network_method("zoo/tag-mappo-ppo")[0].training == "centralised critic"
