@@ -49,6 +49,9 @@ DOORS = {
     "a method, with its folder": (None, "FOLDER/canary.py:Canary", None),
     "a vertex": (None, None, "method:canary.py:Canary"),
 }
+SLOW = {"a module", "a file's task, with its folder", "a scenario with arguments", "a method, with its folder"}
+ONE_OF_EACH = [pytest.param(door, marks=[pytest.mark.slow] if door in SLOW else []) for door in DOORS]
+VERTEX = pytest.param("a vertex", marks=pytest.mark.slow)  # a network counts as trained: intervals and tests are drawn
 READING = [
     "table SOURCE", "table SOURCE --which aggregate", "table SOURCE --format latex", "stats SOURCE", "rank SOURCE",
     "compare uncoordinated other SOURCE", "sensitivity SOURCE", "power SOURCE", "lint SOURCE", "export SOURCE --force",
@@ -160,7 +163,7 @@ def forged(honest: tuple[Store, Plan], folder: Path, door: str, described: bool 
     return Forged(store.root, folder / "results" / "s-v1", store.folder(other))
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", [*(x for x in ONE_OF_EACH if x.values != ("a vertex",)), VERTEX])
 def test_reading_runs_nothing(
     honest: tuple[Store, Plan], listening: Path, say: Callable[[str], tuple[int, str]], door: str
 ) -> None:
@@ -179,7 +182,7 @@ def test_reading_runs_nothing(
     assert {m.label for m in results.methods} == {"random", "other"} and len(results.scores()) == 2
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", ONE_OF_EACH)
 def test_running_asks_first(
     honest: tuple[Store, Plan], listening: Path, say: Callable[[str], tuple[int, str]], door: str
 ) -> None:
