@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -170,8 +171,8 @@ class _Builder:
 
     def add(self, row: _Row) -> None:
         """Take one row in."""
-        method = checked_name(row.text("method"), f"{row.where}: method", "method")
-        task = checked_name(row.text("task"), f"{row.where}: task", "task")
+        method = checked_name(unquoted(row.text("method")), f"{row.where}: method", "method")
+        task = checked_name(unquoted(row.text("task")), f"{row.where}: task", "task")
         seed = row.whole("seed")
         self._facts(row, method, task)
         status = row.choice("status", shape.STATUSES, "ok")
@@ -266,19 +267,43 @@ def write_csv(table: ForeignTable) -> str:
         told.add((e.method, e.task, e.seed))
         is_mean = e.episodes != 1
         count = ("" if e.episodes is None else e.episodes) if is_mean else 1
-        mode = "" if e.cell in table.unsaid_modes else e.mode
+        mode, names = "" if e.cell in table.unsaid_modes else e.mode, tuple(map(quoted, e.cell))
         for i, row in enumerate(e.returns):
             for agent, value in enumerate(row):
                 rate = "" if e.success is None else _text(e.success[i])
                 name = f"agent_{agent}" if len(row) > 1 else ""
                 episode: object = "mean" if is_mean else i
-                head = (e.method, e.task, e.seed, e.frames, episode, _text(value), rate, e.kind, mode, name)
+                head = (
+                    quoted(e.method),
+                    quoted(e.task),
+                    e.seed,
+                    e.frames,
+                    episode,
+                    _text(value),
+                    rate,
+                    e.kind,
+                    mode,
+                    name,
+                )
                 writer.writerow((*head, *_tail(table, e.cell, count, status)))
     for (method, task, seed), status in table.statuses.items():
         if (method, task, seed) not in told:
-            head = (method, task, seed, 0, 0, "", "", "curve", "", "")
+            head = (quoted(method), quoted(task), seed, 0, 0, "", "", "curve", "", "")
             writer.writerow((*head, *_tail(table, (method, task), 1, status)))
     return out.getvalue()
+
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def quoted(text: str) -> str:
+    """Text for a cell, with the apostrophe before what a spreadsheet would run as a formula; see :func:`unquoted`."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unquoted(cell: str) -> str:
+    """Inverse of :func:`quoted`."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def _tail(table: ForeignTable, cell: tuple[str, str], count: object, status: str) -> tuple[object, ...]:

@@ -6,6 +6,8 @@ import csv
 import io
 from dataclasses import dataclass
 
+from rlnet_bench.foreign.csv import quoted
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -32,5 +34,4 @@ def _plain(x: object) -> str:
         return "true" if x else "false"
     if isinstance(x, float):
         return f"{x:.9g}"
-    text = str(x)
-    return f"'{text}" if isinstance(x, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return quoted(x) if isinstance(x, str) else str(x)

@@ -147,3 +147,15 @@ def test_any_text_is_read_or_refused_in_a_sentence(rows: list[list[str]]) -> Non
         parse_csv(text, "f.csv")
     except BadInput as error:
         assert "expected" in str(error)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@x", "'=x", "''-x", "'plain", "a=b", "plain"])
+def test_names_are_no_formulas_in_a_spreadsheet_and_come_back(name: str) -> None:
+    facts = {(name, name): CellFacts("sum", "frames")}
+    line = Evaluation(name, name, 0, "final", "deterministic", 0, np.array([[-1.5]]), None, 1)
+    text = write_csv(ForeignTable("t", (line,), facts, {(name, name, 1): "failed"}))
+    for row in text.splitlines()[1:]:
+        cells = row.split(",")
+        assert not cells[0].startswith(("=", "+", "-", "@")) and cells[0] == cells[1]
+    back = parse_csv(text)
+    assert back.methods == back.tasks == (name,) and back.evaluations[0].value == -1.5

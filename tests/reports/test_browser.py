@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,4 +80,51 @@ def test_prints_both_sets_of_curves(browser, address: str) -> None:
     page.emulate_media(media="print")
     assert page.locator("#frames svg").is_visible() and page.locator("#seconds svg").is_visible()
     assert len(page.pdf()) > 20_000
+    page.close()
+
+
+HOSTILE = (
+    "<script>window.fired = 1</script>", "\"><img src=x onerror='window.fired = 2'>", "</style><svg onload=fired=3>",
+    "{{ 7 * 7 }}{% raw %}", "javascript:fired=4", "</title><iframe src=//example.invalid></iframe>",
+    "a\u2028b`${fired=5}`",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("with_script", [True, False])
+def test_nothing_in_a_record_runs_or_is_asked_for(
+    browser, make: SimpleNamespace, tmp_path: Path, with_script: bool
+) -> None:
+    """Labels, tasks, descriptions, reasons, settings and provenance that would be a program, were they not text."""
+    tasks = tuple(f"evil/{text}" for text in HOSTILE[:3])
+    skills = {text: 0.1 * i for i, text in enumerate(HOSTILE)}
+    special = {(HOSTILE[0], tasks[0]): {"diverged": (3,)}, (HOSTILE[1], tasks[1]): {"failed": (2,)}}
+    made = make.build(skills, tasks, special=special)
+    evil = {text: text for text in HOSTILE}
+    records = tuple(
+        replace(
+            r, provenance={**evil, "packages": evil}, reason=HOSTILE[1],
+            config={**r.config, "settings": evil, "training_reward": HOSTILE[0]},
+            divergences=tuple({**d, "tensor": HOSTILE[1]} for d in r.divergences),
+        )
+        for r in made.records
+    )  # fmt: skip
+    methods = tuple(replace(m, summary=HOSTILE[i % 7], citation=HOSTILE[i % 7]) for i, m in enumerate(made.methods))
+    suite = {**made.suite, "description": " ".join(HOSTILE)}
+    results = replace(made, records=records, methods=methods, suite=suite)
+    address = build_report(results, tmp_path / "page", pdf=False).as_uri()
+    page = browser.new_page(java_script_enabled=with_script)
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda m: said.append(m.text))
+    page.on("pageerror", lambda e: said.append(str(e)))
+    page.on("request", lambda r: asked.append(r.url))
+    page.on("dialog", lambda d: said.append(d.message))
+    page.goto(address)
+    assert page.locator("#verdict .lead").first.is_visible()
+    assert HOSTILE[0] in page.locator("body").inner_text()  # it is there, as text
+    if with_script:
+        assert page.evaluate("typeof window.fired") == "undefined"
+        for link in page.locator("a[href]").all()[:40]:
+            assert not (link.get_attribute("href") or "").lower().startswith(("javascript:", "data:", "//"))
+    assert (said, asked) == ([], [address])
     page.close()
