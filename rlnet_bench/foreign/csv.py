@@ -273,18 +273,7 @@ def write_csv(table: ForeignTable) -> str:
                 rate = "" if e.success is None else _text(e.success[i])
                 name = f"agent_{agent}" if len(row) > 1 else ""
                 episode: object = "mean" if is_mean else i
-                head = (
-                    quoted(e.method),
-                    quoted(e.task),
-                    e.seed,
-                    e.frames,
-                    episode,
-                    _text(value),
-                    rate,
-                    e.kind,
-                    mode,
-                    name,
-                )
+                head = (*names, e.seed, e.frames, episode, _text(value), rate, e.kind, mode, name)
                 writer.writerow((*head, *_tail(table, e.cell, count, status)))
     for (method, task, seed), status in table.statuses.items():
         if (method, task, seed) not in told:
