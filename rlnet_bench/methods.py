@@ -41,6 +41,14 @@ class Capabilities:
     trains: bool = True  # False: a control or a script, evaluated once
 
 
+# A ring wraps after 16 steps, the warm-up ends within 2 iterations, targets are updated, sequences are short.
+SMALL: Mapping[str, Any] = {
+    "num_envs": 4, "rollout_steps": 10, "epochs": 2, "minibatches": 2, "hidden": (8,), "critic_hidden": (8,),
+    "mixer_hidden": 8, "hyper_hidden": 8, "batch_size": 8, "buffer_size": 64, "learning_starts": 48,
+    "updates_per_iteration": 2, "target_every": 2, "sequence_length": 4, "burn_in": 2,
+}  # fmt: skip
+
+
 class Method:
     """Base of every method; subclass it, set the class attributes, write :meth:`learner_class`."""
 
@@ -68,6 +76,14 @@ class Method:
     def training_class(cls, config: Any) -> TrainingClass:
         """Whose knowledge flows where while learning, with these settings."""
         return cls.training
+
+    @classmethod
+    def small(cls) -> dict[str, Any]:
+        """Settings with which ``check_method`` sees all that the method does within a few hundred frames.
+
+        Those of :data:`SMALL` that the method has; one with settings of its own that matter adds them.
+        """
+        return {name: value for name, value in SMALL.items() if name in cls.Config.model_fields}
 
     @classmethod
     def learner_class(cls) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.runs.callbacks import Event
+from rlnet_bench.runs.segments import ROWS
 
 ATTEMPTS = 3  # interruptions of one run
 
@@ -143,6 +144,23 @@ def _change_checkpoint(folder: Path, draw: random.Random) -> str:
     return "one byte of the newest checkpoint changed"
 
 
+def _harm_rows(folder: Path, draw: random.Random) -> str:
+    """A segment of a replay, of either kept checkpoint: cut, changed by one bit, or lost."""
+    files = sorted((folder / "checkpoints" / ROWS).glob("[!.]*"))
+    if not files:
+        return "no rows yet"
+    file, kind = draw.choice(files), draw.randrange(3)
+    if kind == 0:
+        return _cut(file, draw)
+    if kind == 1:
+        file.unlink()
+        return "a segment lost"
+    data = bytearray(file.read_bytes())
+    data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    file.write_bytes(bytes(data))
+    return "one bit of a segment changed"
+
+
 def _damage_all_checkpoints(folder: Path, draw: random.Random) -> str:
     for file in folder.glob("checkpoints/*/state.json"):
         file.write_text("{")
@@ -158,7 +176,7 @@ def _lose_checkpoint(folder: Path, draw: random.Random) -> str:
 
 HARMS = (
     _nothing, _nothing, _cut_records, _cut_timings, _lose_records, _cut_checkpoint, _change_checkpoint,
-    _damage_all_checkpoints, _lose_checkpoint,
+    _harm_rows, _damage_all_checkpoints, _lose_checkpoint,
 )  # fmt: skip
 
 

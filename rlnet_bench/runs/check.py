@@ -32,12 +32,6 @@ from rlnet_bench.trust import typed
 from rlnet_bench.vocabulary import TrainingReward
 
 SPREAD = "mpe/simple_spread-discrete-v1"
-# Small values of settings that many methods share; each is used where a method has such a setting.
-TINY: Mapping[str, Any] = {
-    "num_envs": 4, "rollout_steps": 10, "epochs": 2, "minibatches": 2, "hidden": (8,), "critic_hidden": (8,),
-    "mixer_hidden": 8, "hyper_hidden": 8, "batch_size": 8, "buffer_size": 64, "learning_starts": 48,
-    "updates_per_iteration": 2, "target_every": 2, "sequence_length": 4, "burn_in": 2,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,7 +73,7 @@ def check_method(
     Args:
         method: an id, ``file.py:Class``, a registered class, or a network (``zoo/NAME`` or a YAML file).
         task: a task id that the method can run on.
-        settings: settings of the method; others are made small where they are among :data:`TINY`.
+        settings: settings of the method, on top of its own ``small()`` ones.
         seeds: at least two replicas, which are compared with each other and alone.
         iterations: budget of the runs, in iterations of the learner.
         faults: how many runs are interrupted, each several times, at random points.
@@ -124,11 +118,8 @@ def _config(
     def planned() -> dict[str, Any]:
         return make_plan(Suite.model_validate({**suite, "methods": [entry]}), device=device).groups[0].config
 
-    if is_network:
-        fields = method_of(planned()).Config.model_fields
-    else:
-        fields = find_method(name).Config.model_fields
-    entry["set"] = {**{k: v for k, v in TINY.items() if k in fields}, **settings}
+    small = (method_of(planned()) if is_network else find_method(name)).small()
+    entry["set"] = {**small, **settings}
     return planned()
 
 

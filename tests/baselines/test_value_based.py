@@ -17,6 +17,7 @@ from rlnet_bench.errors import BadInput
 from rlnet_bench.learning.mixing import MonotonicMixer
 from rlnet_bench.learning.q_learning import QLearner
 from rlnet_bench.methods import find_method
+from rlnet_bench.runs.check import check_method
 from rlnet_bench.runs.plan import make_plan
 from rlnet_bench.runs.suite import Suite
 
@@ -214,3 +215,21 @@ def test_an_agent_without_a_legal_action_is_named() -> None:
 
     with pytest.raises(BadInput, match="agent 1 has no legal action at the start of episode 0 of environment 4"):
         learner("iql", Stuck((EASY,), (None,), 24))
+
+
+FADING = f"{Path(__file__).parent.parent / 'envs' / 'pettingzoo' / 'foreign_envs.py'}:Fading"
+LONG = [pytest.mark.slow, pytest.mark.minutes]  # its environments are processes
+VARIANTS = [
+    ("qmix", SPREAD, {"memory": "gru"}, "team_mean"),
+    ("vdn", "mpe/simple_speaker_listener-discrete-v1", {"share_parameters": False, "n_step": 3}, "team_mean"),
+    ("iql", SPREAD, {"memory": "gru", "share_parameters": False, "burn_in": 0}, "individual"),
+    pytest.param("qmix", FADING, {}, "team_mean", marks=LONG),
+    pytest.param("iql", FADING, {"share_parameters": False}, "individual", marks=LONG),
+    pytest.param("vdn", FADING, {"memory": "gru", "sequence_length": 2, "burn_in": 1}, "team_mean", marks=LONG),
+]
+
+
+@pytest.mark.parametrize(("method", "task", "settings", "reward"), VARIANTS)
+def test_variants_keep_the_contract(method: str, task: str, settings: dict[str, Any], reward: Any) -> None:
+    """Memory, networks of their own, n steps, individual rewards; masks, unlike agents and agents that die."""
+    check_method(method, task, settings=settings, training_reward=reward, seeds=(0, 1), faults=1).raise_if_failed()

@@ -16,12 +16,17 @@ SPEAKER = "mpe/simple_speaker_listener-continuous-v1"
 TINY: dict[str, Any] = {
     "num_envs": 4, "rollout_steps": 10, "hidden": [8], "critic_hidden": [8], "epochs": 1, "minibatches": 1,
 }  # fmt: skip
+REPLAY: dict[str, Any] = {
+    "num_envs": 4, "rollout_steps": 10, "hidden": [8], "batch_size": 8, "buffer_size": 64, "learning_starts": 48,
+    "updates_per_iteration": 2, "target_every": 2,
+}  # fmt: skip
+_TINY = {"ippo": TINY, "mappo": TINY, "iql": REPLAY, "vdn": REPLAY, "qmix": REPLAY}
 
 
 def method(name: str = "ippo", **settings: Any) -> dict[str, Any]:
     """An entry of a suite; trained methods are tiny, and so are networks (``zoo/NAME``)."""
     kind = "network" if name.startswith("zoo/") else "id"
-    return {kind: name, "set": {**(TINY if kind == "network" or name in ("ippo", "mappo") else {}), **settings}}
+    return {kind: name, "set": {**(_TINY.get(name, TINY if kind == "network" else {})), **settings}}
 
 
 def suite(*methods: Any, **changes: Any) -> Suite:

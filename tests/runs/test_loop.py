@@ -18,7 +18,7 @@ from rlnet_bench.errors import Interrupted, NotReproducible, StoreError
 from rlnet_bench.learning.play import evaluate
 from rlnet_bench.learning.policy import Policy
 from rlnet_bench.runs import loop
-from rlnet_bench.runs._check_faults import HARMS, Bomb, Disk, Fault, ticking, torment
+from rlnet_bench.runs._check_faults import HARMS, Bomb, Disk, Fault, _harm_rows, ticking, torment
 from rlnet_bench.runs.loop import Best, build_learner, curve_points, run_group
 from rlnet_bench.runs.policies import load_policy
 from rlnet_bench.runs.records import EvalLine, read_evals, read_timings
@@ -140,7 +140,7 @@ def test_timings_are_apart_from_the_records(tmp_path: Path) -> None:
 # -- resuming ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["ippo", "mappo"])
+@pytest.mark.parametrize("name", ["ippo", "mappo", "vdn"])
 def test_interrupted_at_every_event(tmp_path: Path, name: str) -> None:
     expected = products(whole(tmp_path / "whole", method(name)))
     heard = Heard()
@@ -170,8 +170,23 @@ def test_every_harm_to_the_files_is_survived(tmp_path: Path, task: str) -> None:
             assert note.data["text"].endswith("using the one before.")
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_every_harm_to_a_replay_is_survived(tmp_path: Path, seed: int) -> None:
+    """The ring wraps between checkpoints, which share its segments; nothing of it is left at the end."""
+    config = group(method("iql"), budget={"frames": 240}).config
+    expected = products(whole(tmp_path / "whole", method("iql"), budget={"frames": 240}))
+    folder, draw = tmp_path / "harmed", random.Random(seed)
+    for at in (4, 1):
+        with pytest.raises(Stop):
+            run_group(folder, config, callbacks=(StopAt(at, "checkpoint"),), checkpoint_seconds=0.0)
+        assert list((folder / "checkpoints" / "rows").iterdir())
+        story = _harm_rows(folder, draw)
+    run_group(folder, config)
+    assert products(folder) == expected, story
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ippo", "mappo"])
+@pytest.mark.parametrize("name", ["ippo", "mappo", "qmix"])
 @pytest.mark.parametrize("round_", range(20))
 def test_twenty_random_torments(tmp_path: Path, name: str, round_: int) -> None:
     config = group(method(name)).config
