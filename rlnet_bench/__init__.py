@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rlnet_bench.learning.play import evaluate as evaluate
     from rlnet_bench.methods import method_ids as method_ids
     from rlnet_bench.reports import build_report as build_report
+    from rlnet_bench.reports import plots as plots
     from rlnet_bench.reports import render_table as render_table
     from rlnet_bench.runs.check import check_method as check_method
     from rlnet_bench.runs.policies import load_policy as load_policy
@@ -44,6 +45,7 @@ _HOMES = {
     "make_env": "rlnet_bench.typed",
     "method_ids": "rlnet_bench.methods",
     "parallel_env": "rlnet_bench.envs.pettingzoo.export",
+    "plots": "rlnet_bench.reports",
     "render_table": "rlnet_bench.reports",
     "run": "rlnet_bench.api",
     "task_card": "rlnet_bench.typed",
@@ -56,7 +58,8 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'rlnet_bench' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    home = importlib.import_module(_HOMES[name])
+    return getattr(home, name, None) or importlib.import_module(f"{home.__name__}.{name}")
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from rlnet_bench.analysis.classes import trained
 from rlnet_bench.analysis.references import TaskFacts
 from rlnet_bench.analysis.results import Results
+from rlnet_bench.analysis.wording import listed
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.stats.scores import RunScores
 from rlnet_bench.vocabulary import MODES
@@ -30,18 +32,19 @@ class Findings:
     """What was found.
 
     ``copies``: (method, task) -> seeds whose numbers are those of an earlier seed of the same cell; they are not
-    counted. ``twins``: cells that share a run with another method. ``below``: cells far below the random policy.
+    counted. ``twins``: pairs of methods that share runs, with the tasks: one run under two names, or one method.
+    ``below``: cells far below the random policy.
     ``budgets``: task -> frames by trained method, where they differ.
     """
 
     copies: Mapping[Cell, tuple[int, ...]] = field(default_factory=dict)
-    twins: Mapping[Cell, str] = field(default_factory=dict)
+    twins: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     below: Mapping[Cell, str] = field(default_factory=dict)
     budgets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def mark(self, method: str, task: str) -> str:
         """Why a cell cannot be compared as it stands; empty for most."""
-        return "; ".join(x for x in (self.twins.get((method, task)), self.below.get((method, task))) if x)
+        return self.below.get((method, task), "")
 
     def unequal(self, methods: Sequence[str], tasks: Iterable[str]) -> str:
         """Whether the methods trained for different numbers of frames on one of the tasks, in words; or nothing."""
@@ -62,7 +65,12 @@ class Findings:
                 f"{method} on {task}: seed{'s' * (len(seeds) > 1)} {which} repeat{'s' * (len(seeds) == 1)} the numbers "
                 "of another seed and count once."
             )
-        out += [f"{m} on {t}: {text}." for cells in (self.twins, self.below) for (m, t), text in cells.items()]
+        out += [
+            f"{a} and {b} share runs (the very same numbers) on {listed(tasks)}: they are one method, or one run was "
+            "given two names."
+            for (a, b), tasks in self.twins.items()
+        ]
+        out += [f"{m} on {t}: {text}." for (m, t), text in self.below.items()]
         for task, ends in self.budgets.items():
             shown = ", ".join(f"{m} {n:,}" for m, n in sorted(ends.items(), key=lambda p: -p[1]))
             out.append(f"Budgets differ on {task}: {shown} frames. They are not tested against each other.")
@@ -109,7 +117,9 @@ def _below(scores: Sequence[RunScores], facts: Sequence[TaskFacts], labels: Sequ
     return found
 
 
-def _copies(results: Results, labels: Sequence[str]) -> tuple[dict[Cell, tuple[int, ...]], dict[Cell, str]]:
+def _copies(
+    results: Results, labels: Sequence[str]
+) -> tuple[dict[Cell, tuple[int, ...]], dict[tuple[str, str], tuple[str, ...]]]:
     owners: dict[tuple[str, str], list[tuple[str, int]]] = {}  # (task, digest) -> runs
     values: dict[tuple[str, str], list[np.ndarray]] = {}
     for record in results.records:
@@ -120,7 +130,7 @@ def _copies(results: Results, labels: Sequence[str]) -> tuple[dict[Cell, tuple[i
             owners.setdefault(key, []).append((record.method, seed))
             values[key] = numbers
     copies: dict[Cell, tuple[int, ...]] = {}
-    twins: dict[Cell, str] = {}
+    twins: dict[tuple[str, str], tuple[str, ...]] = {}
     for (task, digest), runs in owners.items():
         if len(runs) < 2 or not is_telling(values[task, digest]):
             continue
@@ -129,10 +139,9 @@ def _copies(results: Results, labels: Sequence[str]) -> tuple[dict[Cell, tuple[i
             again = tuple(s for m, s in runs if m == method and s != first[method])
             if again:
                 copies[method, task] = (*copies.get((method, task), ()), *again)
-        if len(first) > 1:
-            for method, seed in first.items():
-                others = ", ".join(f"{m} seed {s}" for m, s in first.items() if m != method)
-                twins[method, task] = f"seed {seed} has the very numbers of {others}"
+        for pair in combinations([m for m in labels if m in first], 2):
+            if task not in twins.get(pair, ()):
+                twins[pair] = (*twins.get(pair, ()), task)
     return copies, twins
 
 

@@ -35,11 +35,11 @@ def build_report(
     out = Path(out)
     estimates = judge(results, timings=timings)
     figures, made = plots(estimates), tables(estimates)
-    svgs = {name: plot.svg() for name, plot in figures.items()}
+    svgs = {name: plot.svgs() for name, plot in figures.items()}
     page = render(estimates, figures, svgs, made, title=title, timings=timings, pdf=pdf)
     files: dict[str, bytes] = {"index.html": page.encode()}
     for name, plot in figures.items():
-        files[f"figures/{name}.svg"] = svgs[name].encode()
+        files |= {f"figures/{part}.svg": text.encode() for part, text in svgs[name].items()}
         files[f"figures/{name}.csv"] = plot.sheet.csv().encode()
         for size, data in plot.pdfs().items() if pdf else ():
             files[f"figures/{name}-{size}.pdf"] = data

@@ -32,6 +32,7 @@ class Size:
 
 
 PAGE = Size("page", 10.2, 9.5)
+PANEL = Size("panel", 4.6, 9.0)  # one of several beside each other on the page
 ONE_COLUMN = Size("1col", 3.3, 7.0, True)
 TWO_COLUMNS = Size("2col", 6.9, 7.5)
 
@@ -92,7 +93,7 @@ def svg_text(draw: Draw, size: Size = PAGE) -> str:
     """The figure as SVG text, without date or version of the library in it."""
     with style(size), _quiet():
         buffer = io.StringIO()
-        draw(size).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        laid_out(draw(size)).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 
 
@@ -101,8 +102,18 @@ def pdf_bytes(draw: Draw, size: Size) -> bytes:
     with style(size), _quiet():
         buffer = io.BytesIO()
         metadata = {"CreationDate": None, "Creator": None, "Producer": None}
-        draw(size).savefig(buffer, format="pdf", metadata=metadata)
+        laid_out(draw(size)).savefig(buffer, format="pdf", metadata=metadata)
     return buffer.getvalue()
+
+
+def laid_out(fig: Figure) -> Figure:
+    """The figure with its layout settled: saving would draw it once more only to settle it."""
+    engine = fig.get_layout_engine()
+    if engine is not None:
+        fig.set_dpi(72)  # that of vector formats
+        engine.execute(fig)
+        fig.set_layout_engine("none")
+    return fig
 
 
 @contextmanager

@@ -24,6 +24,7 @@ class Look:
     index: int
     dashes: tuple[float, ...] | None
     marker: str
+    place: int = 0  # among all methods
 
 
 def looks(results: Results) -> dict[str, Look]:
@@ -32,7 +33,7 @@ def looks(results: Results) -> dict[str, Look]:
     for i, method in enumerate(trained(results)):
         k, turn = i % len(COLOURS), i // len(COLOURS)
         dashes = LINES[(k + 3 * turn) % len(LINES)]
-        out[method.label] = Look(COLOURS[k], k, dashes, MARKERS[(k + 2 * turn) % len(MARKERS)])
+        out[method.label] = Look(COLOURS[k], k, dashes, MARKERS[(k + 2 * turn) % len(MARKERS)], i)
     for i, method in enumerate(untrained(results)):
-        out[method.label] = Look(UNTRAINED_COLOUR, -1, LINES[i % len(LINES)], "|")
+        out[method.label] = Look(UNTRAINED_COLOUR, -1, LINES[i % len(LINES)], "|", len(out))
     return out

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from rlnet_bench.analysis.classes import untrained
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.analysis.verdict import sentences
-from rlnet_bench.analysis.wording import typographic
+from rlnet_bench.analysis.wording import plural, typographic
 from rlnet_bench.reports import provenance
 from rlnet_bench.reports.looks import UNTRAINED_COLOUR, looks
 from rlnet_bench.reports.table import Cell, Column, Group, Table
@@ -54,17 +54,45 @@ class Section:
 
 @dataclass(frozen=True)
 class _Shown:
-    """A figure with its markup."""
+    """A figure: the markup of its parts by file name."""
 
     name: str
     caption: str
-    markup: Markup = field(repr=False)
+    parts: dict[str, Markup] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A method that can be shown or hidden among the curves; ``place`` is its class in the figures."""
+
+    place: int
+    label: str
+    is_shown: bool
+
+
+PICKED = 8  # so many methods are shown at first
+
+
+def picks(estimates: Estimates) -> dict[str, tuple[Pick, ...]]:
+    """Execution class -> its methods. At first the best of the suite are shown, and the best of each class."""
+    known = looks(estimates.results)
+    drawn = {m for panel in estimates.by_frames.values() for m in panel}
+    first = estimates.sorted_methods or sorted(drawn)
+    shown = {*first[:PICKED], *(t.best for t in estimates.ties.values())}
+    return {
+        name: tuple(
+            Pick(known[m.label].place, m.label, m.label in shown or len(drawn) <= PICKED)
+            for m in members
+            if m.label in drawn
+        )
+        for name, members in estimates.classes.items()
+    }
 
 
 def render(
     estimates: Estimates,
     plots: dict[str, Plot],
-    svgs: dict[str, str],
+    svgs: dict[str, dict[str, str]],
     tables: dict[str, Table],
     *,
     title: str | None = None,
@@ -73,7 +101,9 @@ def render(
 ) -> str:
     """The whole page as text."""
     results = estimates.results
-    shown = {n: _Shown(n, p.caption, Markup(p.markup(svgs[n]))) for n, p in plots.items()}
+    shown = {
+        n: _Shown(n, p.caption, {k: Markup(x) for k, x in p.markup(svgs[n]).items()}) for n, p in plots.items()
+    }  # fmt: skip
     said = sentences(estimates)
     return _environment().get_template("report.html.j2").render(
         title=title or f"{results.name} v{results.version}: results",
@@ -84,6 +114,7 @@ def render(
         warnings=[s.text for s in said if s.weight == "warning"],
         sections=_sections(estimates, shown, {k: html_table(t) for k, t in tables.items()}),
         looks=_keys(estimates),
+        picks=picks(estimates),
         files=set(tables),
         pdf=pdf,
         commands=provenance.commands(estimates),
@@ -151,18 +182,14 @@ def _facts(estimates: Estimates) -> list[dict[str, object]]:
     methods, controls = sum(len(m) for m in estimates.classes.values()), len(untrained(results))
     done, total = estimates.grid.count("ok", "diverged"), estimates.grid.total
     texts = [
-        _plural(len(results.tasks), "task"),
-        _plural(methods, "method") + (f" + {_plural(controls, 'control')}" if controls else ""),
-        _plural(len(results.seeds), "seed"),
-        f"{results.primary} actions",
+        plural(len(results.tasks), "task"),
+        plural(methods, "method") + (f" + {plural(controls, 'control')}" if controls else ""),
+        plural(len(results.seeds), "seed"),
+        results.origin.mode(results.primary),
     ]
     out: list[dict[str, object]] = [{"text": t, "is_partial": False} for t in texts]
     state = f"partial: {done} of {total} runs" if estimates.is_partial else f"complete: {total} runs"
     return [*out, {"text": state, "is_partial": estimates.is_partial}]
-
-
-def _plural(n: int, noun: str) -> str:
-    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def _keys(estimates: Estimates) -> dict[str, dict[str, str]]:
@@ -178,12 +205,17 @@ def _sections(estimates: Estimates, shown: dict[str, _Shown], tables: dict[str, 
     def some(*names: str) -> tuple[Table, ...]:
         return tuple(tables[n] for n in names if n in tables)
 
-    notes = " ".join(estimates.pool.notes) or "No run has finished yet."
-    unpooled = "" if estimates.pool.scores else f"No suite aggregate: {notes}"
+    scored = [n for n in ("tasks-absolute", "tasks-final") if n in tables]
+    pool = estimates.pool
+    unpooled = "" if pool.scores else f"No suite aggregate: {pool.why or 'no run has finished yet'}."
     tabs = tuple((axis, shown[f"curves-{axis}"]) for axis in ("frames", "seconds") if f"curves-{axis}" in shown)
     figures = {n: (shown[n],) if n in shown else () for n in ("aggregate", "profile", "improvement")}
     alone = "One method only: nothing to compare." if estimates.pool.scores else unpooled
     return [
+        Section(
+            "tasks", "Scores per task", INTRO["tasks"],
+            tables=some(*scored[:1]), empty="" if scored else "No run has finished yet.",
+        ),
         Section(
             "aggregate", "Aggregate scores", INTRO["aggregate"], figures["aggregate"], some("aggregate"),
             empty=unpooled,
@@ -198,9 +230,9 @@ def _sections(estimates: Estimates, shown: dict[str, _Shown], tables: dict[str, 
             empty="" if figures["improvement"] else alone,
         ),
         Section(
-            "tasks", "Scores per task", INTRO["tasks"],
-            tables=some("tasks-absolute", "tasks-final", "tasks-absolute-success", "modes"),
-            empty="" if "tasks-absolute" in tables else "No run has finished yet.",
+            "more", "Final scores, success, sampled actions", "",
+            tables=some(*scored[1:], "tasks-absolute-success", "tasks-final-success", "modes"),
+            empty="" if scored else "No run has finished yet.",
         ),
         Section("ranks", "Ranks", INTRO["ranks"], tables=some("ranks"), empty=unpooled),
         Section(

@@ -6,14 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from rlnet_bench.analysis.estimates import Estimates
-from rlnet_bench.analysis.wording import share
+from rlnet_bench.reports import plots
 from rlnet_bench.reports.canvas import INK, MUTED, Size, figure, short_name
 from rlnet_bench.reports.sheet import Sheet
-
-ABOVE, BELOW = "#0072b2", "#d55e00"
 
 
 def draw(estimates: Estimates, size: Size) -> Figure:
@@ -27,26 +24,14 @@ def draw(estimates: Estimates, size: Size) -> Figure:
     below = margin * 0.6 if is_slanted else 0.45
     fig = figure(replace(size, width=margin + cell * k), max(cell * 0.62, size.font / 72 * 2.2) * k + below)
     ax = fig.subplots()
-    font = min(size.font, cell * 72 * 0.27)
-    for i, a in enumerate(methods):
-        for j, b in enumerate(methods):
-            if a == b:
-                continue
-            e = estimates.improvement[a, b]
-            alpha = 1.3 * abs(e.value - 0.5)
-            ax.add_patch(Rectangle((j, i), 1, 1, color=ABOVE if e.value > 0.5 else BELOW, alpha=alpha, linewidth=0))
-            sure = e.excludes(0.5)
-            text = share(e.value) + (" •" if sure else "")
-            weight = "bold" if sure else "normal"
-            ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=font, color=INK, weight=weight)
-    for i in range(k + 1):
-        ax.axhline(i, color=MUTED, linewidth=0.25)
-        ax.axvline(i, color=MUTED, linewidth=0.25)
+    plots.improvement(estimates.improvement, ax, order=methods, fontsize=min(size.font, cell * 72 * 0.27))
+    for place in (ax.hlines, ax.vlines):
+        place(range(k + 1), 0, k, color=MUTED, linewidth=0.25)
     ax.set_xlim(0, k)
     ax.set_ylim(k, 0)
-    turn: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if is_slanted else {}
+    turn: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if is_slanted else {"rotation": 0}
     ax.set_xticks([i + 0.5 for i in range(k)], names, **turn)
-    ax.set_yticks([i + 0.5 for i in range(k)], names)
+    ax.set_yticks([i + 0.5 for i in range(k)], names, rotation=0)
     ax.tick_params(length=0, labelcolor=INK)
     ax.set_xlabel("column")
     ax.set_ylabel("row")

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rlnet_bench.analysis.estimates import LOWEST_SHOWN, Estimates
+from rlnet_bench.reports import plots
 from rlnet_bench.reports.canvas import MUTED, Size, figure, legend_above, line_style
 from rlnet_bench.reports.looks import looks
 from rlnet_bench.reports.sheet import Sheet
@@ -18,25 +19,25 @@ def draw(estimates: Estimates, size: Size) -> Figure:
     known = looks(estimates.results)
     for x in (0.0, 1.0):
         ax.axvline(x, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2.5)) if x == 0 else "-")
-    for method, band in estimates.profiles.items():
-        look = known[method]
-        if band.low_T is not None and band.high_T is not None:
-            ax.fill_between(band.x_T, band.low_T, band.high_T, color=look.colour, alpha=0.14, linewidth=0)
-        ax.plot(band.x_T, band.value_T, linewidth=1.7, drawstyle="steps-post", **line_style(look))
+    methods = list(estimates.profiles)
+    plots.profiles(
+        estimates.profiles,
+        ax,
+        palette={m: known[m].colour for m in methods},
+        dashes={m: known[m].dashes for m in methods},
+    )
     ax.set_xlabel("normalised score τ" if size.is_narrow else "normalised score τ (0 = random, 1 = documented best)")
     ax.set_ylabel("share of runs above τ")
     ax.set_ylim(-0.02, 1.03)
     ax.set_xlim(*shown(estimates))
     ax.grid()
-    methods = list(estimates.profiles)
     legend_above(fig, [Line2D([], [], linewidth=1.8, **line_style(known[m])) for m in methods], methods, size)
     return fig
 
 
 def shown(estimates: Estimates) -> tuple[float, float]:
     """The thresholds that the axis shows; floors of diverged runs may lie far below them."""
-    x = next(iter(estimates.profiles.values())).x_T
-    return max(float(x[0]), LOWEST_SHOWN), float(x[-1]) + 0.02
+    return LOWEST_SHOWN, max(float(b.x_T[-1]) for b in estimates.profiles.values()) + 0.02
 
 
 def sheet(estimates: Estimates) -> Sheet:

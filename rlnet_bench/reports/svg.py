@@ -16,6 +16,11 @@ SCREEN_SCALE = 1.43  # screen pixels per point: all figures of a page share one 
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 
+def mark(place: int) -> str:
+    """The id of everything that is drawn of one method; on the page it becomes the classes ``m`` and ``m3``."""
+    return f"method-{place}"
+
+
 def shorten(text: str) -> str:
     """Numbers to two decimals: a hundredth of a point is invisible."""
     return _NUMBER.sub(lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip(".").replace("-0", "-0") or "0", text)
@@ -30,6 +35,7 @@ def inline(text: str, name: str, alt: str) -> str:
     body = text[text.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
     body = re.sub(r"<!--.*?-->", "", body, flags=re.S)
+    body = re.sub(r' id="method-(\d+)"', r' class="m m\1"', body)
     used = set(re.findall(r'(?:xlink:href="#|url\(#)([^")]+)', body))
     body = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", body)
     body = re.sub(r'xlink:href="#', f'href="#{name}-', body)

@@ -37,20 +37,24 @@ def page(quick: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_file_is_there(page: Path) -> None:
     names = set(files_of(page.parent))
     figures = ("aggregate", "curves-frames", "curves-seconds", "profile", "improvement")
+    parts = {"aggregate": 4, "curves-frames": 3, "curves-seconds": 3, "profile": 0, "improvement": 0}
     tables = (
         "aggregate", "tasks-absolute", "tasks-final", "tasks-absolute-success", "tasks-final-success", "modes",
         "ranks", "compute", "settings", "references", "runs",
     )  # fmt: skip
-    assert {f"figures/{f}.{e}" for f in figures for e in ("svg", "csv")} <= names
+    svgs = {f"figures/{f}-{i}.svg" for f, n in parts.items() for i in range(1, n + 1)}
+    assert svgs | {"figures/profile.svg", "figures/improvement.svg"} == {n for n in names if n.endswith(".svg")}
+    assert {f"figures/{f}.csv" for f in figures} <= names
     assert {f"tables/{t}.{e}" for t in tables for e in ("tex", "md", "csv")} <= names
     assert {"index.html", "macros.tex", "references.bib", "tables/preview.tex"} <= names
 
 
 def test_sections_come_in_the_order_readers_expect(page: Path) -> None:
-    heads = re.findall(r'<h2><span class="n">\d</span>(.*?)</h2>', page.read_text())
+    heads = re.findall(r'<h2><span class="n">\d+</span>(.*?)</h2>', page.read_text())
     assert heads == [
-        "Aggregate scores", "Learning curves", "Performance profile", "Probability of improvement",
-        "Scores per task", "Ranks", "What acting together costs", "Compute and tuning", "Provenance",
+        "Scores per task", "Aggregate scores", "Learning curves", "Performance profile", "Probability of improvement",
+        "Final scores, success, sampled actions", "Ranks", "What acting together costs", "Compute and tuning",
+        "Provenance",
     ]  # fmt: skip
 
 
@@ -129,7 +133,7 @@ def test_ids_are_unique_and_every_anchor_exists(page: Path) -> None:
 
 def test_figures_have_alternative_text_and_their_numbers(page: Path) -> None:
     text = page.read_text()
-    assert text.count('<svg role="img"') == text.count("<figcaption>") == 5
+    assert text.count('<svg role="img"') == 4 + 3 + 3 + 1 + 1 and text.count("<figcaption>") == 5
     assert "IQM, best first: central 0." in text
     rows = list(csv.DictReader(io.StringIO((page.parent / "figures/improvement.csv").read_text())))
     assert len(rows) == 20 and {r["excludes_half"] for r in rows} == {"true", "false"}

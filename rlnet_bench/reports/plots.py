@@ -1,0 +1,185 @@
+"""Figures on axes of yours: ``rb.plots.curves(frame, ax=ax)``, as seaborn's users expect. Reports draw through these.
+
+Every function takes estimates or a tidy DataFrame with finished numbers (nothing is resampled here), draws on ``ax``
+(the current axes by default) and returns it. ``palette`` maps methods to colours; ``dashes`` to dash patterns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+
+from rlnet_bench.analysis.curves import CurveEstimate
+from rlnet_bench.analysis.wording import share
+from rlnet_bench.reports.looks import COLOURS, LINES
+from rlnet_bench.stats.result import BandEstimate, Estimate
+
+Palette = Mapping[str, str]
+Dashes = Mapping[str, tuple[float, ...] | None]
+INK = "#1b1b1f"
+ABOVE, BELOW = "#0072b2", "#d55e00"
+SMALLEST_TEXT = 4.5  # points; numbers in cells of a heat map are left out below it
+
+
+def estimates_frame(estimates: Mapping[str, Estimate]) -> pd.DataFrame:
+    """Method -> estimate as columns method, value, low, high (NaN without an interval)."""
+    rows = [(m, e.value, _nan(e.low), _nan(e.high)) for m, e in estimates.items()]
+    return pd.DataFrame(rows, columns=["method", "value", "low", "high"])
+
+
+def bands_frame(bands: Mapping[str, BandEstimate | CurveEstimate]) -> pd.DataFrame:
+    """Method -> curve or profile as columns method, x, value, low, high, one row per point."""
+    parts = []
+    for method, found in bands.items():
+        b = found.band if isinstance(found, CurveEstimate) else found
+        nothing = np.full(b.x_T.size, np.nan)
+        low, high = (nothing if x is None else x for x in (b.low_T, b.high_T))
+        parts.append(pd.DataFrame({"method": method, "x": b.x_T, "value": b.value_T, "low": low, "high": high}))
+    return (
+        pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["method", "x", "value", "low", "high"])
+    )
+
+
+def pairs_frame(pairs: Mapping[tuple[str, str], Estimate]) -> pd.DataFrame:
+    """(row, column) -> P(row > column) as columns row, column, probability, low, high."""
+    rows = [(a, b, e.value, _nan(e.low), _nan(e.high)) for (a, b), e in pairs.items()]
+    return pd.DataFrame(rows, columns=["row", "column", "probability", "low", "high"])
+
+
+def aggregates(
+    data: pd.DataFrame | Mapping[str, Estimate], ax: Axes | None = None, *, palette: Palette | None = None
+) -> Axes:
+    """Horizontal bars with intervals, one per method, in the order given.
+
+    Args:
+        data: columns method, value, low, high; or method -> estimate.
+        ax: where to draw.
+        palette: method -> colour.
+    """
+    frame = data if isinstance(data, pd.DataFrame) else estimates_frame(data)
+    ax = _axes(ax)
+    colours = _palette(frame["method"], palette)
+    sns.barplot(
+        frame, x="value", y="method", hue="method", orient="h", ax=ax, palette=colours, legend=False, alpha=0.45,
+        saturation=1, width=0.62, errorbar=None, linewidth=0,
+    )  # fmt: skip
+    y = np.arange(len(frame))
+    ax.vlines(frame["value"], y - 0.31, y + 0.31, colors=[colours[m] for m in frame["method"]], linewidth=2.2)
+    sure = frame["low"].notna().to_numpy()
+    low, high = frame["low"][sure], frame["high"][sure]
+    ax.hlines(y[sure], low, high, colors=INK, linewidth=1.3)
+    ax.vlines(
+        np.concatenate([low, high]), np.tile(y[sure] - 0.16, 2), np.tile(y[sure] + 0.16, 2), colors=INK, linewidth=1
+    )
+    ax.set(xlabel="", ylabel="")
+    return ax
+
+
+def curves(
+    data: pd.DataFrame | Mapping[str, CurveEstimate],
+    ax: Axes | None = None,
+    *,
+    palette: Palette | None = None,
+    dashes: Dashes | None = None,
+    band_alpha: float = 0.18,
+    **line: Any,
+) -> Axes:
+    """Lines with their bands, one per method: learning curves, or with ``drawstyle="steps-post"`` profiles.
+
+    Args:
+        data: columns method, x, value, low, high; or method -> curve.
+        ax: where to draw.
+        palette: method -> colour.
+        dashes: method -> dash pattern.
+        band_alpha: opacity of the bands.
+        line: further keyword arguments of the lines.
+    """
+    frame = data if isinstance(data, pd.DataFrame) else bands_frame(data)
+    ax = _axes(ax)
+    methods = list(dict.fromkeys(frame["method"]))
+    colours = _palette(methods, palette)
+    patterns = {m: ((dashes or {}).get(m, None) if dashes else LINES[i % len(LINES)]) for i, m in enumerate(methods)}
+    for method, part in frame.groupby("method", sort=False):
+        if part["low"].notna().any():
+            shade = ax.fill_between(
+                part["x"], part["low"], part["high"], color=colours[str(method)], alpha=band_alpha, lw=0
+            )
+            shade.set_label(f"_{method}")
+    before = len(ax.lines)
+    sns.lineplot(
+        frame, x="x", y="value", hue="method", style="method", hue_order=methods, style_order=methods, ax=ax,
+        palette=colours, dashes={m: "" if d is None else d for m, d in patterns.items()}, errorbar=None, estimator=None,
+        legend=False, **{"linewidth": 1.7, "zorder": 3, **line},
+    )  # fmt: skip
+    for drawn, method in zip(ax.lines[before:], methods):
+        drawn.set_label(method)
+    ax.set(xlabel="", ylabel="")
+    return ax
+
+
+def profiles(data: pd.DataFrame | Mapping[str, BandEstimate], ax: Axes | None = None, **options: Any) -> Axes:
+    """Performance profiles: the share of runs above each threshold, as falling steps; options as of :func:`curves`."""
+    frame = data if isinstance(data, pd.DataFrame) else bands_frame(data)
+    return curves(frame, ax, **{"drawstyle": "steps-post", "band_alpha": 0.14, **options})
+
+
+def improvement(
+    data: pd.DataFrame | Mapping[tuple[str, str], Estimate],
+    ax: Axes | None = None,
+    *,
+    order: Sequence[str] | None = None,
+    fontsize: float = 9.0,
+) -> Axes:
+    """Heat map of P(row > column), centred at one half; bold with a dot where the interval excludes it.
+
+    Args:
+        data: columns row, column, probability, low, high; or (row, column) -> estimate.
+        ax: where to draw.
+        order: of the methods; as they come by default.
+        fontsize: of the numbers, in points; below a legible size they are left out.
+    """
+    frame = data if isinstance(data, pd.DataFrame) else pairs_frame(data)
+    ax = _axes(ax)
+    methods = list(order or dict.fromkeys(frame["row"]))
+    wide = frame.pivot(index="row", columns="column", values="probability").reindex(index=methods, columns=methods)
+    sns.heatmap(wide, ax=ax, vmin=0, vmax=1, cmap=tints(), cbar=False, linewidths=0, xticklabels=True, yticklabels=True)
+    place = {m: i + 0.5 for i, m in enumerate(methods)}
+    sure = (frame["low"] > 0.5) | (frame["high"] < 0.5)
+    if fontsize >= SMALLEST_TEXT:
+        for a, b, p, is_sure in zip(frame["row"], frame["column"], frame["probability"], sure):
+            text = share(p) + (" •" if is_sure else "")
+            weight = "bold" if is_sure else "normal"
+            ax.text(place[b], place[a], text, ha="center", va="center", fontsize=fontsize, color=INK, weight=weight)
+    else:
+        ax.scatter(frame["column"][sure].map(place), frame["row"][sure].map(place), s=3, color=INK, linewidths=0)
+    ax.set(xlabel="", ylabel="")
+    return ax
+
+
+def tints() -> LinearSegmentedColormap:
+    """Orange below one half, blue above, nothing at it: transparent, so that any page shows through."""
+    ends = [to_rgba(BELOW, 0.65), to_rgba(BELOW, 0.0), to_rgba(ABOVE, 0.0), to_rgba(ABOVE, 0.65)]
+    return LinearSegmentedColormap.from_list("improvement", list(zip((0, 0.5, 0.5, 1), ends)))
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.gca()
+
+
+def _palette(methods: Sequence[str] | pd.Series, given: Palette | None) -> dict[str, str]:
+    names = list(dict.fromkeys(methods))
+    return {m: (given or {}).get(m, COLOURS[i % len(COLOURS)]) for i, m in enumerate(names)}
+
+
+def _nan(x: float | None) -> float:
+    return float("nan") if x is None else x
