@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rlnet_bench.analysis.classes import classes
+from rlnet_bench.analysis.findings import KINDS as KINDS
 from rlnet_bench.analysis.findings import Findings
 from rlnet_bench.analysis.references import TaskFacts
 from rlnet_bench.analysis.results import Results
@@ -15,9 +16,8 @@ from rlnet_bench.stats.estimate import estimate
 from rlnet_bench.stats.ranking import rank_intervals, tied_with_best
 from rlnet_bench.stats.result import Estimate
 from rlnet_bench.stats.scores import RunScores, TaskRuns
-from rlnet_bench.vocabulary import EndKind, Kind, Mode
+from rlnet_bench.vocabulary import Kind, Mode
 
-KINDS: tuple[EndKind, ...] = ("absolute", "final")  # the order of reports
 METRICS = ("return", "success")
 TABLE_LABELLINGS = 4999
 

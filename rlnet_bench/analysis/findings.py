@@ -19,9 +19,10 @@ from rlnet_bench.analysis.results import Results
 from rlnet_bench.analysis.wording import listed
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.stats.scores import RunScores
-from rlnet_bench.vocabulary import MODES
+from rlnet_bench.vocabulary import MODES, EndKind
 
 Cell = tuple[str, str]  # (method, task)
+KINDS: tuple[EndKind, ...] = ("absolute", "final")  # in the order of reports
 BUDGET_RATIO = 1.1  # budgets further apart than this are different budgets
 FAR_BELOW = -1.0  # normalised: as far below the random policy as the documented best is above it
 MIN_VALUES = 4  # fewer different numbers than this may agree by chance
@@ -146,15 +147,16 @@ def _copies(
 
 
 def numbers_of(record: RunRecord) -> dict[int, list[np.ndarray]]:
-    """Seed -> everything that was scored after the first frame; the means alone where episodes wait on disk."""
+    """Seed -> what was scored at the end, else on the curve; the means alone where episodes wait on disk."""
     out: dict[int, list[np.ndarray]] = {}
     seeds = [s for s, status in record.seed_status.items() if status == "ok"]
     if hasattr(record.evals, "means"):
         for seed in seeds:
-            found = [record.score(kind, mode, seed) for kind in ("final", "absolute") for mode in MODES]
+            found = [record.score(kind, mode, seed) for kind in KINDS for mode in MODES]
             out[seed] = [np.array(x) for x in found if x is not None]
         return out
-    for e in sorted(record.evals, key=lambda e: (e.kind, e.mode, e.frames)):
+    ends = [e for e in record.evals if e.kind in KINDS]
+    for e in sorted(ends or record.evals, key=lambda e: (e.kind, e.mode, e.frames)):
         if e.frames > 0 and e.seed in seeds:
             out.setdefault(e.seed, []).append(e.returns)
     return out

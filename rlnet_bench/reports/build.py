@@ -7,7 +7,7 @@ from pathlib import Path
 from rlnet_bench.analysis.estimates import judge
 from rlnet_bench.analysis.results import Results
 from rlnet_bench.reports.bibliography import bibtex
-from rlnet_bench.reports.figures import plots
+from rlnet_bench.reports.figures import drawing
 from rlnet_bench.reports.macros import macros
 from rlnet_bench.reports.page import render
 from rlnet_bench.reports.preview import preview
@@ -34,21 +34,20 @@ def build_report(
     """
     out = Path(out)
     estimates = judge(results, timings=timings)
-    figures, made = plots(estimates), tables(estimates)
-    svgs = {name: plot.svgs() for name, plot in figures.items()}
-    page = render(estimates, figures, svgs, made, title=title, timings=timings, pdf=pdf)
+    with drawing(estimates, pdf=pdf) as wait:
+        made = tables(estimates)
+        numbers = macros(estimates)
+        figures = wait()
+    page = render(estimates, figures, made, title=title, timings=timings, pdf=pdf)
     files: dict[str, bytes] = {"index.html": page.encode()}
-    for name, plot in figures.items():
-        files |= {f"figures/{part}.svg": text.encode() for part, text in svgs[name].items()}
-        files[f"figures/{name}.csv"] = plot.sheet.csv().encode()
-        for size, data in plot.pdfs().items() if pdf else ():
-            files[f"figures/{name}-{size}.pdf"] = data
+    for figure in figures.values():
+        files |= {f"figures/{name}": data for name, data in figure.files.items()}
     for table in (*made.values(), task_table(estimates), run_table(estimates)):
         files[f"tables/{table.name}.tex"] = as_text(table, "latex").encode()
         files[f"tables/{table.name}.md"] = as_text(table, "markdown").encode()
         files[f"tables/{table.name}.csv"] = as_text(table, "csv").encode()
     files["tables/preview.tex"] = preview(list(made), list(figures) if pdf else [], results.name).encode()
-    files["macros.tex"] = macros(estimates).encode()
+    files["macros.tex"] = numbers.encode()
     files["references.bib"] = bibtex(estimates).encode()
     _write(out, files)
     return out / "index.html"

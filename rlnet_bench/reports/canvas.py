@@ -110,6 +110,9 @@ def laid_out(fig: Figure) -> Figure:
     """The figure with its layout settled: saving would draw it once more only to settle it."""
     engine = fig.get_layout_engine()
     if engine is not None:
+        for ax in fig.axes:  # what is drawn inside of axes takes no room around them, and measuring it takes long
+            for artist in (*ax.lines, *ax.collections, *ax.patches):
+                artist.set_in_layout(False)
         fig.set_dpi(72)  # that of vector formats
         engine.execute(fig)
         fig.set_layout_engine("none")

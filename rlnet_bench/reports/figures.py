@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
+from rlnet_bench.analysis.curves import Axis
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.reports import captions, plot_aggregate, plot_curves, plot_improvement, plot_profile
 from rlnet_bench.reports.canvas import ONE_COLUMN, PAGE, PANEL, TWO_COLUMNS, Draw, Size, pdf_bytes, svg_text
@@ -24,9 +29,7 @@ class Plot:
     alt: str
     draw: Callable[[Size], Figure]
     sheet: Sheet
-    panels: dict[str, Draw] = field(
-        default_factory=dict
-    )  # title -> one panel by itself, where the page shows them apart
+    panels: dict[str, Draw] = field(default_factory=dict)  # by title; where there are any, the page shows these
 
     def svgs(self) -> dict[str, str]:
         """Stand-alone SVG files by name: one, or one per panel."""
@@ -50,45 +53,104 @@ class Plot:
         }
 
 
+def _aggregate(e: Estimates) -> Plot | None:
+    if not e.pool.scores:
+        return None
+    return Plot(
+        "aggregate", "Aggregate scores", *captions.aggregate(e), lambda size: plot_aggregate.draw(e, size),
+        plot_aggregate.sheet(e), plot_aggregate.panels(e),
+    )  # fmt: skip
+
+
+def _curves(e: Estimates, axis: Axis) -> Plot | None:
+    if not plot_curves.curves_of(e, axis):
+        return None
+    return Plot(
+        f"curves-{axis}", f"Learning curves by {axis}", *captions.learning(e, axis),
+        lambda size: plot_curves.draw(e, size, axis), plot_curves.sheet(e, axis), plot_curves.panels(e, axis),
+    )  # fmt: skip
+
+
+def _profile(e: Estimates) -> Plot | None:
+    if not e.profiles:
+        return None
+    return Plot(
+        "profile", "Performance profile", *captions.profile(e), lambda size: plot_profile.draw(e, size),
+        plot_profile.sheet(e),
+    )  # fmt: skip
+
+
+def _improvement(e: Estimates) -> Plot | None:
+    if not e.improvement:
+        return None
+    return Plot(
+        "improvement", "Probability of improvement", *captions.improvement(e),
+        lambda size: plot_improvement.draw(e, size), plot_improvement.sheet(e),
+    )  # fmt: skip
+
+
+MAKERS: dict[str, Callable[[Estimates], Plot | None]] = {  # in the order of the report
+    "aggregate": _aggregate,
+    "curves-frames": lambda e: _curves(e, "frames"),
+    "curves-seconds": lambda e: _curves(e, "seconds"),
+    "profile": _profile,
+    "improvement": _improvement,
+}
+
+
 def plots(estimates: Estimates) -> dict[str, Plot]:
     """Every figure that the records allow, by name, in the order of the report."""
-    out = []
-    if estimates.pool.scores:
-        out.append(
-            Plot(
-                "aggregate", "Aggregate scores", *captions.aggregate(estimates),
-                lambda size: plot_aggregate.draw(estimates, size), plot_aggregate.sheet(estimates),
-                plot_aggregate.panels(estimates),
-            )
-        )  # fmt: skip
-    if estimates.by_frames:
-        out.append(
-            Plot(
-                "curves-frames", "Learning curves by frames", *captions.learning(estimates, "frames"),
-                lambda size: plot_curves.draw(estimates, size, "frames"), plot_curves.sheet(estimates, "frames"),
-                plot_curves.panels(estimates, "frames"),
-            )
-        )  # fmt: skip
-    if estimates.by_seconds:
-        out.append(
-            Plot(
-                "curves-seconds", "Learning curves by seconds", *captions.learning(estimates, "seconds"),
-                lambda size: plot_curves.draw(estimates, size, "seconds"), plot_curves.sheet(estimates, "seconds"),
-                plot_curves.panels(estimates, "seconds"),
-            )
-        )  # fmt: skip
-    if estimates.profiles:
-        out.append(
-            Plot(
-                "profile", "Performance profile", *captions.profile(estimates),
-                lambda size: plot_profile.draw(estimates, size), plot_profile.sheet(estimates),
-            )
-        )  # fmt: skip
-    if estimates.improvement:
-        out.append(
-            Plot(
-                "improvement", "Probability of improvement", *captions.improvement(estimates),
-                lambda size: plot_improvement.draw(estimates, size), plot_improvement.sheet(estimates),
-            )
-        )  # fmt: skip
-    return {p.name: p for p in out}
+    made = {name: make(estimates) for name, make in MAKERS.items()}
+    return {name: plot for name, plot in made.items() if plot is not None}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as files and as markup for the page."""
+
+    name: str
+    caption: str
+    markup: dict[str, str]
+    files: dict[str, bytes]  # below ``figures/``
+
+
+@contextmanager
+def drawing(estimates: Estimates, *, pdf: bool = True) -> Iterator[Callable[[], dict[str, Drawn]]]:
+    """Draw every figure beside what the caller does meanwhile; the function given waits for them, by name.
+
+    Drawing takes most of a report's time, so every core gets a process. They are forked: each makes the estimates that
+    only its figure needs. With one core, or where there is no fork, the function draws when it is called.
+    """
+    names = [name for name in MAKERS if name != "curves-seconds" or estimates.timings]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+    def by_name(found: Iterable[Drawn | None]) -> dict[str, Drawn]:
+        return {d.name: d for d in found if d is not None}
+
+    if cores < 2 or not estimates.results.records:
+        yield lambda: by_name([_drawn(estimates, name, pdf) for name in names])
+        return
+    # Children find the estimates in a global: results hold functions, which cannot be sent to them.
+    _shared.append(estimates)
+    with ProcessPoolExecutor(min(cores, len(names)), multiprocessing.get_context("fork")) as pool:
+        jobs = [pool.submit(_drawn_in_child, name, pdf) for name in names]
+        _shared.clear()
+        yield lambda: by_name([job.result() for job in jobs])
+
+
+_shared: list[Estimates] = []
+
+
+def _drawn_in_child(name: str, pdf: bool) -> Drawn | None:
+    return _drawn(_shared[0], name, pdf)
+
+
+def _drawn(estimates: Estimates, name: str, pdf: bool) -> Drawn | None:
+    plot = MAKERS[name](estimates)
+    if plot is None:
+        return None
+    svgs = plot.svgs()
+    files = {f"{part}.svg": text.encode() for part, text in svgs.items()} | {f"{name}.csv": plot.sheet.csv().encode()}
+    if pdf:
+        files |= {f"{name}-{size}.pdf": data for size, data in plot.pdfs().items()}
+    return Drawn(name, plot.caption, plot.markup(svgs), files)

@@ -18,7 +18,7 @@ from rlnet_bench.reports.looks import UNTRAINED_COLOUR, looks
 from rlnet_bench.reports.table import Cell, Column, Group, Table
 
 if TYPE_CHECKING:
-    from rlnet_bench.reports.figures import Plot
+    from rlnet_bench.reports.figures import Drawn
 
 
 INTRO = {
@@ -76,7 +76,7 @@ PICKED = 8  # so many methods are shown at first
 def picks(estimates: Estimates) -> dict[str, tuple[Pick, ...]]:
     """Execution class -> its methods. At first the best of the suite are shown, and the best of each class."""
     known = looks(estimates.results)
-    drawn = {m for panel in estimates.by_frames.values() for m in panel}
+    drawn = {r.method for r in estimates.results.records if len(r.evals)}
     first = estimates.sorted_methods or sorted(drawn)
     shown = {*first[:PICKED], *(t.best for t in estimates.ties.values())}
     return {
@@ -91,8 +91,7 @@ def picks(estimates: Estimates) -> dict[str, tuple[Pick, ...]]:
 
 def render(
     estimates: Estimates,
-    plots: dict[str, Plot],
-    svgs: dict[str, dict[str, str]],
+    figures: dict[str, Drawn],
     tables: dict[str, Table],
     *,
     title: str | None = None,
@@ -102,7 +101,7 @@ def render(
     """The whole page as text."""
     results = estimates.results
     shown = {
-        n: _Shown(n, p.caption, {k: Markup(x) for k, x in p.markup(svgs[n]).items()}) for n, p in plots.items()
+        n: _Shown(n, f.caption, {k: Markup(x) for k, x in f.markup.items()}) for n, f in figures.items()
     }  # fmt: skip
     said = sentences(estimates)
     return _environment().get_template("report.html.j2").render(

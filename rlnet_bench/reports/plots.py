@@ -155,7 +155,10 @@ def improvement(
         for a, b, p, is_sure in zip(frame["row"], frame["column"], frame["probability"], sure):
             text = share(p) + (" •" if is_sure else "")
             weight = "bold" if is_sure else "normal"
-            ax.text(place[b], place[a], text, ha="center", va="center", fontsize=fontsize, color=INK, weight=weight)
+            ax.text(
+                place[b], place[a], text, ha="center", va="center", fontsize=fontsize, color=INK, weight=weight,
+                in_layout=False,
+            )  # fmt: skip
     else:
         ax.scatter(frame["column"][sure].map(place), frame["row"][sure].map(place), s=3, color=INK, linewidths=0)
     ax.set(xlabel="", ylabel="")
