@@ -96,10 +96,10 @@ def publish(store: Store, plan: Plan, out: Path, *, weights: bool = True, finish
     try:
         files = _write(store, plan, records, missing, made, weights)
         read_published(made)
+        put_in_place(made, target)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
-    put_in_place(made, target)
     return [target / f.relative_to(made) for f in files]
 
 

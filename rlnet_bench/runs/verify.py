@@ -46,7 +46,7 @@ def _seeds(value: Any, where: str) -> None:
 
 # Only what readers use; settings and networks are for whoever runs them. Old records have fewer keys.
 CONFIG = {
-    "label": checked_name, "task": checked_name, "method": checked_name, "settings": dict, "network": Maybe(dict),
+    "format": (1, 2), "label": checked_name, "task": checked_name, "method": checked_name, "settings": dict, "network": Maybe(dict),
     "seeds": _seeds, "frames": int, "training_reward?": ("team_mean", "individual"), "method_version?": int,
     "method_source": str, "task_hash?": str,
     "evaluation": {"every": int, "episodes": int, "absolute_episodes": int, "primary": MODES},
