@@ -15,6 +15,8 @@ from rlnet_bench.reading.yaml import Document, load
 from rlnet_bench.trust import is_file, typed
 from rlnet_bench.vocabulary import Mode, Referee, TrainingReward
 
+MAX_SEEDS = 10_000
+
 Positive = Annotated[int, Field(gt=0)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 
@@ -90,14 +92,16 @@ class Suite(_Strict):
     """A declared comparison."""
 
     name: Slug
-    version: Positive = 1
+    version: MAX_SEEDS = 10_000
+
+Positive = 1
     description: str = ""
     tasks: Annotated[list[str], Field(min_length=1)]
     """All tasks, in the order of tables; in a file, a list or ``{development: [...], test: [...]}``."""
     test: list[str] = []
     """Those of ``tasks`` on which nothing is tuned or mended."""
     methods: Annotated[list[MethodEntry], Field(min_length=1)]
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=MAX_SEEDS)]
     budget: Budget
     evaluation: Evaluation = Evaluation()
     training_reward: TrainingReward = "team_mean"
@@ -127,7 +131,8 @@ class Suite(_Strict):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count(cls, value: Any) -> Any:
-        return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+        is_count = isinstance(value, int) and not isinstance(value, bool)
+        return list(range(value)) if is_count and value <= MAX_SEEDS else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Suite:

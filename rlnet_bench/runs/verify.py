@@ -32,6 +32,7 @@ from rlnet_bench.runs.records import (
 )
 from rlnet_bench.vocabulary import EXECUTION_CLASSES, MODES, Mode, Status
 
+MAX_POINTS = 100_000  # of a curve
 ENDS: tuple[Status, ...] = ("ok", "diverged")
 SEALED = ("provenance.json", "description.json", "timings.jsonl", "policies/policy.json")
 SAVED_FORMAT = 2  # of checkpoints
@@ -46,8 +47,8 @@ def _seeds(value: Any, where: str) -> None:
 
 # Only what readers use; settings and networks are for whoever runs them. Old records have fewer keys.
 CONFIG = {
-    "format": (1, 2), "label": checked_name, "task": checked_name, "method": checked_name, "settings": dict, "network": Maybe(dict),
-    "seeds": _seeds, "frames": int, "training_reward?": ("team_mean", "individual"), "method_version?": int,
+    "format": (1, 2), "label": checked_name, "task": checked_name, "method": checked_name, "settings": dict,
+    "network": Maybe(dict), "seeds": _seeds, "frames": int, "training_reward?": ("team_mean", "individual"), "method_version?": int,
     "method_source": str, "task_hash?": str,
     "evaluation": {"every": int, "episodes": int, "absolute_episodes": int, "primary": MODES},
 }  # fmt: skip
@@ -87,6 +88,10 @@ def problems(record: RunRecord) -> Iterator[str]:
     expected = run_id(record.config)
     if record.run_id != expected:
         yield f"its configuration was changed: the id is {record.run_id}, the configuration's sha256 is {expected}"
+        return
+    every, budget = record.config["evaluation"]["every"], record.config["frames"]
+    if budget and not (every and budget // every <= MAX_POINTS):
+        yield f"its curve has no point, or more than {MAX_POINTS}: {budget} frames, one every {every}"
         return
     over, seeds = record.status in ENDS, set(record.seeds)
     strange = sorted(set(record.seed_status) - seeds) or (sorted(seeds - set(record.seed_status)) if over else [])
