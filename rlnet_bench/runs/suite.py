@@ -92,9 +92,7 @@ class Suite(_Strict):
     """A declared comparison."""
 
     name: Slug
-    version: MAX_SEEDS = 10_000
-
-Positive = 1
+    version: Positive = 1
     description: str = ""
     tasks: Annotated[list[str], Field(min_length=1)]
     """All tasks, in the order of tables; in a file, a list or ``{development: [...], test: [...]}``."""

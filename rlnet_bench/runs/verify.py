@@ -48,8 +48,8 @@ def _seeds(value: Any, where: str) -> None:
 # Only what readers use; settings and networks are for whoever runs them. Old records have fewer keys.
 CONFIG = {
     "format": (1, 2), "label": checked_name, "task": checked_name, "method": checked_name, "settings": dict,
-    "network": Maybe(dict), "seeds": _seeds, "frames": int, "training_reward?": ("team_mean", "individual"), "method_version?": int,
-    "method_source": str, "task_hash?": str,
+    "network": Maybe(dict), "seeds": _seeds, "frames": int, "training_reward?": ("team_mean", "individual"),
+    "method_version?": int, "method_source": str, "task_hash?": str,
     "evaluation": {"every": int, "episodes": int, "absolute_episodes": int, "primary": MODES},
 }  # fmt: skip
 DIVERGENCE = {"seed": int, "tensor?": str, "frames?": int}
