@@ -97,15 +97,15 @@ class OffPolicyConfig(MethodConfig):
     """Steps of every environment per iteration, between updates."""
     updates_per_iteration: Positive = 4
     """Optimiser steps per iteration; with ``rollout_steps`` x ``num_envs`` new frames each."""
-    batch_size: Positive = 64
+    batch_size: Positive = 128
     """Rows of an update per replica: joint steps, or sequences where there is memory."""
     buffer_size: Positive = 50_000
     """Frames per seed that the replay keeps, oldest first out (whole steps of every environment)."""
     learning_starts: Annotated[int, Field(ge=0)] = 1_000
     """Frames per seed that are only collected, before the first update."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 5e-4
-    gamma: Fraction = 0.99
-    n_step: Positive = 1
+    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    gamma: Fraction = 0.95
+    n_step: Positive = 5
     """Rewards that are summed before a value is asked; fewer at the end of an episode."""
     target_tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
     """How far target networks move at an update of theirs: 1 copies (hard), less follows (soft)."""
@@ -174,7 +174,7 @@ class QConfig(OffPolicyConfig):
     epsilon_start: Fraction = 1.0
     epsilon_end: Fraction = 0.05
     """Share of random actions at the end of exploration; sampled play is evaluated with it, too."""
-    epsilon_share: Fraction = 0.25
+    epsilon_share: Fraction = 0.5
     """Share of the budget in which epsilon falls, linearly."""
     double_q: bool = True
     """The online network chooses and the target network values (van Hasselt et al. 2016)."""

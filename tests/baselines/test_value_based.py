@@ -28,7 +28,7 @@ SPREAD = "mpe/simple_spread-discrete-v1"
 UNIFORM = {
     "num_envs": 8, "rollout_steps": 4, "updates_per_iteration": 4, "batch_size": 32, "buffer_size": 2000,
     "learning_starts": 256, "learning_rate": 3e-3, "hidden": [32], "target_every": 50, "target_tau": 1.0,
-    "epsilon_start": 1.0, "epsilon_end": 1.0,
+    "epsilon_start": 1.0, "epsilon_end": 1.0, "n_step": 1, "gamma": 0.99,
 }  # fmt: skip
 
 
@@ -155,10 +155,10 @@ class Alone(Game):
 @pytest.mark.parametrize("method", METHODS)
 def test_with_one_agent_it_is_dqn(method: str) -> None:
     """QMIX's mixture of one utility is made the identity: elu(1 q + 100) - 100."""
-    made = learner(method, Alone(24), learning_starts=64, updates_per_iteration=1)
+    made = learner(method, Alone(24), learning_starts=96, updates_per_iteration=1)
     for _ in range(2):
         made.iterate()
-    assert made.updates == 0 or made.updates == 1
+    assert made.updates == 0
     if method == "qmix":
         for mixer in (made.mix, made.mix_target):  # type: ignore[attr-defined]
             state = {n: torch.zeros_like(p) for n, p in mixer.named_parameters()}
@@ -166,7 +166,6 @@ def test_with_one_agent_it_is_dqn(method: str) -> None:
             state["read.bias.0"][..., -32:], state["b2.bias.0"][:] = 100.0, -100.0  # b_1 and b_2
             mixer.load_state_dict(state)
     made.collect()
-    made.optimiser.adam.state.clear()
     expected = dqn_step(made)
     (batch,) = made.batches([made.updates])
     if method == "qmix":  # the mixer's own gradient is DQN's of nothing: only the utility's is compared

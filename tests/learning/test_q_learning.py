@@ -18,7 +18,7 @@ from rlnet_bench.methods import find_method
 SPREAD = "mpe/simple_spread-discrete-v1"
 SMALL = {
     "num_envs": 3, "rollout_steps": 4, "updates_per_iteration": 2, "batch_size": 16, "buffer_size": 120,
-    "learning_starts": 30, "hidden": [16], "sequence_length": 4, "burn_in": 2,
+    "learning_starts": 30, "hidden": [16], "sequence_length": 4, "burn_in": 2, "n_step": 1,
 }  # fmt: skip
 
 
