@@ -55,20 +55,13 @@ class Ippo(Method):
         """The algorithm."""
         import torch
 
-        from rlnet_bench.learning.agents import AgentNetwork
         from rlnet_bench.learning.on_policy import TeamLearner
         from rlnet_bench.learning.ppo import Batch, Loss, clipped_surrogate, half_squared_error, is_clipped
 
         class IppoLearner(TeamLearner):
             """Independent PPO for every agent of a team."""
 
-            critic_reads = "features"  # what the actor reads: the agent's own observation (and id)
-
-            def make_critic(self) -> AgentNetwork:
-                """V(o): a value per agent, by one network for all agents or one each."""
-                agents = self.env.card.num_agents
-                copies = 1 if self.config.share_parameters else agents
-                return self.critic_network(inputs=self.actor.width, outputs=1, agents=agents, copies=copies)
+            critic_reads = "features"  # V of what the actor reads: the agent's own observation (and id)
 
             def loss(self, batch: Batch) -> Loss:
                 """L; ``advantage`` is A and ``returns`` R, both normalised as the settings say."""

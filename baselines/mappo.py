@@ -47,21 +47,13 @@ class Mappo(Method):
         """The algorithm."""
         import torch
 
-        from rlnet_bench.learning.agents import AgentNetwork
         from rlnet_bench.learning.on_policy import TeamLearner
         from rlnet_bench.learning.ppo import Batch, Loss, clipped_surrogate, half_squared_error, is_clipped
 
         class MappoLearner(TeamLearner):
             """PPO for a team whose critic sees the state."""
 
-            critic_reads = "states"
-
-            def make_critic(self) -> AgentNetwork:
-                """V(s): one for the team, or one per agent where rewards or parameters are the agents' own."""
-                agents, width = self.env.card.num_agents, self.env.card.state_size
-                if not self.config.share_parameters:
-                    return self.critic_network(inputs=width, outputs=1, agents=agents, copies=agents)
-                return self.critic_network(width, outputs=1 if self.team_reward else agents, agents=1, copies=1)
+            critic_reads = "states"  # V(s): one for the team, or one per agent
 
             def loss(self, batch: Batch) -> Loss:
                 """-L(theta) + c L(phi); ``advantage`` is A and ``returns`` R, both normalised as the settings say."""

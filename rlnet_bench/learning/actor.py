@@ -16,7 +16,7 @@ from torch import Tensor
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.agents import ACTOR, AgentNetwork, Memory
-from rlnet_bench.learning.config import PpoConfig
+from rlnet_bench.learning.config import OnPolicyConfig
 from rlnet_bench.learning.stacked import copy_keys, load_tensors
 
 LOG_STD = -0.5  # of Gaussian policies, before training
@@ -36,7 +36,7 @@ class ActorSpec:
     memory: Memory = "none"
 
     @classmethod
-    def of(cls, config: PpoConfig) -> ActorSpec:
+    def of(cls, config: OnPolicyConfig) -> ActorSpec:
         """What the settings of a learner say of its actors."""
         return cls(config.hidden, config.activation, config.share_parameters, config.observe, config.memory)
 

@@ -37,28 +37,22 @@ class MethodConfig(BaseModel):
         return None
 
 
-class PpoConfig(MethodConfig):
-    """Proximal policy optimisation on a team."""
+class OnPolicyConfig(MethodConfig):
+    """What all learners share that act for some steps, learn from them, and throw them away."""
 
     num_envs: Positive = 32
     """Environments per replica, B."""
     rollout_steps: Positive = 50
     """Steps of every environment per iteration, T."""
-    epochs: Positive = 4
-    minibatches: Positive = 4
-    """Minibatches per epoch; a minibatch holds whole joint steps (all agents of a step together)."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 2e-3
     anneal: bool = True
     """Let the learning rate fall linearly to zero at the end of the budget."""
     gamma: Fraction = 0.9
-    gae_lambda: Fraction = 0.95
-    clip: Annotated[float, Field(gt=0.0)] = 0.2
     entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
-    value_weight: Annotated[float, Field(gt=0.0)] = 1.0
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 0.5
     """Per replica, actor and critic each."""
-    normalise_advantage: Literal["replica", "agent", "none"] = "replica"
     normalise_value: bool = True
+    """Critics predict returns with mean 0 and deviation 1 (running, per replica)."""
     share_parameters: bool = True
     """One network for all agents (with a one-hot agent id) or one per agent."""
     observe: Literal["own", "all"] = "own"
@@ -76,6 +70,24 @@ class PpoConfig(MethodConfig):
         return self.num_envs * self.rollout_steps
 
     @model_validator(mode="after")
+    def _memory_has_a_width(self) -> OnPolicyConfig:
+        if self.memory == "gru" and () in (self.hidden, self.critic_hidden):
+            raise ValueError("memory: gru needs at least one hidden layer, found hidden or critic_hidden = ()")
+        return self
+
+
+class PpoConfig(OnPolicyConfig):
+    """Proximal policy optimisation on a team."""
+
+    epochs: Positive = 4
+    minibatches: Positive = 4
+    """Minibatches per epoch; a minibatch holds whole joint steps (all agents of a step together)."""
+    gae_lambda: Fraction = 0.95
+    clip: Annotated[float, Field(gt=0.0)] = 0.2
+    value_weight: Annotated[float, Field(gt=0.0)] = 1.0
+    normalise_advantage: Literal["replica", "agent", "none"] = "replica"
+
+    @model_validator(mode="after")
     def _enough_rows(self) -> PpoConfig:
         if self.minibatches > self.iteration_frames:
             rows = f"num_envs x rollout_steps = {self.iteration_frames}"
@@ -83,9 +95,20 @@ class PpoConfig(MethodConfig):
         if self.memory == "gru" and self.minibatches > self.num_envs:
             what = f"memory: gru learns from whole rollouts, so that at most num_envs = {self.num_envs} make sense"
             raise ValueError(f"minibatches: {what}, found {self.minibatches}")
-        if self.memory == "gru" and () in (self.hidden, self.critic_hidden):
-            raise ValueError("memory: gru needs at least one hidden layer, found hidden or critic_hidden = ()")
         return self
+
+
+class A2cConfig(OnPolicyConfig):
+    """Advantage actor-critic on a team: one gradient step per rollout, so that rollouts are short."""
+
+    epochs: ClassVar[int] = 1
+    minibatches: ClassVar[int] = 1
+
+    rollout_steps: Positive = 10
+    """Steps of every environment per iteration and gradient step, T."""
+    n_step: Positive = 5
+    """Rewards that are summed before the critic is asked; fewer at the end of an episode and of the rollout."""
+    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.01
 
 
 class OffPolicyConfig(MethodConfig):

@@ -1,7 +1,7 @@
 """Learners that act for T steps, learn from them, and throw them away.
 
 :class:`OnPolicyLearner` is the loop; :class:`TeamLearner` adds an actor and a critic of a team. A baseline is a
-subclass that says what its critic reads (:meth:`TeamLearner.make_critic`) and what is minimised
+subclass that says what its critic reads (:attr:`TeamLearner.critic_reads`) and what is minimised
 (:meth:`TeamLearner.loss`).
 
 Axes: **T** steps of a rollout, **R** replicas, **B** environments per replica, **N** agents, **F** features, **S**
@@ -20,7 +20,7 @@ from rlnet_bench import rng
 from rlnet_bench.envs.contract import VectorEnv
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.agents import CRITIC, AgentNetwork
-from rlnet_bench.learning.config import PpoConfig
+from rlnet_bench.learning.config import OnPolicyConfig
 from rlnet_bench.learning.optimise import Optimiser
 from rlnet_bench.learning.policy import ActorPolicy, action_noise
 from rlnet_bench.learning.ppo import METRICS, Batch, Loss, Minibatch, minibatches, normalised
@@ -44,7 +44,7 @@ class OnPolicyLearner(Trainer):
         self,
         env: VectorEnv,
         seeds: Sequence[int],
-        config: PpoConfig,
+        config: OnPolicyConfig,
         *,
         training_reward: TrainingReward,
         total_frames: int,
@@ -54,7 +54,7 @@ class OnPolicyLearner(Trainer):
         Args:
             env: a fresh flat batch of len(seeds) * config.num_envs environments.
             seeds: one per replica.
-            config: see :class:`~rlnet_bench.learning.config.PpoConfig`.
+            config: see :class:`~rlnet_bench.learning.config.OnPolicyConfig`.
             training_reward: ``team_mean`` (one reward for all) or ``individual``.
             total_frames: the budget, for learning-rate annealing.
         """
@@ -113,7 +113,7 @@ class TeamLearner(OnPolicyLearner):
     critic_reads: Literal["features", "states"]  # what the actor reads, or the state of the task
 
     def __init__(
-        self, env: VectorEnv, seeds: Sequence[int], config: PpoConfig, *, training_reward: TrainingReward,
+        self, env: VectorEnv, seeds: Sequence[int], config: OnPolicyConfig, *, training_reward: TrainingReward,
         total_frames: int,
     ) -> None:  # fmt: skip
         """See :class:`OnPolicyLearner`."""
@@ -140,8 +140,17 @@ class TeamLearner(OnPolicyLearner):
         return Actor(self.env.card, ActorSpec.of(self.config), self.seeds, self.device)
 
     def make_critic(self) -> AgentNetwork:
-        """V: [R, n, K, inputs] -> [R, n, K, outputs], over what :attr:`critic_reads`."""
-        raise NotImplementedError
+        """V: [R, n, K, inputs] -> [R, n, K, outputs], over what :attr:`critic_reads`.
+
+        Of what actors read: a value per agent, by one network for all or one each. Of the state: one for the team, or
+        one per agent where rewards or parameters are the agents' own.
+        """
+        card, share = self.env.card, self.config.share_parameters
+        copies = 1 if share else card.num_agents
+        if self.critic_reads == "features":
+            return self.critic_network(inputs=self.actor.width, outputs=1, agents=card.num_agents, copies=copies)
+        outputs = 1 if self.team_reward or not share else card.num_agents
+        return self.critic_network(inputs=card.state_size, outputs=outputs, agents=copies, copies=copies)
 
     def critic_network(self, inputs: int, outputs: int, agents: int, copies: int) -> AgentNetwork:
         """A critic of the settings' size for K agents, in so many copies: one (shared) or K."""
@@ -184,18 +193,25 @@ class TeamLearner(OnPolicyLearner):
 
     @torch.no_grad()
     def advantages(self) -> tuple[Tensor, Tensor]:
-        """(normalised generalised advantages [T, R, B, N], value targets [T, R, B, V])."""
-        config, rollout, t = self.config, self.rollout, self.steps
+        """(scaled advantages [T, R, B, N], value targets [T, R, B, V])."""
+        rollout, t = self.rollout, self.steps
         value, final = self.rollout_values()
         following = next_values(value[:t], value[t], final, rollout.truncated[..., None])
-        advantage = gae(
+        advantage = self.credit(
             rollout.reward(self.team_reward), value[:t], following, rollout.endings(self.team_reward),
-            rollout.truncated[..., None], config.gamma, config.gae_lambda,
+            rollout.truncated[..., None],
         )  # fmt: skip
         returns = advantage + value[:t]
         self.norm.update(returns)
-        advantage = advantage.expand(rollout.shape)
-        return normalised(advantage, config.normalise_advantage), self.norm.to_target(returns)
+        return self.scaled(advantage.expand(rollout.shape)), self.norm.to_target(returns)
+
+    def credit(self, reward: Tensor, value: Tensor, following: Tensor, terminated: Tensor, truncated: Tensor) -> Tensor:
+        """Advantages along the rollout, all [T, R, B, V or 1], in units of the reward: generalised ones."""
+        return gae(reward, value, following, terminated, truncated, self.config.gamma, self.config.gae_lambda)
+
+    def scaled(self, advantage: Tensor) -> Tensor:
+        """Advantages [T, R, B, N] as the loss reads them: normalised as the settings say."""
+        return normalised(advantage, self.config.normalise_advantage)
 
     def rollout_values(self) -> tuple[Tensor, Tensor]:
         """In units of the reward: V of what was acted on and of what follows [T + 1, R, B, V], and of final

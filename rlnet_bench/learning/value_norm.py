@@ -62,6 +62,10 @@ class ValueNorm:
         mean, std = (x[None, :, None, None] for x in self.moments())
         return (returns - mean) / std
 
+    def to_scale(self, difference: Tensor) -> Tensor:
+        """A difference of returns, [T, R, B, V], in the units in which the critic speaks."""
+        return difference / self.moments()[1][None, :, None, None] if self.enabled else difference
+
     def state_dict(self) -> dict[str, Tensor]:
         """The three running sums."""
         return {"mean": self.mean, "square": self.square, "weight": self.weight}
