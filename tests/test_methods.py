@@ -29,6 +29,13 @@ def test_catalogue_holds_the_baselines() -> None:
     assert {"ippo", "mappo", "random", "uncoordinated", "coordinated"} <= set(method_ids())
 
 
+def test_every_method_that_learns_cites_its_paper() -> None:
+    from rlnet_bench.reports.bibliography import METHODS
+
+    cited = {name: find_method(name).citation for name in method_ids() if find_method(name).capabilities.trains}
+    assert {name: key for name, key in cited.items() if key not in METHODS} == {}
+
+
 def test_unknown_names_the_nearest() -> None:
     with pytest.raises(UnknownName, match=r"unknown method 'mapo'\. Did you mean 'mappo'\? `rlnet-bench list methods`"):
         find_method("mapo")

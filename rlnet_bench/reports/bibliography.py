@@ -72,18 +72,54 @@ FAMILIES = {
     },
 }  # fmt: skip
 
+METHODS = {
+    "dewitt2020ippo": (
+        "article", "Is Independent Learning All You Need in the {StarCraft} Multi-Agent Challenge?",
+        "de Witt, Christian Schroeder and Gupta, Tarun and Makoviichuk, Denys and Makoviychuk, Viktor and others",
+        "journal = {arXiv preprint arXiv:2011.09533}", 2020,
+    ),
+    "mnih2016a3c": (
+        "inproceedings", "Asynchronous Methods for Deep Reinforcement Learning",
+        "Mnih, Volodymyr and Badia, Adri{\\`a} Puigdom{\\`e}nech and Mirza, Mehdi and Graves, Alex and others",
+        "booktitle = {International Conference on Machine Learning}", 2016,
+    ),
+    "papoudakis2021benchmarking": FAMILIES["lbf"]["papoudakis2021benchmarking"],
+    "rashid2018qmix": (
+        "inproceedings", "{QMIX}: Monotonic Value Function Factorisation for Deep Multi-Agent Reinforcement Learning",
+        "Rashid, Tabish and Samvelyan, Mikayel and Schroeder, Christian and Farquhar, Gregory and others",
+        "booktitle = {International Conference on Machine Learning}", 2018,
+    ),
+    "sunehag2018vdn": (
+        "inproceedings", "Value-Decomposition Networks For Cooperative Multi-Agent Learning Based On Team Reward",
+        "Sunehag, Peter and Lever, Guy and Gruslys, Audrunas and Czarnecki, Wojciech Marian and others",
+        "booktitle = {International Conference on Autonomous Agents and MultiAgent Systems}", 2018,
+    ),
+    "tan1993iql": (
+        "inproceedings", "Multi-Agent Reinforcement Learning: Independent vs. Cooperative Agents", "Tan, Ming",
+        "booktitle = {International Conference on Machine Learning}", 1993,
+    ),
+    "yu2022mappo": (
+        "inproceedings", "The Surprising Effectiveness of {PPO} in Cooperative Multi-Agent Games",
+        "Yu, Chao and Velu, Akash and Vinitsky, Eugene and Gao, Jiaxuan and Wang, Yu and Bayen, Alexandre and Wu, Yi",
+        "booktitle = {NeurIPS Datasets and Benchmarks Track}", 2022,
+    ),
+}  # fmt: skip
+
 _ENTRY = re.compile(r"@\w+\s*\{\s*([^,\s{}]+)\s*,")
 _WHOLE = re.compile(r"@\w+\s*\{.*\}\s*", re.DOTALL)
 
 
 def bibtex(estimates: Estimates) -> str:
-    """BibTeX of the methods (as they declare it), the task families and the statistics, each key once."""
+    """BibTeX of the methods (an entry of their own, or a key of :data:`METHODS`), the task families and the statistics,
+    each key once."""
     entries: dict[str, str] = {}
     for info in estimates.results.methods:
         text = info.citation.strip()
         found = _ENTRY.match(text)
         if found and _WHOLE.fullmatch(text):
             entries.setdefault(found[1], text)
+        elif text in METHODS:
+            entries.setdefault(text, _entry(text, *METHODS[text]))
     families = dict.fromkeys(f.card.family for f in estimates.facts)
     for family in families:
         for key, parts in FAMILIES.get(family, {}).items():
