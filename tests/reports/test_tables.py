@@ -142,7 +142,9 @@ def test_macros_and_references_follow_the_data(quick: Results, tmp_path: Path) -
     assert rf"\rlnet@def{{mappo/{slug(SPREAD)}/final}}" in macros and r"\rlnet@def{mappo/rank}{1--2}" in macros
     bib = (tmp_path / "references.bib").read_text()
     keys = re.findall(r"@\w+\{([^,]+),", bib)
-    assert {"ippo2020", "yu2022mappo", "lowe2017maddpg", "agarwal2021precipice"} <= set(keys) and len(keys) == len(set(keys))
+    assert {"ippo2020", "yu2022mappo", "lowe2017maddpg", "agarwal2021precipice"} <= set(keys) and len(keys) == len(
+        set(keys)
+    )
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="TeX (pdflatex) is not installed")
