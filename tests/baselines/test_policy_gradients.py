@@ -50,7 +50,7 @@ def test_an_easy_game_is_solved_by_all(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["ia2c", "maa2c"])
 def test_values_reach_back_through_the_two_step_game(method: str) -> None:
-    """A safe 7 or a coordinated 8: a team that moves in small steps from uniform play takes the 7, and gets it whole."""
+    """A safe 7 or a coordinated 8: a team that moves in small steps from uniform play takes at least the 7."""
     learner = made(method, two_step(48), **GAMES)
     for _ in range(150):
         learner.iterate()
