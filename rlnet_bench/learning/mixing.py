@@ -5,7 +5,6 @@ Axes: **R** replicas, **M** rows, **N** agents, **S** state width, **E** units o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -20,8 +19,7 @@ MIXER = 1 << 4  # network numbers of the hypernetworks, for initialisation keys
 class MonotonicMixer:
     """Q_tot(s, u) = |w_2(s)|' elu(|W_1(s)|' q + b_1(s)) + b_2(s): rises with every q_i.
 
-    W_1, w_2 and b_2 come from the state by a hidden layer each, b_1 by a linear map; what reads the state is computed
-    as one product.
+    W_1, w_2 and b_2 come from the state by a hidden layer each, b_1 by a linear map.
     """
 
     def __init__(
@@ -37,17 +35,17 @@ class MonotonicMixer:
             seeds: one per replica.
             device: where the parameters live.
         """
-        self.agents, self.units, self.widths = agents, units, (hyper, hyper, units, units)
+        self.agents, self.units = agents, units
 
-        def linear(number: int, inputs: int, outputs: int, gain: float) -> StackedMLP:
+        def hypernetwork(number: int, *sizes: int) -> StackedMLP:
             keys = copy_keys(seeds, 1, MIXER + number)
-            return StackedMLP((inputs, outputs), keys, output_gain=gain, device=device)
+            return StackedMLP((state, *sizes), keys, activation="relu", output_gain=0.1, device=device)
 
         self.parts = {
-            "read": linear(0, state, sum(self.widths), math.sqrt(2)),
-            "w1": linear(1, hyper, agents * units, 0.1),
-            "w2": linear(2, hyper, units, 0.1),
-            "b2": linear(3, units, 1, 0.1),
+            "w1": hypernetwork(0, hyper, agents * units),
+            "b1": hypernetwork(1, units),
+            "w2": hypernetwork(2, hyper, units),
+            "b2": hypernetwork(3, units, 1),
         }
 
     def __call__(self, q: Tensor, state: Tensor) -> Tensor:
@@ -56,11 +54,10 @@ class MonotonicMixer:
             steps = len(q)
             flat = self(q.transpose(0, 1).flatten(1, 2), state.transpose(0, 1).flatten(1, 2))
             return flat.unflatten(1, (steps, -1)).transpose(0, 1)
-        for_w1, for_w2, for_b2, b1 = self.parts["read"](state).split(self.widths, dim=-1)
-        w1 = self.parts["w1"](torch.relu(for_w1)).abs().unflatten(-1, (self.agents, self.units))
-        w2, b2 = self.parts["w2"](torch.relu(for_w2)).abs(), self.parts["b2"](torch.relu(for_b2))
-        hidden = elu((q[..., None] * w1).sum(dim=-2) + b1)
-        return (hidden * w2).sum(dim=-1, keepdim=True) + b2
+        w1 = self.parts["w1"](state).abs().unflatten(-1, (self.agents, self.units))
+        hidden = elu((q[..., None] * w1).sum(dim=-2) + self.parts["b1"](state))
+        w2 = self.parts["w2"](state).abs()
+        return (hidden * w2).sum(dim=-1, keepdim=True) + self.parts["b2"](state)
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters by name, each [R, ...]."""

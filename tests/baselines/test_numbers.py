@@ -148,24 +148,24 @@ STORED: dict[tuple[str, int, str], dict[str, list[float]]] = {
         "gradient_norm": [15.644436, 6.591217],
     },
     ("qmix", 1, "mpe/simple_spread-discrete-v1"): {
-        "loss": [7.461677, 4.394296],
-        "value": [-0.040344, -0.032696],
-        "gradient_norm": [24.131245, 12.781802],
+        "loss": [9.926113, 3.538208],
+        "value": [-0.035751, -0.035413],
+        "gradient_norm": [13.849319, 7.264931],
     },
     ("qmix", 1, "mpe/simple_speaker_listener-discrete-v1"): {
-        "loss": [36.579689, 9.757457],
-        "value": [-0.054175, -0.058797],
-        "gradient_norm": [23.885958, 10.183298],
+        "loss": [36.348728, 9.78546],
+        "value": [-0.055014, -0.061065],
+        "gradient_norm": [23.929279, 8.504018],
     },
     ("qmix gru", 1, "mpe/simple_spread-discrete-v1"): {
-        "loss": [7.007159, 2.820856],
-        "value": [-0.040649, -0.038814],
-        "gradient_norm": [22.570469, 10.032064],
+        "loss": [5.938422, 3.55831],
+        "value": [-0.041028, -0.037488],
+        "gradient_norm": [9.958811, 7.629747],
     },
     ("qmix gru", 1, "mpe/simple_speaker_listener-discrete-v1"): {
-        "loss": [30.421736, 7.959766],
-        "value": [-0.051069, -0.066322],
-        "gradient_norm": [24.247143, 9.849289],
+        "loss": [28.637987, 5.289132],
+        "value": [-0.046941, -0.07985],
+        "gradient_norm": [20.226986, 5.749212],
     },
 }
 

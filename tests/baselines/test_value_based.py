@@ -98,8 +98,9 @@ def test_the_mixture_rises_with_every_utility(scale: float) -> None:
 
 def test_a_mixer_by_hand() -> None:
     mixer = MonotonicMixer(2, 1, 1, 1, (0,))
-    values = {"read.weight.0": 1, "read.bias.0": 0, "w1.weight.0": [[-2.0, 3.0]], "w1.bias.0": 0, "w2.weight.0": -4,
-              "w2.bias.0": 0, "b2.weight.0": 5, "b2.bias.0": 0}  # fmt: skip
+    values = {"w1.weight.0": 1, "w1.bias.0": 0, "w1.weight.1": [[-2.0, 3.0]], "w1.bias.1": 0, "b1.weight.0": 1,
+              "b1.bias.0": 0, "w2.weight.0": 1, "w2.bias.0": 0, "w2.weight.1": -4, "w2.bias.1": 0, "b2.weight.0": 1,
+              "b2.bias.0": 0, "b2.weight.1": 5, "b2.bias.1": 0}  # fmt: skip
     mixer.load_state_dict(
         {n: torch.as_tensor(values[n], dtype=torch.float32).expand(p.shape) for n, p in mixer.named_parameters()}
     )
@@ -162,8 +163,8 @@ def test_with_one_agent_it_is_dqn(method: str) -> None:
     if method == "qmix":
         for mixer in (made.mix, made.mix_target):  # type: ignore[attr-defined]
             state = {n: torch.zeros_like(p) for n, p in mixer.named_parameters()}
-            state["w1.bias.0"][:, 0, 0] = state["w2.bias.0"][:, 0, 0] = 1.0
-            state["read.bias.0"][..., -32:], state["b2.bias.0"][:] = 100.0, -100.0  # b_1 and b_2
+            state["w1.bias.1"][:, 0, 0] = state["w2.bias.1"][:, 0, 0] = 1.0
+            state["b1.bias.0"][:], state["b2.bias.1"][:] = 100.0, -100.0
             mixer.load_state_dict(state)
     made.collect()
     expected = dqn_step(made)

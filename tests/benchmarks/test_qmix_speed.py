@@ -22,7 +22,7 @@ from rlnet_bench.methods import find_method
 
 pytest.importorskip("lbforaging", reason="lbforaging is not installed")
 
-TASK, SEEDS, ROUNDS, SECONDS = "lbf/8x8-2p-2f-coop-v1", (0, 1, 2, 3, 4), 4, 3.0
+TASK, SEEDS, ROUNDS, SECONDS = "lbf/8x8-2p-2f-coop-v1", (0, 1, 2, 3, 4), 4, 2.0
 
 
 @pytest.fixture(autouse=True)
@@ -136,8 +136,9 @@ def ours(config: Any) -> Callable[[], tuple[int, float]]:
     return round_
 
 
-def test_against_a_plain_serial_loop(capsys: pytest.CaptureFixture[str]) -> None:
-    config = find_method("qmix").configure({})
+@pytest.mark.parametrize("batch", [32, 64, 128])
+def test_against_a_plain_serial_loop(batch: int, capsys: pytest.CaptureFixture[str]) -> None:
+    config = find_method("qmix").configure({"batch_size": batch, "n_step": 1})
     sides = {"plain": plain(config), "ours": ours(config)}
     best = dict.fromkeys(sides, 0.0)
     for _ in range(ROUNDS):
@@ -145,6 +146,7 @@ def test_against_a_plain_serial_loop(capsys: pytest.CaptureFixture[str]) -> None
             frames, seconds = side()
             best[name] = max(best[name], frames / seconds)
     with capsys.disabled():
-        print(f"\nQMIX on {TASK}, {len(SEEDS)} seeds against one, one thread, frames per second:")
+        each = f"{batch} rows, an update every {config.iteration_frames // config.updates_per_iteration} frames"
+        print(f"\nQMIX on {TASK}, {each}, {len(SEEDS)} seeds against one, one thread, frames per second:")
         print(f"  plain serial loop {best['plain']:>10,.0f}")
         print(f"  ours              {best['ours']:>10,.0f}  {best['ours'] / best['plain']:>6.1f} x (goal 8)")
