@@ -38,7 +38,7 @@ def build_report(
         made = tables(estimates)
         numbers = macros(estimates)
         figures = wait()
-    page = render(estimates, figures, made, title=title, timings=timings, pdf=pdf)
+    page = render(estimates, figures, made, title=title, timings=timings)
     files: dict[str, bytes] = {"index.html": page.encode()}
     for figure in figures.values():
         files |= {f"figures/{name}": data for name, data in figure.files.items()}
@@ -46,7 +46,9 @@ def build_report(
         files[f"tables/{table.name}.tex"] = as_text(table, "latex").encode()
         files[f"tables/{table.name}.md"] = as_text(table, "markdown").encode()
         files[f"tables/{table.name}.csv"] = as_text(table, "csv").encode()
-    files["tables/preview.tex"] = preview(list(made), list(figures) if pdf else [], results.name).encode()
+    files["tables/preview.tex"] = preview(
+        list(made), [name for name, figure in figures.items() if figure.pdfs], results.name
+    ).encode()
     files["macros.tex"] = numbers.encode()
     files["references.bib"] = bibtex(estimates).encode()
     _write(out, files)

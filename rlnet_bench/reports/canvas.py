@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import matplotlib
 import numpy as np
+from fontTools import subset
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -102,7 +103,8 @@ def pdf_bytes(draw: Draw, size: Size) -> bytes:
     with style(size), _quiet():
         buffer = io.BytesIO()
         metadata = {"CreationDate": None, "Creator": None, "Producer": None}
-        laid_out(draw(size)).savefig(buffer, format="pdf", metadata=metadata)
+        with _fonts_without_shaping():
+            laid_out(draw(size)).savefig(buffer, format="pdf", metadata=metadata)
     return buffer.getvalue()
 
 
@@ -113,10 +115,25 @@ def laid_out(fig: Figure) -> Figure:
         for ax in fig.axes:  # what is drawn inside of axes takes no room around them, and measuring it takes long
             for artist in (*ax.lines, *ax.collections, *ax.patches):
                 artist.set_in_layout(False)
-        fig.set_dpi(72)  # that of vector formats
+        fig.set_dpi(300)  # text is measured without the rounding to pixels; places are shares of the figure
         engine.execute(fig)
         fig.set_layout_engine("none")
     return fig
+
+
+@contextmanager
+def _fonts_without_shaping() -> Iterator[None]:
+    """Embed fonts without their tables for shaping text: in a PDF every glyph has its place already, and cutting those
+    tables down takes a third of the time of a small figure. Without the attribute fonts are embedded whole."""
+    known = getattr(subset.Options, "_drop_tables_default", None)
+    if known is None:
+        yield
+        return
+    subset.Options._drop_tables_default = [*known, "GSUB", "GPOS", "GDEF"]
+    try:
+        yield
+    finally:
+        subset.Options._drop_tables_default = known
 
 
 @contextmanager

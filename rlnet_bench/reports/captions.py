@@ -5,7 +5,7 @@ from __future__ import annotations
 from rlnet_bench.analysis.curves import FEW_RUNS, Axis
 from rlnet_bench.analysis.estimates import LOWEST_SHOWN, Estimates
 from rlnet_bench.analysis.wording import counted, listed, significant, typographic, with_interval
-from rlnet_bench.reports.plot_curves import curves_of
+from rlnet_bench.reports.plot_curves import MANY_METHODS, curves_of
 from rlnet_bench.reports.table_suite import interval_text, pool_text, scores_text
 
 
@@ -40,7 +40,8 @@ def learning(estimates: Estimates, axis: Axis) -> tuple[str, str]:
         if banded and len(banded) < len(curves)
         else ""
     )
-    thin = " Thin: single runs." if min(counts) <= FEW_RUNS else ""
+    few = all(len(p) <= MANY_METHODS for p in panels.values())
+    thin = " Thin: single runs." if few and min(counts) <= FEW_RUNS else ""
     by = (
         "environment frames per run"
         if axis == "frames"

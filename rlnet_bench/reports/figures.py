@@ -41,8 +41,15 @@ class Plot:
         return out
 
     def pdfs(self) -> dict[str, bytes]:
-        """PDF files for papers, by the size's name: one column (3.3 in) and two (6.9 in)."""
-        return {size.name: pdf_bytes(self.draw, size) for size in (ONE_COLUMN, TWO_COLUMNS)}
+        """PDF files for papers, by the size's name: one column (3.3 in) and two (6.9 in).
+
+        None of curves by seconds: wall clocks of hosts that may have been shared are for looking, not for papers.
+        """
+        return (
+            {}
+            if self.name == "curves-seconds"
+            else {size.name: pdf_bytes(self.draw, size) for size in (ONE_COLUMN, TWO_COLUMNS)}
+        )
 
     def markup(self, svgs: dict[str, str]) -> dict[str, str]:
         """The SVG files' texts as elements of the page; the first one tells what all of them show."""
@@ -111,6 +118,7 @@ class Drawn:
     name: str
     caption: str
     markup: dict[str, str]
+    pdfs: tuple[str, ...]
     files: dict[str, bytes]  # below ``figures/``
 
 
@@ -151,6 +159,5 @@ def _drawn(estimates: Estimates, name: str, pdf: bool) -> Drawn | None:
         return None
     svgs = plot.svgs()
     files = {f"{part}.svg": text.encode() for part, text in svgs.items()} | {f"{name}.csv": plot.sheet.csv().encode()}
-    if pdf:
-        files |= {f"{name}-{size}.pdf": data for size, data in plot.pdfs().items()}
-    return Drawn(name, plot.caption, plot.markup(svgs), files)
+    pdfs = {f"{name}-{size}.pdf": data for size, data in plot.pdfs().items()} if pdf else {}
+    return Drawn(name, plot.caption, plot.markup(svgs), tuple(pdfs), files | pdfs)

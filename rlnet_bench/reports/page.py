@@ -59,6 +59,7 @@ class _Shown:
     name: str
     caption: str
     parts: dict[str, Markup] = field(repr=False)
+    pdfs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,11 @@ def render(
     *,
     title: str | None = None,
     timings: bool = True,
-    pdf: bool = True,
 ) -> str:
     """The whole page as text."""
     results = estimates.results
     shown = {
-        n: _Shown(n, f.caption, {k: Markup(x) for k, x in f.markup.items()}) for n, f in figures.items()
+        n: _Shown(n, f.caption, {k: Markup(x) for k, x in f.markup.items()}, f.pdfs) for n, f in figures.items()
     }  # fmt: skip
     said = sentences(estimates)
     return _environment().get_template("report.html.j2").render(
@@ -115,7 +115,6 @@ def render(
         looks=_keys(estimates),
         picks=picks(estimates),
         files=set(tables),
-        pdf=pdf,
         commands=provenance.commands(estimates),
         state=html_table(provenance.state_table(estimates)) if estimates.is_partial else None,
         troubles=estimates.grid.troubles,

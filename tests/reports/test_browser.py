@@ -47,9 +47,9 @@ def test_opens_without_a_complaint(
     page.goto(address)
     assert page.locator("h1").inner_text() == "quick v1: results"
     assert page.locator("#verdict .lead").first.is_visible()
-    assert page.locator("#frames svg").is_visible() and not page.locator("#seconds svg").is_visible()
+    assert page.locator("#frames svg").first.is_visible() and not page.locator("#seconds svg").first.is_visible()
     page.locator("label[for=tab-seconds]").click()
-    assert page.locator("#seconds svg").is_visible()
+    assert page.locator("#seconds svg").first.is_visible()
     shot = page.screenshot(path=tmp_path / "page.png", full_page=True)
     assert len(shot) > 50_000
     if with_script:
@@ -74,11 +74,40 @@ def test_sorting_stays_within_classes(browser, address: str) -> None:
     page.close()
 
 
+@pytest.mark.parametrize("with_script", [True, False])
+def test_methods_are_picked_and_highlighted_with_and_without_script(browser, address: str, with_script: bool) -> None:
+    page = browser.new_page(java_script_enabled=with_script)
+    page.goto(address)
+    box, lines = page.locator(".pick label", has_text="mappo").locator("input"), page.locator("#frames .m1")
+    assert page.locator("#frames .panel").count() == 3 and lines.count() > 3 and lines.first.is_visible()
+    assert page.locator(".pick legend").all_inner_texts() == ["Class D0", "Class D1", "Class C"]
+    box.uncheck()
+    assert not lines.first.is_visible() and page.locator("#frames .m0").first.is_visible()
+    box.check()
+    page.locator(".pick label", has_text="weak").hover()
+    if with_script:  # only then can a style be asked for
+        playwright.expect(lines.first).to_have_css("opacity", "0.12")
+        playwright.expect(page.locator("#frames .m2").first).to_have_css("opacity", "1")
+    page.close()
+
+
+def test_no_half_of_a_table_is_hidden_on_a_phone(browser, address: str) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    page.goto(address)
+    inside = """() => [...document.querySelectorAll('.scroll')]
+        .filter(x => !x.closest('details:not([open])'))
+        .every(x => x.scrollWidth <= x.clientWidth + 1)"""
+    assert page.evaluate(inside)
+    shown = page.evaluate("getComputedStyle(document.querySelector('#tasks td'), '::before').content")
+    assert "Class" in shown
+    page.close()
+
+
 def test_prints_both_sets_of_curves(browser, address: str) -> None:
     page = browser.new_page()
     page.goto(address)
     page.emulate_media(media="print")
-    assert page.locator("#frames svg").is_visible() and page.locator("#seconds svg").is_visible()
+    assert page.locator("#frames svg").first.is_visible() and page.locator("#seconds svg").first.is_visible()
     assert len(page.pdf()) > 20_000
     page.close()
 
