@@ -28,7 +28,8 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 ScoredStatus = Literal["ok", "diverged"]
 """A run that has a score; that of a diverged one is the task's floor."""
-Status = Literal["running", ScoredStatus, "failed", "missing"]
+Status = Literal["running", ScoredStatus, "failed", "incomplete", "missing"]
+"""``incomplete``: a run from elsewhere that ended before its budget; it is shown and counted, never scored."""
 
 # -- who knows what -----------------------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ def board(
     for s in scores:
         for task, runs in s.runs.items():
             if not runs.n:
-                if runs.n_failed or runs.n_missing:
+                if runs.lost:
                     lost[s.method, task] = _lost(runs)
                 continue
             value = estimate(s.select([task]), mean, named("task mean", s.method, task, kind, mode, metric))
@@ -134,9 +134,8 @@ def board(
 
 
 def _lost(runs: TaskRuns) -> str:
-    total = runs.n + runs.n_failed + runs.n_missing
-    parts = [(runs.n_failed, "failed"), (runs.n_missing, "missing")]
-    return ", ".join(f"{word} {n} of {total}" for n, word in parts if n)
+    total = runs.n + sum(n for n, _ in runs.lost)
+    return ", ".join(f"{word} {n} of {total}" for n, word in runs.lost)
 
 
 def _verdicts(

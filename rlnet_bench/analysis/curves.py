@@ -73,7 +73,7 @@ def _runs(results: Results, record: RunRecord, axis: Axis) -> list[RunCurve]:
         return []
     out = []
     for seed, status in record.seed_status.items():
-        if status == "failed":
+        if status in ("failed", "incomplete"):
             continue
         points = {e.frames: float(e.team.mean()) for e in record.lines("curve", results.primary, seed)}
         if not points:

@@ -34,8 +34,8 @@ def from_results(results: Results) -> ForeignTable:
             if status == "diverged":
                 statuses[method, task, seed] = "diverged"
                 floors[task] = card.floor
-            elif status == "failed":
-                statuses[method, task, seed] = "failed"
+            elif status in ("failed", "incomplete"):
+                statuses[method, task, seed] = status
         for e in record.evals:
             if e.kind in SCORED:
                 kind = cast(shape.Kind, e.kind)
@@ -58,7 +58,7 @@ def write_marl_eval(results: Results, mode: Mode | None = None) -> tuple[str, li
     for record in results.records:
         env, _, task = record.task.partition("/")
         for seed, status in sorted(record.seed_status.items()):
-            if status in ("diverged", "failed"):
+            if status in ("diverged", "failed", "incomplete"):
                 where = f"{record.method} on {record.task}, seed {seed}"
                 remarks.append(f"{where}, {status} and is left out: this format has no word for it.")
                 continue

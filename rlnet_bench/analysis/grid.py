@@ -30,7 +30,7 @@ class CellState:
     def describe(self) -> str:
         """For instance ``3 of 5 done, 1 diverged, 2 missing``."""
         text = f"{self.done} of {len(self.seeds)} done"
-        for state in ("diverged", "running", "failed", "missing"):
+        for state in ("diverged", "running", "failed", "incomplete", "missing"):
             if self.count(state):
                 text += f", {self.count(state)} {state}"
         if self.progress is not None and self.count("running"):
@@ -40,7 +40,7 @@ class CellState:
 
 @dataclass(frozen=True)
 class Trouble:
-    """A run that diverged or failed, with what the record says about it."""
+    """A run that diverged, failed or ended early, with what the record says about it."""
 
     method: str
     task: str
@@ -116,8 +116,8 @@ def _troubles(record: RunRecord) -> list[Trouble]:
     for seed, status in record.seed_status.items():
         if status == "diverged" and seed not in explained:
             out.append(Trouble(record.method, record.task, seed, "diverged", record.reason, record.run_id))
-        elif status == "failed":
-            out.append(Trouble(record.method, record.task, seed, "failed", record.reason, record.run_id))
+        elif status in ("failed", "incomplete"):
+            out.append(Trouble(record.method, record.task, seed, status, record.reason, record.run_id))
     return out
 
 

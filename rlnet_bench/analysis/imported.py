@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +14,7 @@ from rlnet_bench.analysis.wording import counted
 from rlnet_bench.envs.card import TaskCard, unknown_card
 from rlnet_bench.envs.registry import task_card, task_ids
 from rlnet_bench.errors import BadInput
+from rlnet_bench.foreign.completeness import lost_runs
 from rlnet_bench.foreign.table import SCORED, CellFacts, Evaluation, ForeignTable, RunStatus
 from rlnet_bench.runs.records import EvalLine, RunRecord
 from rlnet_bench.stats.scores import TaskRuns
@@ -46,7 +49,7 @@ def to_results(table: ForeignTable) -> ForeignResults:
     Raises:
         BadInput: when nothing in the table can be scored, or a diverged run has no floor.
     """
-    notes = list(table.warnings)
+    notes = [*table.warnings, *filter(None, [lost_runs(table)])]
     unscored = {k: sorted({e.method for e in table.evaluations if e.kind == k}) for k in ("best-episode", "training")}
     for kind, methods in unscored.items():
         if methods:
@@ -54,6 +57,7 @@ def to_results(table: ForeignTable) -> ForeignResults:
     cards = {t: _card(table, t) for t in table.tasks}
     records, borrowed = [], []
     for method, task in table.facts:
+        records += _lost(table, method, task, cards[task])
         record, last = _record(table, method, task, cards[task])
         if record is not None:
             records.append(record)
@@ -120,8 +124,7 @@ def _origin(table: ForeignTable, cards: dict[str, TaskCard], records: list[RunRe
 
 
 def _record(table: ForeignTable, method: str, task: str, card: TaskCard) -> tuple[RunRecord | None, bool]:
-    """The record of a cell (None without anything to score), and whether a final score was borrowed."""
-    facts = table.facts[method, task]
+    """The record of a cell's scored runs (None without any), and whether a final score was borrowed."""
     usable = [e for e in table.of(method, task) if e.kind in SCORED]
     seeds: dict[int, Status] = {}
     for seed in table.seeds(method, task):
@@ -131,7 +134,7 @@ def _record(table: ForeignTable, method: str, task: str, card: TaskCard) -> tupl
                 f"{table.name}: {method!r} diverged on {task!r}, seed {seed}, and nothing says what that scores: give "
                 f"the task's worst score in a column `floor`."
             )
-        if status != "ok" or any(e.seed == seed for e in usable):
+        if status == "diverged" or (status == "ok" and any(e.seed == seed for e in usable)):
             seeds[seed] = status
     if not seeds:
         return None, False
@@ -143,10 +146,39 @@ def _record(table: ForeignTable, method: str, task: str, card: TaskCard) -> tupl
             if curve and not any(e.kind == "final" for e in mine):
                 mine.append(replace(curve[-1], kind="final"))
                 borrowed = True
-            points = {frames: i for i, frames in enumerate(sorted({e.frames for e in mine}))}
-            lines += [_line(e, points[e.frames], facts, card) for e in mine]
-    content = repr([(e.seed, e.kind, e.mode, e.frames, e.returns.tolist()) for e in usable])
-    digest = hashlib.sha256(f"{method}\n{task}\n{content}".encode()).hexdigest()
+            lines += mine
+    return _made(table, method, task, card, seeds, lines), borrowed
+
+
+def _lost(table: ForeignTable, method: str, task: str, card: TaskCard) -> list[RunRecord]:
+    """A record for every run of a cell that has no score, with its reason; earlier attempts at a run come first."""
+    out = []
+    for seed in table.seeds(method, task):
+        run = method, task, seed
+        for attempt, status in enumerate(table.retried.get(run, ()), 1):
+            why = "an earlier attempt at a run that was started again"
+            out.append(_made(table, method, task, card, {seed: status}, [], why, attempt))
+    for seed in table.seeds(method, task):
+        run = method, task, seed
+        if (status := table.statuses.get(run, "ok")) in ("failed", "incomplete"):
+            mine = [e for e in table.of(method, task) if e.kind in SCORED and e.seed == seed]
+            out.append(_made(table, method, task, card, {seed: status}, mine, table.reasons.get(run, "")))
+    return out
+
+
+def _made(
+    table: ForeignTable, method: str, task: str, card: TaskCard, seeds: Mapping[int, Status],
+    evaluations: Sequence[Evaluation], reason: str = "", attempt: int = 0,
+) -> RunRecord:  # fmt: skip
+    """A record of some runs of a cell."""
+    facts = table.facts[method, task]
+    points: dict[tuple[int, Mode, int], int] = {}
+    begun: Counter[tuple[int, Mode]] = Counter()
+    for seed, mode, frames in sorted({(e.seed, e.mode, e.frames) for e in evaluations}):
+        points[seed, mode, frames] = begun[seed, mode]
+        begun[seed, mode] += 1
+    content = repr([(e.seed, e.kind, e.mode, e.frames, e.returns.tolist()) for e in evaluations])
+    digest = hashlib.sha256(f"{method}\n{task}\n{dict(seeds)}\n{attempt}\n{content}".encode()).hexdigest()
     config = {
         "label": method,
         "task": task,
@@ -154,11 +186,13 @@ def _record(table: ForeignTable, method: str, task: str, card: TaskCard) -> tupl
         "method": method,
         "settings": {},
         "seeds": list(seeds),
-        "frames": max((e.frames for e in usable), default=0),
+        "frames": max((e.frames for e in evaluations), default=0),
         "device": "",
     }
-    ended: Status = "diverged" if set(seeds.values()) == {"diverged"} else "ok"
-    return RunRecord(digest[:16], config, ended, seeds, tuple(lines)), borrowed
+    states = set(seeds.values())
+    ended: Status = next(iter(states)) if len(states) == 1 else "ok"
+    lines = tuple(_line(e, points[e.seed, e.mode, e.frames], facts, card) for e in evaluations)
+    return RunRecord(digest[:16], config, ended, dict(seeds), lines, reason=reason)
 
 
 def _line(e: Evaluation, point: int, facts: CellFacts, card: TaskCard) -> EvalLine:

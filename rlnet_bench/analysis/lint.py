@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from rlnet_bench.envs.registry import task_card, task_ids
+from rlnet_bench.foreign.completeness import lost_runs
 from rlnet_bench.foreign.summary import Summary
 from rlnet_bench.foreign.table import SCORED, CellFacts, Evaluation, ForeignTable
 
@@ -65,6 +66,8 @@ def lint(tables: Sequence[ForeignTable], summaries: Sequence[Summary] = ()) -> l
         for rule in RULES:
             found += rule(task, group, many)
     found += [*_versions(cells), *_coverage(cells, many), *(f for s in summaries for f in _summary(s))]
+    for table in tables:
+        found += _incomplete(table)
     return sorted(dict.fromkeys(found), key=lambda f: f.severity != "problem")
 
 
@@ -256,6 +259,13 @@ def _versions(cells: Sequence[Cell]) -> Iterator[Finding]:
     for tasks in stems.values():
         if len(tasks) > 1:
             yield Finding("task-version", f"{_listed(list(tasks))} are different tasks; their scores do not mix.")
+
+
+def _incomplete(table: ForeignTable) -> Iterator[Finding]:
+    """Runs that did not get to the end."""
+    for task in table.tasks:
+        if text := lost_runs(table, task=task):
+            yield Finding("incomplete", f"{task}: {text}")
 
 
 def _coverage(cells: Sequence[Cell], many: bool) -> Iterator[Finding]:

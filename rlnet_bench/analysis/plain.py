@@ -55,6 +55,7 @@ def estimates_json(e: Estimates) -> dict[str, Any]:
                 "kind": b.kind, "mode": b.mode, "metric": b.metric, "method": m, "task": t, "mark": c.mark,
                 "normalised": c.normalised, "scores": c.runs.scores.tolist(), "seeds": list(c.runs.seeds),
                 "statuses": list(c.runs.statuses), "failed": c.runs.n_failed, "missing": c.runs.n_missing,
+                "incomplete": c.runs.n_incomplete,
                 "bold": b.is_bold(m, t), "tied": b.is_tied(m, t),
             }
             for b in e.boards for m, row in b.cells.items() for t, c in row.items()

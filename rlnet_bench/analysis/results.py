@@ -108,7 +108,7 @@ class Results:
 
         Returns:
             One RunScores per method with any run, tasks in suite order. Diverged runs carry the task's
-            floor; failed runs are counted as failed, absent ones as missing.
+            floor; failed and incomplete runs are counted as such, absent ones as missing.
         """
         out = []
         for method in self.methods:
@@ -120,15 +120,15 @@ class Results:
         scores: list[float] = []
         seeds: list[int] = []
         statuses: list[str] = []
-        failed = 0
+        lost = {"failed": 0, "incomplete": 0}
         known: set[int] = set()
         for record in self.find(method, task):
             for seed, status in record.seed_status.items():
                 known.add(seed)
                 if status == "diverged":
                     scores.append(self._floor(method, task) if metric == "return" else 0.0)
-                elif status == "failed":
-                    failed += 1
+                elif status in lost:
+                    lost[status] += 1
                     continue
                 else:
                     found = record.score(kind, mode, seed)
@@ -139,7 +139,9 @@ class Results:
                 seeds.append(seed)
                 statuses.append("diverged" if status == "diverged" else "ok")
         missing = len(set(self.seeds) - known)
-        return TaskRuns(np.asarray(scores), tuple(seeds), tuple(statuses), failed, missing)  # type: ignore[arg-type]
+        return TaskRuns(
+            np.asarray(scores), tuple(seeds), tuple(statuses), lost["failed"], missing, lost["incomplete"]  # type: ignore[arg-type]
+        )  # fmt: skip
 
     def _floor(self, method: str, task: str) -> float:
         """The score of a diverged run of a method."""
@@ -158,7 +160,7 @@ class Results:
         for record in self.find(method, task):
             diverged += [s for s, status in record.seed_status.items() if status == "diverged"]
             for line in record.lines("curve", mode or self.primary):
-                if record.seed_status.get(line.seed) != "failed":
+                if record.seed_status.get(line.seed) not in ("failed", "incomplete"):
                     rows.setdefault(line.seed, {})[line.frames] = float(line.team.mean())
         if not rows:
             return np.zeros(0, dtype=np.int64), np.zeros((0, 0)), ()

@@ -50,7 +50,9 @@ def add_to(app: typer.Typer) -> None:
 
 def import_(
     files: Annotated[list[Path], typer.Argument(help="Files or folders of one format.")],
-    format: Annotated[Format, typer.Option("--format", help="Whose files these are.")],
+    format: Annotated[
+        Format | None, typer.Option("--format", help="Whose files these are; found by their content.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="A .csv file, or a directory for results.csv.")] = Path(
         "results.csv"
     ),
@@ -68,11 +70,20 @@ def import_(
     runs: Annotated[
         str | None, typer.Option("--runs", help="wandb: run names, such as {method}-{task}-{seed}.")
     ] = None,
-    method: Annotated[str | None, typer.Option("--method", help="wandb: the method of all runs.")] = None,
-    task: Annotated[str | None, typer.Option("--task", help="wandb: the task of all runs.")] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", help="The method of all runs, where the files do not say it.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="The task of all runs, where the files do not say it.")
+    ] = None,
     evaluation: Annotated[
         bool | None, typer.Option("--evaluation/--training", help="wandb: whether the metric is an evaluation.")
     ] = None,
+    separator: Annotated[str, typer.Option("--separator", help="csv: what stands between cells.")] = ",",
+    decimal: Annotated[str, typer.Option("--decimal", help="csv: the decimal mark.")] = ".",
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave unreadable runs out; else they count as failed.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json: JsonFlag = False,
 ) -> None:
@@ -94,23 +105,25 @@ def import_(
         method=method,
         task=task,
         is_evaluation=evaluation,
+        separator=separator,
+        decimal=decimal,
+        skip_broken=skip_broken,
     )
     name = str(files[0]) if len(files) == 1 else f"{len(files)} sources"
-    table = read_all(format.value, files, options, name)
+    table = read_all(format.value if format else None, files, options, name)
     notes = list(dict.fromkeys([*table.warnings, *_scorable(table)]))
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(target, write_csv(table))
-    seeds = {(e.method, e.task, e.seed) for e in table.evaluations} | set(table.statuses)
     if json:
         print_json(
             {
-                "file": str(target), "methods": list(table.methods), "tasks": list(table.tasks), "runs": len(seeds),
-                "evaluations": len(table.evaluations), "warnings": notes,
+                "file": str(target), "methods": list(table.methods), "tasks": list(table.tasks),
+                "runs": len(table.runs), "evaluations": len(table.evaluations), "warnings": notes,
             }
         )  # fmt: skip
         return
     print(
-        f"{target}: {len(seeds)} runs of {len(table.methods)} methods on {len(table.tasks)} tasks, "
+        f"{target}: {len(table.runs)} runs of {len(table.methods)} methods on {len(table.tasks)} tasks, "
         f"{len(table.evaluations)} evaluations."
     )
     for note in notes:

@@ -204,12 +204,7 @@ def _cell(board: TaskBoard, method: str, task: str) -> str:
 
 
 def _troubled(board: TaskBoard) -> list[tuple[str, str, TaskCell]]:
-    return [
-        (m, t, c)
-        for m, row in board.cells.items()
-        for t, c in row.items()
-        if c.runs.n_diverged or c.runs.n_failed or c.runs.n_missing
-    ]
+    return [(m, t, c) for m, row in board.cells.items() for t, c in row.items() if c.runs.n_diverged or c.runs.lost]
 
 
 def _predictions(data: Estimates) -> list[dict[str, Any]]:

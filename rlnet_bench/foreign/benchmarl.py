@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from rlnet_bench.errors import BadInput
-from rlnet_bench.foreign.files import found_files, load_json
-from rlnet_bench.foreign.marl_eval import JsonOptions, parse_marl_eval
-from rlnet_bench.foreign.table import ForeignTable, merged
+from rlnet_bench.foreign.marl_eval import JsonOptions, read_layout
+from rlnet_bench.foreign.table import ForeignTable
 
 
 def read_benchmarl(path: Path, options: JsonOptions | None = None) -> ForeignTable:
@@ -24,9 +23,8 @@ def read_benchmarl(path: Path, options: JsonOptions | None = None) -> ForeignTab
     if options.scale == "sum":
         raise BadInput(f"{path}: BenchMARL stores returns averaged over agents; leave --scale out or give mean.")
     options = replace(options, scale="mean", best_episode=True)
-    tables = [parse_marl_eval(load_json(file), str(file), options) for file in found_files(path, "*.json")]
-    table = merged(tables, str(path))
-    warnings = [w for w in table.warnings if "absolute_metrics" not in w]
+    table = read_layout(path, options)
+    warnings = [*table.warnings]
     if any(e.kind == "best-episode" for e in table.evaluations):
         warnings.append(
             f"{path}: BenchMARL's `absolute_metrics` are the best single episode ever played, not the best policy "

@@ -25,43 +25,62 @@ from rlnet_bench.vocabulary import EXECUTION_CLASSES, MODES
 REQUIRED = ("method", "task", "seed", "frames", "episode", "return")
 OPTIONAL = (
     "success", "kind", "mode", "agent", "scale", "episodes", "status", "floor", "steps", "horizon", "task_hash",
-    "execution", "trains",
+    "execution", "trains", "reason", "attempt",
 )  # fmt: skip
 CLASSES = (*EXECUTION_CLASSES, shape.UNKNOWN_CLASS)
 _Key = tuple[str, str, int, str, str, int]  # method, task, seed, kind, mode, frames
 
 
-def read_csv(path: Path, columns: Mapping[str, str] | None = None) -> ForeignTable:
-    """Read a tidy CSV file.
+@dataclass(frozen=True)
+class CsvOptions:
+    """How a file is written. ``columns``: our column name -> the file's, where they differ; ``method`` and ``task``
+    are for a file without such a column; ``separator`` stands between cells, ``decimal`` before the digits of a
+    fraction."""
 
-    Args:
-        path: the file.
-        columns: our column name -> the file's, where they differ.
+    columns: Mapping[str, str] = field(default_factory=dict)
+    method: str | None = None
+    task: str | None = None
+    separator: str = ","
+    decimal: str = "."
+
+    def __post_init__(self) -> None:
+        for name, mark in (("separator", self.separator), ("decimal", self.decimal)):
+            if len(mark) != 1 or mark.isalnum() or mark in '"\r\n':
+                raise Malformed(f"--{name}", "one character", mark)
+        if self.separator == self.decimal:
+            raise Malformed("--decimal", f"another character than the separator {self.separator!r}", self.decimal)
+
+
+def read_csv(path: Path, options: CsvOptions | None = None) -> ForeignTable:
+    """Read a tidy CSV file.
 
     Raises:
         BadInput: with file, line, column, what was expected and what was found.
     """
-    return parse_csv(load_text(path), str(path), columns)
+    return parse_csv(load_text(path), str(path), options)
 
 
-def parse_csv(text: str, name: str = "<text>", columns: Mapping[str, str] | None = None) -> ForeignTable:
+def parse_csv(text: str, name: str = "<text>", options: CsvOptions | None = None) -> ForeignTable:
     """Read tidy CSV text; see :func:`read_csv`."""
-    rows = rows_of(text, name)
+    options = options or CsvOptions()
+    rows = rows_of(text, name, options.separator)
     _, header = next(rows, (1, []))
     if not header:
         raise Malformed(name, f"a header such as {','.join(REQUIRED)}", "nothing")
-    index, warnings = _columns(header, name, dict(columns or {}))
+    given = {k: v for k, v in (("method", options.method), ("task", options.task)) if v is not None}
+    index, warnings = _columns(header, name, dict(options.columns), given)
     builder = _Builder(name)
     for line, row in rows:
         if len(row) != len(header):
             raise Malformed(f"{name}, line {line}", f"{len(header)} fields as in the header", f"a row of {len(row)}")
-        builder.add(_Row(f"{name}, line {line}", {c: row[i].strip() for c, i in index.items()}))
+        cells = given | {c: row[i].strip() for c, i in index.items()}
+        builder.add(_Row(f"{name}, line {line}", cells, options.decimal))
     return builder.table(tuple(warnings))
 
 
-def rows_of(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
+def rows_of(text: str, name: str, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Non-empty rows with their line numbers."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     while True:
         try:
             row = next(reader)
@@ -75,8 +94,10 @@ def rows_of(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, row
 
 
-def _columns(header: list[str], name: str, renamed: dict[str, str]) -> tuple[dict[str, int], list[str]]:
-    """Where each known column is, and warnings about the others."""
+def _columns(
+    header: list[str], name: str, renamed: dict[str, str], given: Mapping[str, str]
+) -> tuple[dict[str, int], list[str]]:
+    """Where each known column is, and warnings about the others; ``given`` columns are not in the file."""
     names = [c.strip() for c in header]
     where = f"{name}, line 1"
     known = (*REQUIRED, *OPTIONAL)
@@ -84,21 +105,29 @@ def _columns(header: list[str], name: str, renamed: dict[str, str]) -> tuple[dic
     if unknown:
         raise Malformed("--columns", f"our columns ({', '.join(known)}) on the left", unknown)
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        raise Malformed(where, "columns separated by commas", header[0])
+        mark = next(m for m in ";\t|" if m in names[0])
+        shown = "$'\\t'" if mark == "\t" else f"'{mark}'"
+        decimal = " (and --decimal ',' where fractions are written 0,5)" if mark == ";" else ""
+        raise Malformed(where, "columns separated by commas", header[0], f"Add --separator {shown}{decimal}.")
     twice = sorted({c for c in names if names.count(c) > 1})
     if twice:
         raise Malformed(where, "every column once", twice, "Remove the second one.")
-    index = {}
+    for column in given:
+        if renamed.get(column, column) in names:
+            raise Malformed(where, f"no column {column!r} beside --{column}", names, f"Leave --{column} out.")
+    index, lost, remedies = {}, [], []
     for column in known:
         wanted = renamed.get(column, column)
         if wanted in names:
             index[column] = names.index(wanted)
-        elif column in REQUIRED or column in renamed:
+        elif column not in given and (column in REQUIRED or column in renamed):
+            lost.append(wanted)
             near = get_close_matches(wanted, names, n=1, cutoff=0.6)
-            guess = f"Did you mean {near[0]!r}? " if near else ""
-            raise Malformed(
-                where, f"a column {wanted!r}", names, f"{guess}Rename it with --columns {column}=THE_FILES_NAME."
-            )
+            guess = f"Did you mean {near[0]!r}? Add --columns {column}={near[0]}." if near else ""
+            remedies.append(guess or f"For {wanted!r}: {_remedy(column)}.")
+    if lost:
+        what = f"a column {lost[0]!r}" if len(lost) == 1 else f"the columns {', '.join(map(repr, lost))}"
+        raise Malformed(where, what, names, " ".join(remedies))
     warnings = []
     for extra in names:
         if extra and extra not in [renamed.get(c, c) for c in known]:
@@ -108,12 +137,23 @@ def _columns(header: list[str], name: str, renamed: dict[str, str]) -> tuple[dic
     return index, warnings
 
 
+def _remedy(column: str) -> str:
+    """What helps when a column is missing."""
+    rename = f"--columns {column}=THE_FILES_NAME"
+    if column in ("method", "task"):
+        return f"--{column} NAME for the whole file, or {rename}"
+    if column == "episode":
+        return f"a column episode with the word mean in every row, where a row is a mean over episodes, or {rename}"
+    return rename
+
+
 @dataclass(frozen=True)
 class _Row:
     """One row, read field by field; every field says where it stands."""
 
     where: str
     cells: dict[str, str]
+    decimal: str = "."
 
     def text(self, column: str) -> str:
         return self.cells.get(column, "")
@@ -131,12 +171,18 @@ class _Row:
 
     def number(self, column: str) -> float:
         try:
-            value = float(self.text(column).replace("_", "x"))
+            value = float(self._plain(column))
         except ValueError:
-            raise self.fail(column, "a number") from None
+            hint = "Add --decimal ','." if self.decimal == "." and "," in self.text(column) else ""
+            raise self.fail(column, "a number", hint) from None
         if not math.isfinite(value):
             raise self.fail(column, "a finite number", "A run that broke down has the status 'diverged'.")
         return value
+
+    def _plain(self, column: str) -> str:
+        """The cell with a decimal point; ``_`` is no digit."""
+        text = self.text(column).replace("_", "x")
+        return text if self.decimal == "." else text.replace(".", "x").replace(self.decimal, ".")
 
     def choice(self, column: str, choices: tuple[str, ...], default: str) -> str:
         text = self.text(column).lower() if column != "execution" else self.text(column)
@@ -165,7 +211,9 @@ class _Builder:
         self.name = name
         self.groups: dict[_Key, _Group] = {}
         self.facts: dict[tuple[str, str], tuple[CellFacts, str]] = {}
-        self.statuses: dict[tuple[str, str, int], shape.RunStatus] = {}
+        self.statuses: dict[shape.Run, shape.RunStatus] = {}
+        self.reasons: dict[shape.Run, str] = {}
+        self.retried: dict[shape.Run, tuple[shape.RunStatus, ...]] = {}
         self.floors: dict[str, tuple[float, str]] = {}
         self.unsaid: set[tuple[str, str]] = set()
 
@@ -176,8 +224,16 @@ class _Builder:
         seed = row.whole("seed")
         self._facts(row, method, task)
         status = row.choice("status", shape.STATUSES, "ok")
+        if row.text("attempt"):
+            if status == "ok" or row.text("return"):
+                raise row.fail("attempt", "an earlier attempt that failed or is incomplete, without a return")
+            before = self.retried.get((method, task, seed), ())
+            self.retried[method, task, seed] = (*before, cast(shape.RunStatus, status))
+            return
         if status != "ok":
             self.statuses[method, task, seed] = cast(shape.RunStatus, status)
+            if row.text("reason"):
+                self.reasons[method, task, seed] = unquoted(row.text("reason"))
             if not row.text("return"):
                 return
         kind, mode = row.choice("kind", shape.KINDS, "curve"), row.choice("mode", MODES, "deterministic")
@@ -236,6 +292,8 @@ class _Builder:
             {task: floor for task, (floor, _) in self.floors.items()},
             warnings,
             frozenset(self.unsaid),
+            self.reasons,
+            self.retried,
         )
 
     def _evaluation(self, key: _Key, group: _Group) -> Evaluation:
@@ -263,8 +321,7 @@ def write_csv(table: ForeignTable) -> str:
     writer.writerow((*REQUIRED, *OPTIONAL))
     told = set()
     for e in table.evaluations:
-        status = table.statuses.get((e.method, e.task, e.seed), "ok")
-        told.add((e.method, e.task, e.seed))
+        told.add(e.run)
         is_mean = e.episodes != 1
         count = ("" if e.episodes is None else e.episodes) if is_mean else 1
         mode, names = "" if e.cell in table.unsaid_modes else e.mode, tuple(map(quoted, e.cell))
@@ -274,12 +331,19 @@ def write_csv(table: ForeignTable) -> str:
                 name = f"agent_{agent}" if len(row) > 1 else ""
                 episode: object = "mean" if is_mean else i
                 head = (*names, e.seed, e.frames, episode, _text(value), rate, e.kind, mode, name)
-                writer.writerow((*head, *_tail(table, e.cell, count, status)))
-    for (method, task, seed), status in table.statuses.items():
-        if (method, task, seed) not in told:
-            head = (quoted(method), quoted(task), seed, 0, 0, "", "", "curve", "", "")
-            writer.writerow((*head, *_tail(table, (method, task), 1, status)))
+                writer.writerow((*head, *_tail(table, e.run, count)))
+    for run in table.statuses:
+        if run not in told:
+            writer.writerow((*_without_score(run), *_tail(table, run, 1)))
+    for run, earlier in table.retried.items():
+        for attempt, status in enumerate(earlier, 1):
+            writer.writerow((*_without_score(run), *_tail(table, run, 1, status, attempt)))
     return out.getvalue()
+
+
+def _without_score(run: shape.Run) -> tuple[object, ...]:
+    """The columns before ``scale`` of a row that only has a status."""
+    return quoted(run[0]), quoted(run[1]), run[2], 0, 0, "", "", "curve", "", ""
 
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -295,13 +359,16 @@ def unquoted(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
-def _tail(table: ForeignTable, cell: tuple[str, str], count: object, status: str) -> tuple[object, ...]:
-    """The columns from ``scale`` on."""
-    f = table.facts[cell]
-    floor = table.floors.get(cell[1])
+def _tail(
+    table: ForeignTable, run: shape.Run, count: object, status: str = "", attempt: int | None = None
+) -> tuple[object, ...]:
+    """The columns from ``scale`` on; with the number of an earlier attempt, what became of that."""
+    f = table.facts[run[:2]]
+    floor = table.floors.get(run[1])
+    reason = quoted(" ".join(table.reasons.get(run, "").split())) if attempt is None else ""
     return (
-        f.scale, count, status, "" if floor is None else _text(floor), f.steps, f.horizon or "", f.task_hash,
-        f.execution, "yes" if f.trains else "no",
+        f.scale, count, status or table.statuses.get(run, "ok"), "" if floor is None else _text(floor), f.steps,
+        f.horizon or "", f.task_hash, f.execution, "yes" if f.trains else "no", reason, attempt or "",
     )  # fmt: skip
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from rlnet_bench.errors import BadInput
 from rlnet_bench.foreign.benchmarl import read_benchmarl
-from rlnet_bench.foreign.csv import parse_csv, read_csv
-from rlnet_bench.foreign.epymarl import read_epymarl
-from rlnet_bench.foreign.files import load_text
-from rlnet_bench.foreign.marl_eval import JsonOptions, read_marl_eval
+from rlnet_bench.foreign.completeness import judged
+from rlnet_bench.foreign.csv import CsvOptions, read_csv
+from rlnet_bench.foreign.epymarl import SacredOptions, read_epymarl
+from rlnet_bench.foreign.files import load_json, load_text
+from rlnet_bench.foreign.gathered import gathered
+from rlnet_bench.foreign.marl_eval import RETURNS, JsonOptions, read_marl_eval
 from rlnet_bench.foreign.summary import Summary, is_summary, parse_summary
-from rlnet_bench.foreign.table import ForeignTable, Scale, StepUnit, merged
+from rlnet_bench.foreign.table import ForeignTable, Scale, StepUnit
 from rlnet_bench.foreign.wandb import WandbOptions, read_wandb
 from rlnet_bench.vocabulary import Mode
 
@@ -34,41 +38,100 @@ class Options:
     method: str | None = None
     task: str | None = None
     is_evaluation: bool | None = None
+    separator: str = ","
+    decimal: str = "."
+    skip_broken: bool = False
 
 
-def read_foreign(format: str, path: Path, options: Options | None = None) -> ForeignTable:
-    """Read one file or folder of a foreign format.
+def detected(path: Path, separator: str = ",") -> str | None:
+    """The format of a file or folder, by its content; None when it is nothing that is known.
+
+    Raises:
+        BadInput: for a damaged file.
+    """
+    if path.is_dir():
+        if (path / TABLE_FILE).is_file():
+            return "csv"
+        if next(path.rglob("metrics.json"), None) is not None:
+            return "epymarl"
+        kinds = [_json_format(file) for file in islice(sorted(path.rglob("*.json")), _LOOKS)]
+        return next((kind for kind in kinds if kind), None)
+    if path.name == "metrics.json":
+        return "epymarl"
+    if path.suffix.lower() == ".json":
+        return _json_format(path)
+    text = load_text(path).partition("\n")[0]
+    header = next(csv.reader([text], delimiter=separator), [])
+    is_panel = any(" - " in column for column in header[1:]) and "method" not in header
+    return "wandb" if is_panel or {"Name", "State"} <= set(header) else "csv"
+
+
+_LOOKS = 20  # files of a folder that are opened to find out what it is
+
+
+def _json_format(path: Path) -> str | None:
+    """marl-eval's layout, or BenchMARL's of it: a return of its own for every group of agents beside the team's."""
+    try:
+        found = load_json(path)
+    except BadInput:
+        return None
+    for _ in range(4):
+        if not isinstance(found, dict) or not found:
+            return None
+        found = next(iter(found.values()))
+    points = [p for p in found.values() if isinstance(p, dict)] if isinstance(found, dict) else []
+    if not any("step_count" in p for p in points):
+        return None
+    is_grouped = any("return" in p and any(k.endswith("_return") and k not in RETURNS for k in p) for p in points)
+    return "benchmarl" if is_grouped else "marl-eval"
+
+
+def read_foreign(format: str | None, path: Path, options: Options | None = None) -> ForeignTable:
+    """Read one file or folder of a foreign format (found by its content where it is None); runs that end early are
+    ``incomplete``.
 
     Raises:
         BadInput: with file, line or key, what was expected and what was found.
     """
     o = options or Options()
+    if not path.exists():
+        raise BadInput(f"{path}: there is no such file or directory.")
+    format = format or detected(path, o.separator)
+    if format is None:
+        raise BadInput(
+            f"{path}: expected marl-eval or BenchMARL JSON, sacred folders, a tidy CSV or a W&B export, found none of "
+            f"them. Say --format {' or '.join(FORMATS)} to hear what is wrong with it."
+        )
     json = JsonOptions(o.metric, o.mode, o.scale)
     if format == "csv":
-        table = read_csv(path / TABLE_FILE if path.is_dir() else path, o.columns)
+        as_csv = CsvOptions(o.columns, o.method, o.task, o.separator, o.decimal)
+        table = read_csv(path / TABLE_FILE if path.is_dir() else path, as_csv)
         table = table.with_mode(o.mode) if o.mode else table
-        return table.with_scale(o.scale) if o.scale != "unknown" else table
-    if format == "marl-eval":
-        return read_marl_eval(path, json)
-    if format == "benchmarl":
-        return read_benchmarl(path, json)
-    if format == "epymarl":
-        return read_epymarl(path, o.scale)
-    if format == "wandb":
-        is_evaluation = o.is_evaluation
-        options_ = WandbOptions(o.runs, o.method, o.task, o.metric, o.scale, o.steps, is_evaluation, o.columns)
-        table = read_wandb(path, options_)
-        return table.with_mode(o.mode) if o.mode else table
-    raise BadInput(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}.")
+        table = table.with_scale(o.scale) if o.scale != "unknown" else table
+    elif format == "marl-eval":
+        table = read_marl_eval(path, json)
+    elif format == "benchmarl":
+        table = read_benchmarl(path, json)
+    elif format == "epymarl":
+        table = read_epymarl(path, SacredOptions(o.scale, o.method, o.task, o.skip_broken))
+    elif format == "wandb":
+        as_export = WandbOptions(o.runs, o.method, o.task, o.metric, o.scale, o.steps, o.is_evaluation, o.columns)
+        table = read_wandb(path, as_export)
+        table = table.with_mode(o.mode) if o.mode else table
+    else:
+        raise BadInput(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}.")
+    if o.skip_broken:
+        table = table.without({run for run, status in table.statuses.items() if status == "failed"})
+    return judged(table)
 
 
-def read_all(format: str, paths: list[Path], options: Options, name: str) -> ForeignTable:
-    """Read several files of one format as one table, which must know its reward scale.
+def read_all(format: str | None, paths: list[Path], options: Options, name: str) -> ForeignTable:
+    """Read several files as one table, which must know its reward scale.
 
     Raises:
         BadInput: for the readers' reasons, or when the scale has to be asked for.
     """
-    table = merged([read_foreign(format, p, options) for p in paths], name)
+    table = gathered(paths, lambda path: read_foreign(format, path, options), name)
     lacking = table.cells_without_scale
     if lacking:
         method, task = lacking[0]
@@ -77,7 +140,7 @@ def read_all(format: str, paths: list[Path], options: Options, name: str) -> For
             f"{name}: the reward scale of {method!r} on {task!r}{more} is not in the file. Say --scale sum (a return "
             "is added over agents) or --scale mean (it is the mean over agents); nothing can be compared without it."
         )
-    return table
+    return judged(table)
 
 
 def is_table(path: Path) -> bool:
@@ -87,12 +150,13 @@ def is_table(path: Path) -> bool:
 
 def read_table(path: Path) -> ForeignTable:
     """The table of a source for which :func:`is_table` holds."""
-    return read_csv(path / TABLE_FILE if path.is_dir() else path)
+    return read_foreign("csv", path)
 
 
 def read_file(path: Path) -> ForeignTable | Summary | None:
     """A foreign source of a format that can be recognised: a CSV file (tidy, or a table of means), marl-eval or
-    BenchMARL JSON, sacred folders. None for anything else: it may be a store or a published directory.
+    BenchMARL JSON (files or folders of them), sacred folders. None for anything else: it may be a store or a
+    published directory.
 
     Raises:
         BadInput: when there is nothing, or it is damaged.
@@ -100,12 +164,12 @@ def read_file(path: Path) -> ForeignTable | Summary | None:
     if is_table(path):
         file = path / TABLE_FILE if path.is_dir() else path
         text = load_text(file)
-        return parse_summary(text, str(file)) if is_summary(text) else parse_csv(text, str(file))
+        return parse_summary(text, str(file)) if is_summary(text) else read_table(path)
     if path.suffix.lower() == ".json" and path.is_file():
-        return read_marl_eval(path)
+        return read_foreign(detected(path) or "marl-eval", path)
     is_own = (path / "store.json").is_file() or (path / "suite.json").is_file()
-    if path.is_dir() and not is_own and next(path.rglob("metrics.json"), None) is not None:
-        return read_epymarl(path)
+    if path.is_dir() and not is_own and (format := detected(path)):
+        return read_foreign(format, path)
     if not path.exists():
         raise BadInput(f"{path}: there is no such file or directory.")
     return None

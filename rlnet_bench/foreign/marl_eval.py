@@ -8,13 +8,15 @@ score and is kept apart.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rlnet_bench.foreign.files import load_json, mapping, numbers, seed_of, whole
+from rlnet_bench.foreign.files import found_files, load_json, mapping, numbers, seed_of, whole
+from rlnet_bench.foreign.gathered import gathered
+from rlnet_bench.foreign.shares import as_shares
 from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Kind, Malformed, Scale, checked_name
 from rlnet_bench.vocabulary import Mode
 
@@ -34,17 +36,28 @@ class JsonOptions:
 
 
 def read_marl_eval(path: Path, options: JsonOptions | None = None) -> ForeignTable:
-    """Read a marl-eval JSON file.
+    """Read a marl-eval JSON file, or every ``*.json`` below a directory.
 
     Raises:
-        BadInput: with file, key path, what was expected and what was found.
+        BadInput: with file, key path, what was expected and what was found; of a directory when nothing is left.
     """
-    return parse_marl_eval(load_json(path), str(path), options or JsonOptions())
+    table = read_layout(path, options or JsonOptions())
+    return replace(table, warnings=(*table.warnings, *_remarks(table)))
+
+
+def read_layout(path: Path, options: JsonOptions) -> ForeignTable:
+    """The files of this layout as one table, without remarks on it."""
+    files = found_files(path, "*.json")
+    return as_shares(gathered(files, lambda file: _parsed(load_json(file), str(file), options), str(path)))
 
 
 def parse_marl_eval(data: Any, name: str, options: JsonOptions | None = None) -> ForeignTable:
     """Read parsed JSON; see :func:`read_marl_eval`."""
-    options = options or JsonOptions()
+    table = as_shares(_parsed(data, name, options or JsonOptions()))
+    return replace(table, warnings=(*table.warnings, *_remarks(table)))
+
+
+def _parsed(data: Any, name: str, options: JsonOptions) -> ForeignTable:
     reader = _Reader(name, options)
     for env, task, method, runs in _levels(data, name):
         where = f"{name}: {env}/{task}/{method}"
@@ -54,6 +67,26 @@ def parse_marl_eval(data: Any, name: str, options: JsonOptions | None = None) ->
         for key, run in runs.items():
             reader.run(method, full, seeds[key], mapping(run, f"{where}/{key}", "an object of steps"), f"{where}/{key}")
     return reader.table()
+
+
+def _remarks(table: ForeignTable) -> list[str]:
+    """What a reader of the numbers must know, once for all files."""
+    points = [e for e in table.evaluations if e.kind == "curve"]
+    means = sum(e.episodes != 1 for e in points)
+    best = sum(e.kind == "best-episode" for e in table.evaluations)
+    remarks = []
+    if means:
+        remarks.append(
+            f"{table.name}: {means} of {len(points)} points are one number each, a mean over an unknown number of "
+            "episodes: noise of the evaluation cannot be told from differences between runs."
+        )
+    if best:
+        remarks.append(
+            f"{table.name}: the `absolute_metrics` of {best} runs are the best single episode ever played, not the "
+            "best policy scored again on fresh episodes; they are kept as best-episode and never used as absolute "
+            "scores."
+        )
+    return remarks
 
 
 def _levels(data: Any, name: str) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
@@ -81,7 +114,6 @@ class _Reader:
         self.name, self.options = name, options
         self.evaluations: list[Evaluation] = []
         self.facts: dict[tuple[str, str], CellFacts] = {}
-        self.means = self.points = self.best = self.doubtful = 0
 
     def run(self, method: str, task: str, seed: int, run: dict[str, Any], where: str) -> None:
         """Read one run."""
@@ -111,7 +143,6 @@ class _Reader:
         found = self._evaluation(method, task, seed, "absolute", max(curve), metric, point, at)
         if self._is_best_episode(found, list(curve.values())):
             found = self._evaluation(method, task, seed, "best-episode", max(curve), metric, point, at)
-            self.best += 1
         self.evaluations.append(found)
 
     def _metric(self, point: dict[str, Any], where: str) -> str:
@@ -132,14 +163,11 @@ class _Reader:
             raise Malformed(at, f"the metric {metric!r}", list(point))
         values = np.array(numbers(point[metric], f"{at}/{metric}"))
         is_mean = len(values) == 1
-        self.points += kind == "curve"
-        self.means += kind == "curve" and is_mean
         success = None
         rate = next((s for s in SUCCESSES if s in point), None)
         if rate is not None:
             rates = np.array(numbers(point[rate], f"{at}/{rate}"))
-            fits = len(rates) == len(values) and rates.min() >= 0 and rates.max() <= 1
-            success = rates if fits else None
+            success = rates if len(rates) == len(values) else np.full(len(values), rates.mean())
         return Evaluation(
             method,
             task,
@@ -160,20 +188,6 @@ class _Reader:
         return bool(episodes) and len(absolute.returns) == 1 and absolute.value >= max(float(r.max()) for r in episodes)
 
     def table(self) -> ForeignTable:
-        """What was read, and what is wrong with it."""
-        warnings = []
-        if self.means:
-            warnings.append(
-                f"{self.name}: {self.means} of {self.points} points are one number each, a mean over an unknown number "
-                "of episodes: noise of the evaluation cannot be told from differences between runs."
-            )
-        if self.best:
-            warnings.append(
-                f"{self.name}: the `absolute_metrics` of {self.best} runs are the best single episode ever played, not "
-                "the best policy scored again on fresh episodes; they are kept as best-episode and never used as "
-                "absolute scores."
-            )
+        """What was read."""
         unsaid = frozenset() if self.options.mode else frozenset(self.facts)
-        return ForeignTable(
-            self.name, tuple(self.evaluations), self.facts, warnings=tuple(warnings), unsaid_modes=unsaid
-        )
+        return ForeignTable(self.name, tuple(self.evaluations), self.facts, unsaid_modes=unsaid)

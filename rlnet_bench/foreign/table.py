@@ -6,7 +6,7 @@ Imports without torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, get_args
 
@@ -18,13 +18,14 @@ from rlnet_bench.vocabulary import Mode
 Kind = Literal["curve", "final", "absolute", "best-episode", "training"]
 Scale = Literal["sum", "mean", "unknown"]
 StepUnit = Literal["frames", "vector-steps", "agent-steps", "updates", "logger-steps", "unknown"]
-RunStatus = Literal["ok", "diverged", "failed"]
+RunStatus = Literal["ok", "diverged", "failed", "incomplete"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
 SCORED: tuple[Kind, ...] = ("curve", "final", "absolute")  # the others are kept for `lint` and never scored
 SCALES: tuple[str, ...] = get_args(Scale)
 STEP_UNITS: tuple[str, ...] = get_args(StepUnit)
 STATUSES: tuple[str, ...] = get_args(RunStatus)
+Run = tuple[str, str, int]  # method, task, seed
 UNKNOWN_CLASS = "unknown"  # the execution class of a method that was never seen acting
 MAX_NAME = 120
 
@@ -52,6 +53,11 @@ class Evaluation:
         return self.method, self.task
 
     @property
+    def run(self) -> Run:
+        """(method, task, seed)."""
+        return self.method, self.task, self.seed
+
+    @property
     def value(self) -> float:
         """The mean over episodes of the return added over agents."""
         return float(self.returns.sum(axis=1).mean())
@@ -76,10 +82,12 @@ class ForeignTable:
     name: str
     evaluations: tuple[Evaluation, ...]
     facts: dict[tuple[str, str], CellFacts]
-    statuses: dict[tuple[str, str, int], RunStatus] = field(default_factory=dict)  # runs that are not ok
+    statuses: dict[Run, RunStatus] = field(default_factory=dict)  # runs that are not ok
     floors: dict[str, float] = field(default_factory=dict)  # task -> score of a diverged run
     warnings: tuple[str, ...] = ()
     unsaid_modes: frozenset[tuple[str, str]] = frozenset()  # cells of which nobody says how actions were chosen
+    reasons: dict[Run, str] = field(default_factory=dict)  # why a run is not ok, where that is known
+    retried: dict[Run, tuple[RunStatus, ...]] = field(default_factory=dict)  # what became of earlier attempts at a run
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -99,6 +107,20 @@ class ForeignTable:
         """The seeds of a cell with any evaluation or status."""
         known = {e.seed for e in self.of(method, task)}
         return tuple(sorted(known | {s for m, t, s in self.statuses if (m, t) == (method, task)}))
+
+    @property
+    def runs(self) -> set[Run]:
+        """Every run with any evaluation or status."""
+        return {e.run for e in self.evaluations} | set(self.statuses)
+
+    def without(self, runs: Set[Run]) -> ForeignTable:
+        """The table without some of its runs; what is known of their cells stays."""
+        return replace(
+            self,
+            evaluations=tuple(e for e in self.evaluations if e.run not in runs),
+            statuses={k: v for k, v in self.statuses.items() if k not in runs},
+            reasons={k: v for k, v in self.reasons.items() if k not in runs},
+        )
 
     def with_scale(self, scale: Scale) -> ForeignTable:
         """The table with the scale filled in where it was not known.
@@ -131,16 +153,19 @@ class ForeignTable:
 def merged(tables: Iterable[ForeignTable], name: str) -> ForeignTable:
     """Several sources as one table.
 
+    A run that failed or ended early and was started again stays counted, as an earlier attempt (``retried``).
+
     Raises:
         BadInput: when two sources hold the same run, or disagree about a cell or a floor.
     """
-    tables = list(tables)
+    tables, retried = _without_predecessors(list(tables))
     if len(tables) == 1:
         return replace(tables[0], name=name)
     facts: dict[tuple[str, str], CellFacts] = {}
-    statuses: dict[tuple[str, str, int], RunStatus] = {}
+    statuses: dict[Run, RunStatus] = {}
+    reasons: dict[Run, str] = {}
     floors: dict[str, float] = {}
-    home: dict[tuple[str, str, int], str] = {}
+    home: dict[Run, str] = {}
     for table in tables:
         for cell, found in table.facts.items():
             first = facts.setdefault(cell, found)
@@ -154,14 +179,14 @@ def merged(tables: Iterable[ForeignTable], name: str) -> ForeignTable:
                     f"{table.name}: {cell[0]!r} on {cell[1]!r} differs from another source in {', '.join(odd)}: these "
                     "are two methods or two tasks; give one of them another name."
                 )
-        runs = {(e.method, e.task, e.seed) for e in table.evaluations} | set(table.statuses)
-        for run in sorted(runs):
+        for run in sorted(table.runs):
             if home.setdefault(run, table.name) != table.name:
                 raise BadInput(f"{table.name}: {run[0]!r} on {run[1]!r}, seed {run[2]}, is also in {home[run]}.")
         for task, floor in table.floors.items():
             if floors.setdefault(task, floor) != floor:
                 raise BadInput(f"{table.name}: the floor of {task!r} is {floor:g}, elsewhere {floors[task]:g}.")
         statuses |= table.statuses
+        reasons |= table.reasons
     return ForeignTable(
         name,
         tuple(e for t in tables for e in t.evaluations),
@@ -170,7 +195,34 @@ def merged(tables: Iterable[ForeignTable], name: str) -> ForeignTable:
         floors,
         tuple(dict.fromkeys(w for t in tables for w in t.warnings)),
         frozenset(cell for t in tables for cell in t.unsaid_modes),
+        reasons,
+        retried,
     )
+
+
+def _without_predecessors(tables: list[ForeignTable]) -> tuple[list[ForeignTable], dict[Run, tuple[RunStatus, ...]]]:
+    """The tables without the attempts that another one replaced, and what became of those attempts.
+
+    Of several attempts at a run the one with a score stays; without any, the one that went furthest.
+    """
+    retried = {run: found for t in tables for run, found in t.retried.items()}
+    holders: dict[Run, list[int]] = {}
+    for i, table in enumerate(tables):
+        for run in table.runs:
+            holders.setdefault(run, []).append(i)
+    dropped: dict[int, set[Run]] = {}
+    for run, where in holders.items():
+        if len(where) < 2:
+            continue
+        lost = [i for i in where if tables[i].statuses.get(run) in ("failed", "incomplete")]
+        if len(lost) == len(where):
+            lost.remove(
+                max(lost, key=lambda i: max((e.frames for e in tables[i].evaluations if e.run == run), default=-1))
+            )
+        for i in lost:
+            dropped.setdefault(i, set()).add(run)
+            retried[run] = (*retried.get(run, ()), tables[i].statuses[run])
+    return [t.without(dropped[i]) if i in dropped else t for i, t in enumerate(tables)], retried
 
 
 def _differ(a: CellFacts, b: CellFacts, name: str) -> bool:

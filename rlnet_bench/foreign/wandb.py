@@ -2,20 +2,34 @@
 
 An export knows neither method, task nor seed: a template such as ``{method}-{task}-{seed}`` reads them off the
 run names, or columns of the runs table are named. Every number is a mean over an unknown number of episodes.
+An empty cell is no evaluation; NaN is a run that broke down, where it is its last value; a run in any state but
+``finished`` is incomplete.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from rlnet_bench.foreign.csv import rows_of
 from rlnet_bench.foreign.files import load_text
-from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Malformed, Scale, StepUnit, checked_name
+from rlnet_bench.foreign.gathered import listed
+from rlnet_bench.foreign.table import (
+    CellFacts,
+    Evaluation,
+    ForeignTable,
+    Malformed,
+    RunStatus,
+    Scale,
+    StepUnit,
+    checked_name,
+    merged,
+)
 
 RANGES = ("__MIN", "__MAX")
 PARTS = ("method", "task", "seed")
@@ -73,8 +87,7 @@ class _Reader:
 
     def __init__(self, name: str, options: WandbOptions, header: list[str], rows: list[tuple[int, list[str]]]) -> None:
         self.name, self.options, self.header, self.rows = name, options, header, rows
-        self.evaluations: list[Evaluation] = []
-        self.facts: dict[tuple[str, str], CellFacts] = {}
+        self.tables: list[ForeignTable] = []  # one per run
         self.warnings: list[str] = []
 
     def panel(self) -> ForeignTable:
@@ -119,9 +132,12 @@ class _Reader:
                 continue
             where = f"{self.name}, line {line}: {column}"
             frames = _whole(row[0], f"{self.name}, line {line}: {axis}")
-            value = _number(row[index], where)
+            value = _value(row[index], where)
             if frames in points:
                 raise Malformed(f"{self.name}, line {line}: {axis}", "every step once per run", frames)
+            points[frames] = value
+            if not np.isfinite(value):
+                continue
             for i, is_high in ((low, False), (high, True)):
                 if i is not None and row[i].strip():
                     limit = _number(row[i], where + RANGES[is_high])
@@ -129,10 +145,7 @@ class _Reader:
                     if (limit < value - slack) if is_high else (limit > value + slack):
                         side = "maximum of at least" if is_high else "minimum of at most"
                         raise Malformed(where + RANGES[is_high], f"a {side} the value {value:g}", limit)
-            points[frames] = value
-        if not points:
-            self.warnings.append(f"{self.name}: column {column!r} is empty.")
-        self._add(method, task, seed, metric, sorted(points.items()), self._unit(axis))
+        self._add(method, task, seed, metric, points, self._unit(axis))
 
     def runs_table(self) -> ForeignTable:
         """``Name, State, ..., config and summary columns``: the last value of every run."""
@@ -152,42 +165,62 @@ class _Reader:
             )
         frames_column = chosen.get("frames") or ("_step" if "_step" in self.header else None)
         state, run_name = self.header.index("State"), self.header.index("Name")
-        skipped = []
+        unnamed = []
         for line, row in self.rows:
-            if row[state].strip() != "finished":
-                skipped.append(f"{row[run_name]} ({row[state] or 'no state'})")
-                continue
             where = f"{self.name}, line {line}"
             given = {p: row[self.header.index(chosen[p])] for p in PARTS if p in chosen}
-            method, task, seed = self._named(row[run_name], given, where)
-            frames = _whole(row[self.header.index(frames_column)], f"{where}: {frames_column}") if frames_column else 0
-            value = _number(row[self.header.index(metric)], f"{where}: {metric}")
-            self._add(method, task, seed, metric, [(frames, value)], self._unit(frames_column or "unknown"))
-        if skipped:
-            names = ", ".join(skipped[:5]) + (f" and {len(skipped) - 5} more" if len(skipped) > 5 else "")
-            self.warnings.append(f"{self.name}: {len(skipped)} runs are not finished and left out: {names}.")
-        if not self.evaluations:
-            raise Malformed(self.name, "at least one finished run", "nothing")
+            found = row[state].strip() or "no state"
+            try:
+                method, task, seed = self._named(row[run_name], given, where)
+            except Malformed as error:
+                if found == "finished":
+                    raise
+                unnamed.append(f"{row[run_name]} ({found}): {error}")
+                continue
+            text = row[self.header.index(metric)].strip()
+            steps = row[self.header.index(frames_column)].strip() if frames_column else ""
+            points = {}
+            if text:
+                frames = _whole(steps, f"{where}: {frames_column}") if steps else 0
+                points[frames] = _value(text, f"{where}: {metric}")
+            self._add(method, task, seed, metric, points, self._unit(frames_column or "unknown"), found)
+        if unnamed:
+            text = f"{len(unnamed)} runs without method, task or seed are left out:{listed(unnamed)}"
+            self.warnings.append(f"{self.name}: {text}")
         return self._table(metric)
 
     def _add(
-        self, method: str, task: str, seed: int, metric: str, points: list[tuple[int, float]], unit: StepUnit
-    ) -> None:
-        if any((e.method, e.task, e.seed) == (method, task, seed) for e in self.evaluations):
-            raise Malformed(
-                self.name,
-                "one run for every method, task and seed",
-                f"a second run of {method!r} on {task!r}, seed {seed}",
-                "Choose a --runs template that keeps them apart.",
-            )
+        self, method: str, task: str, seed: int, metric: str, points: dict[int, float], unit: StepUnit,
+        state: str = "finished",
+    ) -> None:  # fmt: skip
+        """One run; points that are not finite are no evaluations."""
         is_evaluation = self.options.is_evaluation
         kind = "curve" if (bool(_EVALUATION.search(metric)) if is_evaluation is None else is_evaluation) else "training"
-        self.facts[method, task] = CellFacts(self.options.scale, unit)
-        for frames, value in points:
-            returns = np.array([[value]])
-            self.evaluations.append(
-                Evaluation(method, task, seed, kind, "deterministic", frames, returns, None, None)  # type: ignore[arg-type]
+        run, cell = (method, task, seed), (method, task)
+        broken = sorted(frames for frames, value in points.items() if not np.isfinite(value))
+        evaluations = tuple(
+            Evaluation(method, task, seed, kind, "deterministic", frames, np.array([[value]]), None, None)  # type: ignore[arg-type]
+            for frames, value in sorted(points.items())
+            if np.isfinite(value)
+        )
+        status: RunStatus = "ok"
+        end, why = max(points, default=0), ""
+        if broken and broken[-1] == end:
+            status, why = "diverged", f"{points[end]} at {end:,} steps"
+        elif broken:
+            where = ", ".join(f"{x:,}" for x in broken)
+            self.warnings.append(f"{self.name}: {method} on {task} seed {seed} has no finite value at {where} steps.")
+        if not points:
+            status, why = "failed", f"{state}, no value of {metric!r}"
+        elif state != "finished" and status == "ok":
+            status, why = "incomplete", f"{state} at {end:,} steps"
+        statuses: dict[tuple[str, str, int], RunStatus] = {} if status == "ok" else {run: status}
+        self.tables.append(
+            ForeignTable(
+                self.name, evaluations, {cell: CellFacts(self.options.scale, unit)}, statuses,
+                unsaid_modes=frozenset({cell}), reasons={run: why} if why else {},
             )
+        )  # fmt: skip
 
     def _named(self, run: str, given: dict[str, str] | None = None, where: str = "") -> tuple[str, str, int]:
         """Method, task and seed of a run."""
@@ -219,16 +252,27 @@ class _Reader:
         return "frames" if _FRAMES.search(axis) else "unknown"
 
     def _table(self, metric: str) -> ForeignTable:
-        if any(e.kind == "training" for e in self.evaluations):
+        """The runs as one table; a run that was started again after a crash keeps its name."""
+        whole = Counter(run for t in self.tables for run in t.runs if t.statuses.get(run, "ok") in ("ok", "diverged"))
+        for run, count in whole.items():
+            if count > 1:
+                raise Malformed(
+                    self.name,
+                    "one run for every method, task and seed",
+                    f"a second run of {run[0]!r} on {run[1]!r}, seed {run[2]}",
+                    "Choose a --runs template that keeps them apart.",
+                )
+        table = merged(self.tables, self.name) if self.tables else ForeignTable(self.name, (), {})
+        if not table.evaluations:
+            lost = [f"{m} on {t} seed {s} ({why})" for (m, t, s), why in table.reasons.items()]
+            raise Malformed(self.name, "at least one run with a value", f"a file without any:{listed(lost)}")
+        if any(e.kind == "training" for e in table.evaluations):
             self.warnings.append(
                 f"{self.name}: {metric!r} does not look like an evaluation (no `eval` or `test` in it); it is kept as "
                 "training and never scored. If it is one, add --evaluation."
             )
         self.warnings.append(f"{self.name}: every point is a mean over an unknown number of episodes.")
-        return ForeignTable(
-            self.name, tuple(self.evaluations), self.facts, warnings=tuple(self.warnings),
-            unsaid_modes=frozenset(self.facts),
-        )  # fmt: skip
+        return replace(table, warnings=(*table.warnings, *self.warnings))
 
 
 def template_pattern(template: str) -> re.Pattern[str]:
@@ -252,11 +296,16 @@ def template_pattern(template: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def _number(text: str, where: str) -> float:
+def _value(text: str, where: str) -> float:
+    """A logged value; NaN and infinities too."""
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
         raise Malformed(where, "a number", text) from None
+
+
+def _number(text: str, where: str) -> float:
+    value = _value(text, where)
     if not np.isfinite(value):
         raise Malformed(where, "a finite number", text)
     return value

@@ -63,7 +63,7 @@ def runs_text(cell: TaskCell, declared: int) -> str:
         parts.append("runs " + ", ".join(significant(float(x)) for x in scores))
     elif cell.n in (3, 4):
         parts.append(f"range {significant(float(scores.min()))} to {significant(float(scores.max()))}")
-    if cell.runs.n_diverged or cell.runs.n_failed or cell.runs.n_missing:
+    if cell.runs.n_diverged or cell.runs.lost:
         parts.append(cell.runs.describe())
     elif cell.n < min(declared, 5):
         parts.append(f"n = {cell.n}")

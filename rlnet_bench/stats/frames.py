@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SCORED: dict[str, ScoredStatus] = {"ok": "ok", "diverged": "diverged"}
-_UNSCORED = {"failed": "failed", "infra_failed": "failed", "missing": "missing", "running": "missing"}
+_UNSCORED = {
+    "failed": "failed",
+    "infra_failed": "failed",
+    "incomplete": "incomplete",
+    "missing": "missing",
+    "running": "missing",
+}
 
 
 def read_frame(frame: pd.DataFrame, floors: Mapping[str, float] | None) -> dict[str, dict[str, TaskRuns]]:
@@ -57,6 +63,7 @@ def _from_rows(rows: Sequence[tuple[float, int, str]]) -> TaskRuns:
         statuses,
         n_failed=sum(kind == "failed" for _, _, kind in rows),
         n_missing=sum(kind == "missing" for _, _, kind in rows),
+        n_incomplete=sum(kind == "incomplete" for _, _, kind in rows),
     )
 
 

@@ -35,8 +35,8 @@ class TaskRuns:
     """The scored runs of one method on one task.
 
     ``scores`` [n] is read-only, in the units of the task (or normalised), with a seed and a status each; a
-    diverged run's score is already the task's floor. ``n_failed`` and ``n_missing`` count runs that were
-    planned but have no score.
+    diverged run's score is already the task's floor. ``n_failed``, ``n_missing`` and ``n_incomplete``
+    count runs that were planned but have no score.
     """
 
     scores: Array
@@ -44,6 +44,7 @@ class TaskRuns:
     statuses: tuple[ScoredStatus, ...]
     n_failed: int = 0
     n_missing: int = 0
+    n_incomplete: int = 0
 
     def __post_init__(self) -> None:
         scores = np.array(self.scores, dtype=np.float64)
@@ -65,13 +66,18 @@ class TaskRuns:
         """Number of scored runs that diverged."""
         return self.statuses.count("diverged")
 
+    @property
+    def lost(self) -> tuple[tuple[int, str], ...]:
+        """How many runs have no score, by what became of them; only what there is."""
+        counts = (self.n_failed, "failed"), (self.n_incomplete, "incomplete"), (self.n_missing, "missing")
+        return tuple((n, word) for n, word in counts if n)
+
     def describe(self) -> str:
         """Say what happened to the runs, e.g. ``8 ok + 2 diverged (1 failed, 1 missing)``."""
         text = f"{self.n - self.n_diverged} ok"
         if self.n_diverged:
             text += f" + {self.n_diverged} diverged"
-        lost = [f"{k} {w}" for k, w in ((self.n_failed, "failed"), (self.n_missing, "missing")) if k]
-        return text + (f" ({', '.join(lost)})" if lost else "")
+        return text + (f" ({', '.join(f'{n} {word}' for n, word in self.lost)})" if self.lost else "")
 
     def without_diverged(self) -> TaskRuns:
         """Return the runs that did not diverge (for the sensitivity check only)."""

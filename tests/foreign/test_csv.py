@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rlnet_bench.analysis.imported import to_results
 from rlnet_bench.errors import BadInput
 from rlnet_bench.foreign import CellFacts, Evaluation, ForeignTable, merged, parse_csv, write_csv
+from rlnet_bench.foreign.csv import CsvOptions
 
 HEAD = "method,task,seed,frames,episode,return"
 
@@ -68,7 +69,9 @@ def test_a_malformed_file_says_where_what_was_expected_and_found(text: str, word
 
 
 def test_columns_can_be_renamed_and_unknown_ones_are_named() -> None:
-    table = parse_csv("algo,task,seed,frames,episode,return,sucess\na,t,0,0,0,1,1\n", "f", {"method": "algo"})
+    table = parse_csv(
+        "algo,task,seed,frames,episode,return,sucess\na,t,0,0,0,1,1\n", "f", CsvOptions({"method": "algo"})
+    )
     assert table.methods == ("a",)
     assert "'sucess'" in table.warnings[0] and "'success'" in table.warnings[0]
 

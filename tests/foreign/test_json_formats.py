@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rlnet_bench.errors import BadInput
 from rlnet_bench.foreign.benchmarl import read_benchmarl
-from rlnet_bench.foreign.epymarl import parse_run, read_epymarl
+from rlnet_bench.foreign.epymarl import SacredOptions, parse_run, read_epymarl
 from rlnet_bench.foreign.marl_eval import JsonOptions, parse_marl_eval
 from rlnet_bench.reading.plain import parse_json
 
@@ -147,7 +147,7 @@ def test_sacred_folders_are_read(tmp_path: Path) -> None:
 def test_older_configurations_do_not_know_the_scale_and_training_returns_stay_apart() -> None:
     old = {k: v for k, v in CONFIG.items() if k not in ("common_reward", "reward_scalarisation")}
     assert parse_run(old, METRICS, "r").cells_without_scale
-    assert not parse_run(old, METRICS, "r", "mean").cells_without_scale
+    assert not parse_run(old, METRICS, "r", SacredOptions("mean")).cells_without_scale
     table = parse_run(CONFIG, {"return_mean": METRICS["test_return_mean"]}, "r")
     assert {e.kind for e in table.evaluations} == {"training"} and "exploration" in table.warnings[0]
 

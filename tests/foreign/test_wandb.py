@@ -31,11 +31,12 @@ def test_training_metrics_and_log_steps_are_flagged() -> None:
     assert any("never scored" in w for w in table.warnings) and any("log calls" in w for w in table.warnings)
 
 
-def test_a_runs_table_is_read_without_unfinished_runs() -> None:
+def test_unfinished_runs_without_a_value_count_as_failed() -> None:
     text = "Name,State,algo,task,seed,eval/return,_step\nx,finished,ippo,spread,0,-5,100\ny,crashed,ippo,spread,1,,\n"
     columns = {"method": "algo", "task": "task", "seed": "seed"}
     table = parse_wandb(text, "r.csv", WandbOptions(metric="eval/return", columns=columns))
-    assert len(table.evaluations) == 1 and any("y (crashed)" in w for w in table.warnings)
+    assert len(table.evaluations) == 1 and table.statuses == {("ippo", "spread", 1): "failed"}
+    assert "crashed" in table.reasons["ippo", "spread", 1]
 
 
 @pytest.mark.parametrize(
