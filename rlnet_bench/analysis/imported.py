@@ -111,7 +111,7 @@ def _origin(table: ForeignTable, cards: dict[str, TaskCard], records: list[RunRe
     episodes = f"{counted(found)} episodes" if found else ""
     if None in counts:
         episodes = f"{episodes}, or an unknown number" if episodes else "number of episodes not stated"
-    fresh = len(records) > len(borrowed)
+    fresh = sum(bool({"ok", "diverged"} & {*r.seed_status.values()}) for r in records) > len(borrowed)
     last = "last point of the curve"
     return Origin(
         scale=text,
@@ -244,8 +244,8 @@ def _card(table: ForeignTable, task: str) -> TaskCard:
             found = ", ".join(f"{m} {f.scale}" for (m, t), f in table.facts.items() if t == task)
             raise BadInput(
                 f"{table.name}: on {task!r} some returns are added over agents and others averaged, or it is not said "
-                f"({found}); nothing known of the task brings them to one scale. Import each with its --scale, convert "
-                "one side, or leave one out."
+                f"({found}); nothing known of the task brings them to one scale. If it is a task of ours, import with "
+                "--task ID; else import each with its --scale, convert one side, or leave one out."
             )
         [scale] = scales
         return unknown_card(

@@ -265,7 +265,7 @@ def _incomplete(table: ForeignTable) -> Iterator[Finding]:
     """Runs that did not get to the end."""
     for task in table.tasks:
         if text := lost_runs(table, task=task):
-            yield Finding("incomplete", f"{task}: {text}")
+            yield Finding("incomplete", f"{task}: {text[0].lower()}{text[1:]}")
 
 
 def _coverage(cells: Sequence[Cell], many: bool) -> Iterator[Finding]:

@@ -45,7 +45,7 @@ def lost_runs(table: ForeignTable, *, task: str | None = None) -> str:
     parts: dict[str, list[str]] = {}
     for (method, of, seed), status in table.statuses.items():
         if status in ("failed", "incomplete") and task in (None, of):
-            why = table.reasons.get((method, of, seed), "")
+            why = table.reasons.get((method, of, seed), "").rstrip(".")
             name = f"{method}{f' on {of}' if task is None else ''} seed {seed}"
             parts.setdefault(status, []).append(f"{name} ({why})" if why else name)
     for (method, of, seed), earlier in table.retried.items():

@@ -209,7 +209,7 @@ def _value(value: Any, where: str) -> float:
 
 
 def _scale(settings: dict[str, Any], key: str, given: Scale, where: str) -> Scale:
-    """Total returns are sums; common rewards are joined as the configuration says, if it says."""
+    """Total returns are sums; common rewards are joined as the configuration says, else as ``given``."""
     if "total_return" in key:
         return "sum"
     joined = settings.get("reward_scalarisation") if settings.get("common_reward", True) else None
@@ -217,6 +217,4 @@ def _scale(settings: dict[str, Any], key: str, given: Scale, where: str) -> Scal
         return given
     if joined not in ("sum", "mean"):
         raise Malformed(f"{where}: reward_scalarisation", "sum or mean", joined)
-    if given not in ("unknown", joined):
-        raise Malformed(f"{where}: reward_scalarisation", f"{given!r} as --scale says", joined, "Leave --scale out.")
     return cast(Scale, joined)

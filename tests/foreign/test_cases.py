@@ -251,3 +251,18 @@ def test_attempts_of_lost_runs_keep_the_one_that_went_furthest() -> None:
     ]
     table = merged(tables, "both")
     assert [e.frames for e in table.of("a", "t")] == [9] and table.retried == {("a", "t", 0): ("incomplete",)}
+
+
+def test_a_folder_of_mixed_scales_is_brought_to_one(tmp_path: Path) -> None:
+    task = "mpe/simple_spread-discrete-v1"
+    for seed in (1, 2):
+        sacred(tmp_path / f"qmix{seed}", seed, [-79, -60, -45], name="qmix")
+        sacred(tmp_path / f"vdn{seed}", seed, [-26, -20, -15], name="vdn", reward_scalarisation="mean")
+        sacred(tmp_path / f"iql{seed}", seed, [-26, -20, -15], name="iql", reward_scalarisation=None)
+    with pytest.raises(BadInput, match="the reward scale of 'iql'"):
+        read_all(None, [tmp_path], Options(), "runs")
+    mixed = read_all(None, [tmp_path], Options(scale="mean"), "runs")
+    with pytest.raises(BadInput, match="--task ID"):
+        to_results(mixed)
+    table = read_all(None, [tmp_path], Options(scale="mean", task=task), "runs")
+    assert {m: finals(table, m) for m in ("qmix", "vdn", "iql")} == dict.fromkeys(("qmix", "vdn", "iql"), [-45.0] * 2)
