@@ -129,8 +129,11 @@ class Suite(_Strict):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count(cls, value: Any) -> Any:
-        is_count = isinstance(value, int) and not isinstance(value, bool)
-        return list(range(value)) if is_count and value <= MAX_SEEDS else value
+        if not isinstance(value, int) or isinstance(value, bool):
+            return value
+        if value > MAX_SEEDS:
+            raise ValueError(f"expected at most {MAX_SEEDS} seeds")
+        return list(range(value))
 
     @model_validator(mode="after")
     def _consistent(self) -> Suite:
