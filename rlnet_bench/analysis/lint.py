@@ -68,6 +68,7 @@ def lint(tables: Sequence[ForeignTable], summaries: Sequence[Summary] = ()) -> l
     found += [*_versions(cells), *_coverage(cells, many), *(f for s in summaries for f in _summary(s))]
     for table in tables:
         found += _incomplete(table)
+    found += [Finding("damaged", f"{t.name}: {sentence}") for t in tables for sentence in t.damage]
     return sorted(dict.fromkeys(found), key=lambda f: f.severity != "problem")
 
 

@@ -137,4 +137,7 @@ def load_table(path: Path, suite: str | None = None) -> ForeignTable | Summary:
         BadInput, StoreError: when it is nothing that can be recognised, or damaged.
     """
     found = read_file(path)
-    return replace(from_results(load_results(path, suite)), name=str(path)) if found is None else found
+    if found is not None:
+        return found
+    results = load_results(path, suite)
+    return replace(from_results(results), name=str(path), damage=results.damage)

@@ -88,6 +88,7 @@ class ForeignTable:
     unsaid_modes: frozenset[tuple[str, str]] = frozenset()  # cells of which nobody says how actions were chosen
     reasons: dict[Run, str] = field(default_factory=dict)  # why a run is not ok, where that is known
     retried: dict[Run, tuple[RunStatus, ...]] = field(default_factory=dict)  # what became of earlier attempts at a run
+    damage: tuple[str, ...] = ()  # records of a store that are not as they were written
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 import small
 
-from rlnet_bench.analysis.loading import load_results
+from rlnet_bench.analysis.lint import lint
+from rlnet_bench.analysis.loading import load_results, load_table
 from rlnet_bench.errors import StoreError
+from rlnet_bench.foreign.table import ForeignTable
 from rlnet_bench.runs import publish as publishing
 from rlnet_bench.runs.check_store import check_store
 from rlnet_bench.runs.compact import INDEX, compact, read_index
@@ -179,6 +181,8 @@ def test_one_seed_under_the_numbers_of_all_is_shown_as_damaged(copy: Path) -> No
     assert [row.damaged for row in snapshot(store, plan)] == [True, False]
     with pytest.raises(StoreError, match="nothing is published of what was damaged"):
         publish(store, plan, copy / "new")
+    table = load_table(store.root)
+    assert isinstance(table, ForeignTable) and "damaged" in [f.rule for f in lint([table]) if f.severity == "problem"]
 
 
 def test_scores_that_were_changed_in_the_index_do_not_count(copy: Path) -> None:
