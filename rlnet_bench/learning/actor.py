@@ -126,6 +126,13 @@ class Actor:
         out, after = self.network.along(features[:, None], memory.unflatten(0, (self.replicas, -1)))
         return self.actions.distribution(out[:, 0], mask), after[:, 0].flatten(0, 1)
 
+    def choose(
+        self, features: Tensor, memory: Tensor, mask: Tensor | None, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One step: (logits or means [R, B, N, A], raw actions, what is remembered); without noise the most likely."""
+        output, memory = self.outputs(features, memory, mask)
+        return output, self.actions.mode(output) if noise is None else self.sample(output, noise), memory
+
     def evaluate(self, rows: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(log probability, entropy) of what was chosen, [R, c, N] each.
 

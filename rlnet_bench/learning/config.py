@@ -111,6 +111,50 @@ class A2cConfig(OnPolicyConfig):
     entropy_weight: Annotated[float, Field(ge=0.0)] = 0.01
 
 
+class HappoConfig(PpoConfig):
+    """PPO agent by agent."""
+
+    share_parameters: Literal[False] = False  # type: ignore[assignment]
+    """Every agent has a network of its own: agents are updated one after the other."""
+
+
+class CentralConfig(PpoConfig):
+    """PPO for a team as one agent."""
+
+    share_parameters: Literal[False] = False  # type: ignore[assignment]
+    """There is one network, and it is the team's."""
+    observe: Literal["own"] = "own"
+    """The team's network reads everybody's observation in any case."""
+
+
+class ComaConfig(OnPolicyConfig):
+    """Counterfactual policy gradients: one gradient step of the actors per rollout, so that rollouts are short."""
+
+    epochs: ClassVar[int] = 1
+    minibatches: ClassVar[int] = 1
+
+    rollout_steps: Positive = 10
+    """Steps of every environment per iteration and gradient step of the actors, T."""
+    critic_minibatches: Positive = 4
+    """Gradient steps of the critic per rollout, before that of the actors."""
+    td_lambda: Fraction = 0.8
+    """Of the critic's targets: 0 asks it after every reward, 1 sums rewards to the end of the episode or rollout."""
+    target_tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
+    """How far the target critic moves at every gradient step of the critic; 1 copies it."""
+    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.01
+    memory: Literal["none"] = "none"  # type: ignore[assignment]
+    """The critic values joint actions at the end of a rollout, for which nothing is remembered."""
+
+    @model_validator(mode="after")
+    def _enough_rows(self) -> ComaConfig:
+        if self.critic_minibatches > self.iteration_frames:
+            rows = f"num_envs x rollout_steps = {self.iteration_frames}"
+            raise ValueError(
+                f"critic_minibatches: expected at most {rows} joint steps, found {self.critic_minibatches}"
+            )
+        return self
+
+
 class OffPolicyConfig(MethodConfig):
     """Learning from a replay."""
 

@@ -86,9 +86,13 @@ class OnPolicyLearner(Trainer):
         )  # fmt: skip
 
     def update(self) -> dict[str, Tensor]:
-        """``epochs`` passes over the rollout, ``minibatches`` steps each."""
-        config, data = self.config, self.estimate()
-        self.optimiser.anneal(1.0 - self.progress if config.anneal else 1.0)
+        """Learn from the rollout."""
+        self.optimiser.anneal(1.0 - self.progress if self.config.anneal else 1.0)
+        return self.passes(self.estimate())
+
+    def passes(self, data: Any) -> dict[str, Tensor]:
+        """``epochs`` passes over the rollout, ``minibatches`` optimiser steps each; mean metrics [R]."""
+        config = self.config
         totals = {prefix: torch.zeros(len(METRICS), self.replicas, device=self.device) for prefix in self.prefixes}
         for epoch in range(config.epochs):
             for batch in minibatches(self.batch_keys, (self.iteration, epoch), self.shape, config.minibatches):
@@ -251,14 +255,19 @@ class TeamLearner(OnPolicyLearner):
 
     def losses(self, data: dict[str, Tensor], batch: Minibatch) -> Iterator[dict[str, Loss]]:
         """The minibatch in chunks."""
+        for _, chunk in self.chunks(data, batch):
+            yield {"": self.loss(chunk)}
+
+    def chunks(self, data: dict[str, Tensor], batch: Minibatch) -> Iterator[tuple[Tensor, Batch]]:
+        """Parts of a minibatch that fit into a cache: which rows [R, c] of flat buffers, and what they hold."""
         t, r, _, n = self.rollout.shape
         if self.is_recurrent:
             for envs in batch.envs.split(most(r * n * t), dim=1):
                 rows, more = sequences(self.rollout, envs, self.rollout.start, self.critic_memory.before)
-                yield {"": self.loss(Batch({**chosen(data, rows), **more}, batch.envs.shape[1] * t))}
+                yield rows, Batch({**chosen(data, rows), **more}, batch.envs.shape[1] * t)
         else:
             for rows in batch.rows.split(most(r * n), dim=1):
-                yield {"": self.loss(Batch(chosen(data, rows), batch.rows.shape[1]))}
+                yield rows, Batch(chosen(data, rows), batch.rows.shape[1])
 
 
 def _values(out: Tensor) -> Tensor:

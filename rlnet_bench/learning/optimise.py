@@ -57,6 +57,7 @@ class _Block:
         self.values = torch.cat([p.detach().reshape(copies, -1) for p in parameters], dim=1)
         self.gradient, self.mean, self.square = (torch.zeros_like(self.values) for _ in range(3))
         self.steps = 0
+        self.own: Tensor | None = None  # [M, 1]: steps that some copies have made beyond those of all
         for p, own in zip(parameters, self._views(self.values)):
             p.data = own
         self.gradients = self._views(self.gradient)
@@ -73,8 +74,32 @@ class _Block:
             else:
                 own.copy_(p.grad)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Moments and counts."""
+        counts = {"steps": self.steps} | ({} if self.own is None else {"own": self.own})
+        return {**counts, "mean": self.mean, "square": self.square}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore in place."""
+        self.steps, own = int(state["steps"]), state.get("own")
+        self.own = None if own is None else own.to(self.mean.device).clone()
+        self.mean.copy_(state["mean"])
+        self.square.copy_(state["square"])
+
+    def step_some(self, rows: Tensor, rate: float, eps: float) -> None:
+        """:meth:`step` of the copies ``rows`` [M, 1] (1 or 0) alone, each by its own count of steps."""
+        self.own = rows.clone() if self.own is None else self.own + rows
+        count = (self.steps + self.own).clamp(min=1.0)
+        first, second = 1 - BETAS[0] ** count, 1 - BETAS[1] ** count
+        self.mean.lerp_(self.gradient, (1 - BETAS[0]) * rows)
+        self.square.lerp_(self.gradient.square(), (1 - BETAS[1]) * rows)
+        deviation = (self.square / second).sqrt_().add_(eps)
+        self.values.addcdiv_(self.mean * (rows / first), deviation, value=-rate)
+
     def step(self, rate: float, eps: float) -> None:
         """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1)."""
+        if self.own is not None:
+            return self.step_some(torch.ones_like(self.own), rate, eps)
         self.steps += 1
         first, second = 1 - BETAS[0] ** self.steps, 1 - BETAS[1] ** self.steps
         self.mean.lerp_(self.gradient, 1 - BETAS[0])
@@ -130,12 +155,16 @@ class Optimiser:
             p.grad = None
 
     @torch.no_grad()
-    def step(self, frozen: Tensor, names: Collection[str] = ()) -> dict[str, Tensor]:
+    def step(
+        self, frozen: Tensor, names: Collection[str] = (), rows: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """Clip and step.
 
         Args:
             frozen: [R] bool on the host; gradients of frozen replicas count as zero.
             names: the groups to step; all by default. Groups without a gradient are left alone.
+            rows: by group, which of its copies [M] (bool) are stepped. The others stay, and with them their moments
+                and their counts of steps: to Adam a gradient of zero would be a step.
 
         Returns:
             Gradient norms [R] before clipping, per group that was stepped.
@@ -150,9 +179,16 @@ class Optimiser:
             gradients = [block.gradient for block in blocks]
             if bool(frozen.any()):
                 zero_replicas(gradients, frozen.to(gradients[0].device))
+            some = None if rows is None or name not in rows else rows[name][:, None].to(gradients[0].dtype)
+            if some is not None:
+                for gradient in gradients:
+                    gradient.mul_(some)
             norms[name] = clip_gradients(gradients, self.replicas, self.max_grad_norm)
             for block in blocks:
-                block.step(self.rates[name] * self.left, self.eps)
+                if some is None:
+                    block.step(self.rates[name] * self.left, self.eps)
+                else:
+                    block.step_some(some, self.rates[name] * self.left, self.eps)
         return norms
 
     def slots(self) -> list[Tensor]:
@@ -161,14 +197,12 @@ class Optimiser:
 
     def state_dict(self) -> dict[str, Any]:
         """Adam's moments and counts, in the order of the groups."""
-        return {"blocks": [{"steps": b.steps, "mean": b.mean, "square": b.square} for b in self._all()]}
+        return {"blocks": [block.state_dict() for block in self._all()]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict` for an optimiser over the same parameters."""
         for block, kept in zip(self._all(), state["blocks"], strict=True):
-            block.steps = int(kept["steps"])
-            block.mean.copy_(kept["mean"])
-            block.square.copy_(kept["square"])
+            block.load_state_dict(kept)
 
     def _all(self) -> list[_Block]:
         return [block for blocks in self.blocks.values() for block in blocks]

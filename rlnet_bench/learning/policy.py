@@ -93,8 +93,10 @@ class Policy:
 class ActorPolicy(Policy):
     """An :class:`~rlnet_bench.learning.actor.Actor` as a policy."""
 
-    def __init__(self, actor: Actor) -> None:
+    def __init__(self, actor: Actor, spec: Mapping[str, Any] | None = None) -> None:
+        """``spec``: from what the method's ``rebuild`` makes it again, where the actor's own spec is not enough."""
         self.actor, self.replicas = actor, actor.replicas
+        self._spec = dict(spec or {"kind": "actor", "actor": actor.spec.to_json()})
 
     @classmethod
     def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> ActorPolicy:
@@ -125,11 +127,8 @@ class ActorPolicy(Policy):
             memory = memory.masked_fill(reset[:, None, None], 0.0)
         features = actor.features(observation)
         legal = None if mask is None else mask.view(*features.shape[:3], -1)
-        output, memory = actor.outputs(features, memory, legal)
-        if deterministic:
-            raw = actor.actions.mode(output)
-        else:
-            raw = actor.sample(output, action_noise(state.keys, state.step[None], actor)[0])
+        noise = None if deterministic else action_noise(state.keys, state.step[None], actor)[0]
+        _, raw, memory = actor.choose(features, memory, legal, noise)
         after = PolicyState(state.keys, state.step + 1, {"actor": memory} if self._remembers else {})
         return actor.actions.to_task(raw).flatten(0, 1), after
 
@@ -139,7 +138,7 @@ class ActorPolicy(Policy):
 
     def spec(self) -> dict[str, Any]:
         """The actor's architecture."""
-        return {"kind": "actor", "actor": self.actor.spec.to_json()}
+        return self._spec
 
 
 def action_noise(keys: Tensor, step: Tensor, actor: Actor) -> Tensor:

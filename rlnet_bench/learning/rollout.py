@@ -87,6 +87,7 @@ class TeamRollout(Steps):
         self.outputs = torch.empty(t, r, b, n, card.action_size, device=device)  # logits or means
         self.log_p: Tensor | None = None  # [T, R, B, N] of the actions, once they are collected
         self.masks = torch.empty(t, r, b, n, card.action_size, dtype=torch.bool, device=device) if card.masked else None
+        self.final_masks = None if self.masks is None else torch.ones_like(self.masks)
         self.memory = self.start = actor.initial_memory(r * b)  # after the last step; before the first
 
     @torch.no_grad()
@@ -110,8 +111,7 @@ class TeamRollout(Steps):
             self.see(t, now)
             if self.states is not None:
                 self.states[t] = now.state.unflatten(0, (r, b))
-            output, memory = actor.outputs(features, memory, mask)
-            raw = actor.sample(output, noise[t])
+            output, raw, memory = actor.choose(features, memory, mask, noise[t])
             self.outputs[t], self.actions[t] = output, raw
             after: Any = self.env.step(actor.actions.to_task(raw).flatten(0, 1))
             self.write(t, after)
@@ -120,6 +120,8 @@ class TeamRollout(Steps):
                 actor.features(after.final_observation, self.final_features[t])
                 if self.final_states is not None:
                     self.final_states[t] = after.final_state.unflatten(0, (r, b))
+                if self.final_masks is not None and after.final_action_mask is not None:
+                    self.final_masks[t] = after.final_action_mask.view(self.final_masks.shape[1:])
             if actor.is_recurrent:
                 memory = memory.masked_fill((after.terminated | after.truncated)[:, None, None], 0.0)
             now = after

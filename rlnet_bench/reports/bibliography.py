@@ -78,6 +78,21 @@ METHODS = {
         "de Witt, Christian Schroeder and Gupta, Tarun and Makoviichuk, Denys and Makoviychuk, Viktor and others",
         "journal = {arXiv preprint arXiv:2011.09533}", 2020,
     ),
+    "foerster2018coma": (
+        "inproceedings", "Counterfactual Multi-Agent Policy Gradients",
+        "Foerster, Jakob and Farquhar, Gregory and Afouras, Triantafyllos and Nardelli, Nantas and Whiteson, Shimon",
+        "booktitle = {AAAI Conference on Artificial Intelligence}", 2018,
+    ),
+    "gilmer2017mpnn": (
+        "inproceedings", "Neural Message Passing for Quantum Chemistry",
+        "Gilmer, Justin and Schoenholz, Samuel S. and Riley, Patrick F. and Vinyals, Oriol and Dahl, George E.",
+        "booktitle = {International Conference on Machine Learning}", 2017,
+    ),
+    "kuba2022happo": (
+        "inproceedings", "Trust Region Policy Optimisation in Multi-Agent Reinforcement Learning",
+        "Kuba, Jakub Grudzien and Chen, Ruiqing and Wen, Muning and Wen, Ying and Sun, Fanglei and others",
+        "booktitle = {International Conference on Learning Representations}", 2022,
+    ),
     "mnih2016a3c": (
         "inproceedings", "Asynchronous Methods for Deep Reinforcement Learning",
         "Mnih, Volodymyr and Badia, Adri{\\`a} Puigdom{\\`e}nech and Mirza, Mehdi and Graves, Alex and others",
@@ -89,6 +104,16 @@ METHODS = {
         "Rashid, Tabish and Samvelyan, Mikayel and Schroeder, Christian and Farquhar, Gregory and others",
         "booktitle = {International Conference on Machine Learning}", 2018,
     ),
+    "schulman2017ppo": (
+        "article", "Proximal Policy Optimization Algorithms",
+        "Schulman, John and Wolski, Filip and Dhariwal, Prafulla and Radford, Alec and Klimov, Oleg",
+        "journal = {arXiv preprint arXiv:1707.06347}", 2017,
+    ),
+    "sukhbaatar2016commnet": (
+        "inproceedings", "Learning Multiagent Communication with Backpropagation",
+        "Sukhbaatar, Sainbayar and Szlam, Arthur and Fergus, Rob",
+        "booktitle = {Advances in Neural Information Processing Systems}", 2016,
+    ),
     "sunehag2018vdn": (
         "inproceedings", "Value-Decomposition Networks For Cooperative Multi-Agent Learning Based On Team Reward",
         "Sunehag, Peter and Lever, Guy and Gruslys, Audrunas and Czarnecki, Wojciech Marian and others",
@@ -97,6 +122,11 @@ METHODS = {
     "tan1993iql": (
         "inproceedings", "Multi-Agent Reinforcement Learning: Independent vs. Cooperative Agents", "Tan, Ming",
         "booktitle = {International Conference on Machine Learning}", 1993,
+    ),
+    "wen2022mat": (
+        "inproceedings", "Multi-Agent Reinforcement Learning is a Sequence Modeling Problem",
+        "Wen, Muning and Kuba, Jakub Grudzien and Lin, Runji and Zhang, Weinan and Wen, Ying and Wang, Jun and others",
+        "booktitle = {Advances in Neural Information Processing Systems}", 2022,
     ),
     "yu2022mappo": (
         "inproceedings", "The Surprising Effectiveness of {PPO} in Cooperative Multi-Agent Games",

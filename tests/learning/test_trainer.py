@@ -117,6 +117,31 @@ def test_steps_are_those_of_torch() -> None:
     assert all(torch.equal(p, q) for p, q in zip(mine, before))
 
 
+def test_copies_that_are_left_out_keep_weights_moments_and_counts() -> None:
+    """Every copy ends where an optimiser of its own would have taken it; clipping knows the chosen copies alone."""
+    g = torch.Generator().manual_seed(0)
+    gradients = torch.randn(6, 4, 3, generator=g)
+    together = torch.ones(4, 3, requires_grad=True)
+    optimiser = Optimiser({"a": [together]}, 4, learning_rate=0.1, max_grad_norm=1.0)
+    alone = [torch.ones(1, 3, requires_grad=True) for _ in range(4)]
+    own = [Optimiser({"a": [p]}, 1, learning_rate=0.1, max_grad_norm=1.0) for p in alone]
+    for t, gradient in enumerate(gradients):
+        rows = torch.tensor([True, t % 2 == 0, t > 3, False])
+        together.grad = gradient.clone()
+        optimiser.step(torch.zeros(4, dtype=torch.bool), rows={"a": rows})
+        for k in rows.nonzero().flatten().tolist():
+            alone[k].grad = gradient[k : k + 1].clone()
+            own[k].step(torch.zeros(1, dtype=torch.bool))
+    torch.testing.assert_close(together, torch.cat(alone))
+    assert torch.equal(together[3], torch.ones(3))
+    again = Optimiser({"a": [together.detach().clone().requires_grad_()]}, 4, learning_rate=0.1, max_grad_norm=1.0)
+    again.load_state_dict(optimiser.state_dict())
+    for made in (optimiser, again):
+        made.parameters[0].grad = gradients[0].clone()
+        made.step(torch.zeros(4, dtype=torch.bool))
+    assert torch.equal(optimiser.parameters[0], again.parameters[0])
+
+
 @pytest.mark.parametrize("poison", ["fast", "target", "memory"])
 def test_a_diverged_replica_loses_everything_and_the_others_nothing(poison: str) -> None:
     healthy, sick = Guess(), Guess()
