@@ -114,14 +114,14 @@ class A2cConfig(OnPolicyConfig):
 class HappoConfig(PpoConfig):
     """PPO agent by agent."""
 
-    share_parameters: Literal[False] = False  # type: ignore[assignment]
+    share_parameters: Literal[False] = False
     """Every agent has a network of its own: agents are updated one after the other."""
 
 
 class CentralConfig(PpoConfig):
     """PPO for a team as one agent."""
 
-    share_parameters: Literal[False] = False  # type: ignore[assignment]
+    share_parameters: Literal[False] = False
     """There is one network, and it is the team's."""
     observe: Literal["own"] = "own"
     """The team's network reads everybody's observation in any case."""
@@ -142,7 +142,7 @@ class ComaConfig(OnPolicyConfig):
     target_tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
     """How far the target critic moves at every gradient step of the critic; 1 copies it."""
     entropy_weight: Annotated[float, Field(ge=0.0)] = 0.01
-    memory: Literal["none"] = "none"  # type: ignore[assignment]
+    memory: Literal["none"] = "none"
     """The critic values joint actions at the end of a rollout, for which nothing is remembered."""
 
     @model_validator(mode="after")
