@@ -33,6 +33,7 @@ class Size:
 
 
 PAGE = Size("page", 10.2, 9.5)
+HALF_PAGE = Size("half", 6.6, 9.0)  # still legible when it is scaled down to a phone
 PANEL = Size("panel", 4.6, 9.0)  # one of several beside each other on the page
 ONE_COLUMN = Size("1col", 3.3, 7.0, True)
 TWO_COLUMNS = Size("2col", 6.9, 7.5)

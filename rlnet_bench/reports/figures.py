@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from rlnet_bench.analysis.curves import Axis
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.reports import captions, plot_aggregate, plot_curves, plot_improvement, plot_profile
-from rlnet_bench.reports.canvas import ONE_COLUMN, PAGE, PANEL, TWO_COLUMNS, Draw, Size, pdf_bytes, svg_text
+from rlnet_bench.reports.canvas import HALF_PAGE, ONE_COLUMN, PAGE, PANEL, TWO_COLUMNS, Draw, Size, pdf_bytes, svg_text
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.svg import inline, shorten
 
@@ -31,10 +31,12 @@ class Plot:
     sheet: Sheet
     panels: dict[str, Draw] = field(default_factory=dict)  # by title; where there are any, the page shows these
 
+    page: Size = PAGE
+
     def svgs(self) -> dict[str, str]:
         """Stand-alone SVG files by name: one, or one per panel."""
         if not self.panels:
-            return {self.name: shorten(svg_text(self.draw, PAGE))}
+            return {self.name: shorten(svg_text(self.draw, self.page))}
         out: dict[str, str] = {}
         for number, draw in enumerate(self.panels.values(), 1):
             out[f"{self.name}-{number}"] = shorten(svg_text(draw, PANEL))
@@ -83,7 +85,7 @@ def _profile(e: Estimates) -> Plot | None:
         return None
     return Plot(
         "profile", "Performance profile", *captions.profile(e), lambda size: plot_profile.draw(e, size),
-        plot_profile.sheet(e),
+        plot_profile.sheet(e), page=HALF_PAGE,
     )  # fmt: skip
 
 
