@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +17,30 @@ SuiteArgument = Annotated[str, typer.Argument(help="A suite's name, or a YAML fi
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override, for instance budget.frames=100000.")]
 SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Number of seeds.")]
 ListOption = Annotated[str | None, typer.Option(help="Comma-separated; instead of the suite's own.")]
+_ADDED = "Add to the suite's; may be repeated."
+AddMethods = Annotated[list[str] | None, typer.Option("--method", help=f"A method id or file.py:Class. {_ADDED}")]
+AddNetworks = Annotated[list[str] | None, typer.Option("--network", help=f"zoo/ID or a YAML file. {_ADDED}")]
+AddTasks = Annotated[list[str] | None, typer.Option("--task", help=f"A task id, or code. {_ADDED}")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda; part of a run's identity.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Per worker; part of a run's identity.")]
+
+
+def names(text: str) -> list[str]:
+    """The names of a comma-separated list; ``a=1,b=2`` after a name are its arguments.
+
+    >>> names("random, vmas:balance:n_agents=3,max_steps=50, x/y")
+    ['random', 'vmas:balance:n_agents=3,max_steps=50', 'x/y']
+    """
+    found: list[str] = []
+    for piece in filter(None, map(str.strip, text.split(","))):
+        if found and _ARGUMENT.match(piece):
+            found[-1] += f",{piece}"
+        else:
+            found.append(piece)
+    return found
+
+
+_ARGUMENT = re.compile(r"[A-Za-z_]\w*\s*=")
 
 
 def resolve(
@@ -42,7 +65,7 @@ def resolve(
         overrides.append(f"seeds={seeds}")
     for key, text in (("methods", methods), ("tasks", tasks)):
         if text is not None:
-            overrides.append(f"{key}=[{', '.join(repr(x.strip()) for x in text.split(','))}]")
+            overrides.append(f"{key}=[{', '.join(map(repr, names(text)))}]")
     loaded = load_suite(suite, overrides)
     if add_methods or add_networks or add_tasks:
         loaded = loaded.extended(add_methods or (), add_networks or (), add_tasks or ())

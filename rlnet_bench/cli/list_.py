@@ -84,11 +84,22 @@ def _methods() -> list[dict[str, object]]:
 
 
 def _networks() -> list[dict[str, object]]:
-    from importlib import resources
+    from rlnet_bench.errors import BadInput
+    from rlnet_bench.networks.build import load_network, nominal_card, zoo_ids
+    from rlnet_bench.networks.graph import expand
 
-    folder = resources.files("rlnet_bench.networks") / "zoo"
-    names = sorted(f.name for f in folder.iterdir() if f.name.endswith(".yaml")) if folder.is_dir() else []
-    return [{"id": f"zoo/{name.removesuffix('.yaml')}"} for name in names]
+    rows: list[dict[str, object]] = []
+    for name in zoo_ids():
+        spec = load_network(name)
+        try:
+            graph = expand(spec, nominal_card(3))
+            size, execution = len(graph.nodes), graph.execution_class
+        except BadInput:  # made for teams of another size
+            size, execution = None, None
+        rows.append(
+            {"id": name, "vertices of 3 agents": size, "class": execution, "description": spec.description}
+        )  # fmt: skip
+    return rows
 
 
 def _suites() -> list[dict[str, object]]:

@@ -6,7 +6,7 @@ import importlib
 import os
 import pkgutil
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -41,12 +41,29 @@ class Verbs(TyperGroup):
 app = typer.Typer(
     cls=Verbs,
     name="rlnet-bench",
-    help="A referee for collaborative multi-agent reinforcement learning.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"rlnet-bench {version('rlnet-bench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """A referee for collaborative multi-agent reinforcement learning."""
+
 
 for _info in pkgutil.iter_modules(cli.__path__):
     if _info.name not in ("main", "output", "progress") and not _info.name.startswith("_"):

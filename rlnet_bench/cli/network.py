@@ -84,16 +84,21 @@ def draw(
     file: NetworkArgument,
     task: TaskOption = None,
     agents: AgentsOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="SVG file; NAME.svg by default.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A .svg, .pdf or .png file; NAME.svg by default.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Draw a network as SVG."""
+    """Draw a network, in the format that the file's ending says."""
     from rlnet_bench.networks.draw import draw as draw_graph
+    from rlnet_bench.networks.printed import ENDINGS, printed
 
     graph = _lay(file, task, agents)
     path = out or Path(f"{graph.spec.name}.svg")
+    ending = path.suffix.lower()
+    if ending not in (".svg", *ENDINGS):
+        raise BadInput(f"--out {path}: expected an ending .svg, {' or '.join(ENDINGS)}, found {ending or 'none'}.")
+    svg = draw_graph(graph)
     try:
-        path.write_text(draw_graph(graph), encoding="utf-8")
+        path.write_bytes(svg.encode() if ending == ".svg" else printed(svg, ending))
     except OSError as error:
         raise BadInput(f"--out {path}: cannot be written ({error.strerror}).") from None
     if json:

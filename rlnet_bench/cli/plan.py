@@ -9,6 +9,9 @@ from typing import Annotated
 import typer
 
 from rlnet_bench.cli._grid import (
+    AddMethods,
+    AddNetworks,
+    AddTasks,
     DeviceOption,
     ListOption,
     SeedsOption,
@@ -31,6 +34,9 @@ def plan(
     seeds: SeedsOption = None,
     methods: ListOption = None,
     tasks: ListOption = None,
+    method: AddMethods = None,
+    network: AddNetworks = None,
+    task: AddTasks = None,
     store: StoreOption = DEFAULT_STORE,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
@@ -46,7 +52,7 @@ def plan(
     from rlnet_bench.runs.calibrate import key, longest_first, refuse_impossible
     from rlnet_bench.runs.watch import duration
 
-    planned = resolve(suite, set_, seeds, methods, tasks, device=device, threads=threads, trust_code=trust_code)
+    planned = resolve(suite, set_, seeds, methods, tasks, method, network, task, device, threads, trust_code)
     if calibrate:
         for config in {key(g.config): g.config for g in planned.groups}.values():
             print(f"measuring {config['label']} on {config['task']}", file=sys.stderr)

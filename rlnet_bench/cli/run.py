@@ -21,6 +21,9 @@ from rlnet_bench.cli._drive import (
     drive,
 )
 from rlnet_bench.cli._grid import (
+    AddMethods,
+    AddNetworks,
+    AddTasks,
     DeviceOption,
     ListOption,
     SeedsOption,
@@ -47,8 +50,6 @@ if TYPE_CHECKING:
     from rlnet_bench.runs.plan import Plan
     from rlnet_bench.runs.store import Store
 
-ADDED = "Add to the suite's; may be repeated."
-
 
 def add_to(app: typer.Typer) -> None:
     """Register the verbs."""
@@ -63,9 +64,9 @@ def run(
     seeds: SeedsOption = None,
     methods: ListOption = None,
     tasks: ListOption = None,
-    method: Annotated[list[str] | None, typer.Option("--method", help=f"A method id or file.py:Class. {ADDED}")] = None,
-    network: Annotated[list[str] | None, typer.Option("--network", help=f"zoo/ID or a YAML file. {ADDED}")] = None,
-    task: Annotated[list[str] | None, typer.Option("--task", help=f"A task id. {ADDED}")] = None,
+    method: AddMethods = None,
+    network: AddNetworks = None,
+    task: AddTasks = None,
     workers: WorkersOption = None,
     until_decided: Annotated[
         bool, typer.Option("--until-decided", help="Add batches of seeds until the methods are told apart.")
