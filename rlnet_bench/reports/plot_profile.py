@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -14,7 +16,8 @@ from rlnet_bench.reports.sheet import Sheet
 
 def draw(estimates: Estimates, size: Size) -> Figure:
     """Share of runs above every threshold; the reference points are marked on the axis."""
-    fig = figure(size, size.width * (0.7 if size.is_narrow else 0.4))
+    legend = size.font / 72 * 1.7 * math.ceil(len(estimates.profiles) / 2)  # inches; names may leave room for two a row
+    fig = figure(size, size.width * (0.7 if size.is_narrow else 0.4) + legend)
     ax = fig.subplots()
     known = looks(estimates.results)
     for x in (0.0, 1.0):
