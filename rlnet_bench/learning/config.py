@@ -158,9 +158,9 @@ class ComaConfig(OnPolicyConfig):
 class OffPolicyConfig(MethodConfig):
     """Learning from a replay."""
 
-    num_envs: Positive = 32
+    num_envs: Positive = 64
     """Environments per replica, B."""
-    rollout_steps: Positive = 2
+    rollout_steps: Positive = 1
     """Steps of every environment per iteration, between updates."""
     updates_per_iteration: Positive = 4
     """Optimiser steps per iteration; with ``rollout_steps`` x ``num_envs`` new frames each."""

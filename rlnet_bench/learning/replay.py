@@ -238,7 +238,8 @@ class Replay:
         found |= self.moment(row)
         last = after.gather(0, ahead.last[None])[0] if n > 1 else after[0]
         found |= {f"next_{name}": value for name, value in self.moment(last).items()}
-        return [Transitions(**{name: value[u] for name, value in found.items()}) for u in range(len(row))]
+        apart = [value.unbind(0) for value in found.values()]
+        return [Transitions(**dict(zip(found, values))) for values in zip(*apart)]
 
     def sequences(self, update: int, rows: int, steps: int, *, burn_in: int = 0) -> Sequences:
         """Draw M windows of ``burn_in`` + ``steps`` successive steps per replica; see :class:`Sequences`."""

@@ -191,7 +191,7 @@ def test_what_cannot_be_is_refused_at_planning(method: str) -> None:
         BadInput, match=r"episodes of .* have 25 steps; expected .* burn_in 4 \+ sequence_length 22 = 26"
     ):
         planned(memory="gru", sequence_length=22)
-    with pytest.raises(BadInput, match=r"buffer_size: expected at least 4 steps of 32 environments = 128, found 48"):
+    with pytest.raises(BadInput, match=r"buffer_size: expected at least 4 steps of 64 environments = 256, found 48"):
         planned(n_step=3, buffer_size=48)
     with pytest.raises(BadInput, match="a warm-up of 1,000 and one iteration"):
         planned(frames=1000)
