@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -10,8 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rlnet_bench.errors import WorkFailed
+
 if TYPE_CHECKING:
     from rlnet_bench.runs.plan import Plan
+
+WORTH_MEASURING = 1_000_000  # frames that no calibration covers; below, a run is over before its time is known
 
 SuiteArgument = Annotated[str, typer.Argument(help="A suite's name, or a YAML file.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override, for instance budget.frames=100000.")]
@@ -74,18 +79,32 @@ def resolve(
 
 
 def affordable(planned: Plan, store: str, launcher: str, workers: int | None) -> Plan:
-    """The plan, longest groups first; refused when calibrations say that what is left of it cannot fit."""
+    """The plan, longest groups first, and a sentence about how long what is left of it will take on this machine.
+
+    Refused when it cannot fit. What nobody has measured yet is measured first where there is much of it.
+    """
     from rlnet_bench.cli.doctor import memory_bytes
-    from rlnet_bench.runs.calibrate import longest_first, refuse_impossible
+    from rlnet_bench.runs.calibrate import calibrate, longest_first, refuse_impossible, together, unmeasured
     from rlnet_bench.runs.plan import Plan
     from rlnet_bench.runs.store import ENDED, Store
+    from rlnet_bench.runs.watch import duration
 
-    ordered, guesses = longest_first(planned)
     opened = Store(store)
-    left = Plan(ordered.suite, tuple(g for g in ordered.groups if opened.status(g)["status"] not in ENDED))
-    here = launcher == "local"  # the memory of a cluster's nodes is for its scheduler to know
+    left = [g for g in planned.groups if opened.status(g)["status"] not in ENDED]
+    here = launcher == "local"  # the time and memory of a cluster's nodes are for its scheduler to know
+    unknown = unmeasured(left) if here else []
+    if sum(c["frames"] * len(c["seeds"]) for c in unknown) >= WORTH_MEASURING:
+        print(f"measuring {len(unknown)} kinds of groups on this machine, a second or two each", file=sys.stderr)
+        with contextlib.suppress(WorkFailed):  # the group itself will say why
+            calibrate(unknown)
+    ordered, guesses = longest_first(planned)
     memory = memory_bytes() if here else sys.maxsize
     count = workers or len(os.sched_getaffinity(0))
-    needs = {g.run_id: guesses[g.run_id] for g in left.groups}
-    refuse_impossible(left, needs, place=Path(store), workers=count, memory=memory)
+    needs = {g.run_id: guesses[g.run_id] for g in left}
+    refuse_impossible(Plan(planned.suite, tuple(left)), needs, place=Path(store), workers=count, memory=memory)
+    seconds = together(needs.values(), count) if here else None
+    if seconds:
+        frames = sum(g.frames for g in left)
+        print(f"{len(left)} groups, {frames:,} frames: about {duration(seconds)} on this machine with {count} "
+              f"worker{'s' * (count > 1)}.", file=sys.stderr)  # fmt: skip
     return ordered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from typing import Annotated
@@ -40,7 +41,9 @@ def plan(
     store: StoreOption = DEFAULT_STORE,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
-    calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure a few iterations of every group.")] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure every kind of group, a second or two each.")
+    ] = False,
     trust_code: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
@@ -49,14 +52,14 @@ def plan(
 
     from rlnet_bench.cli.doctor import memory_bytes
     from rlnet_bench.runs.calibrate import calibrate as measure
-    from rlnet_bench.runs.calibrate import key, longest_first, refuse_impossible
+    from rlnet_bench.runs.calibrate import key, longest_first, refuse_impossible, together
     from rlnet_bench.runs.watch import duration
 
     planned = resolve(suite, set_, seeds, methods, tasks, method, network, task, device, threads, trust_code)
     if calibrate:
-        for config in {key(g.config): g.config for g in planned.groups}.values():
-            print(f"measuring {config['label']} on {config['task']}", file=sys.stderr)
-            measure(config)
+        kinds = list({key(g.config): g.config for g in planned.groups}.values())
+        print(f"measuring {len(kinds)} kinds of groups, a second or two each", file=sys.stderr)
+        measure(kinds)
     planned, guesses = longest_first(planned)
     if json:
         data = planned.to_json()
@@ -73,9 +76,9 @@ def plan(
             )  # fmt: skip
         print_table(("run id", "method", "task", "seeds", "frames per seed", "time", "memory", "disk"), rows)
         total, disk = sum(g.frames for g in planned.groups), sum(e.disk for e in guesses.values())
-        known = [e.seconds for e in guesses.values() if e.seconds is not None]
-        seconds = duration(sum(known)) if len(known) == len(guesses) else "unknown time (--calibrate measures it)"
-        print(
-            f"{len(planned.groups)} groups, {total:,} frames, {seconds} of one worker, {disk / 2**20:,.1f} MiB in all."
-        )
+        one, cores = together(guesses.values(), 1), len(os.sched_getaffinity(0))
+        time = "unknown time (--calibrate measures it)"
+        if one is not None:
+            time = f"{duration(one)} of one worker, {duration(together(guesses.values(), cores))} on {cores} cores"
+        print(f"{len(planned.groups)} groups, {total:,} frames, {time}, {disk / 2**20:,.1f} MiB in all.")
     refuse_impossible(planned, guesses, place=Path(store), workers=1, memory=memory_bytes())

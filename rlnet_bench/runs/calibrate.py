@@ -9,13 +9,14 @@ Imports without torch; measuring happens in a process of its own (``python -m rl
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -28,7 +29,7 @@ from rlnet_bench.runs.plan import Group, Plan, method_of, task_of
 from rlnet_bench.runs.provenance import _processor
 from rlnet_bench.trust import accept, from_text, handed, search_path, to_text
 
-MEASURE_SECONDS = 2.0
+MEASURE_SECONDS = 0.5  # of training; a group also warms up and plays the episodes of one point
 START_SECONDS = 5.0  # of a worker: imports and environments
 BYTES_PER_NUMBER = 20  # of a return in evals.jsonl
 PROCESS = 400 << 20  # bytes of a worker before it has done anything
@@ -93,24 +94,39 @@ def store(config: Mapping[str, Any], found: Calibration, folder: Path | None = N
     write_atomic(target / f"{key(config)}.json", json.dumps(asdict(found)) + "\n")
 
 
-def calibrate(config: Mapping[str, Any], folder: Path | None = None) -> Calibration:
-    """Measure a group in a process of its own, and store what was found.
+def calibrate(configs: Sequence[Mapping[str, Any]], folder: Path | None = None) -> list[Calibration]:
+    """Measure groups in a process of their own, a second or two each, and store what was found.
 
     Raises:
         WorkFailed: with the last line of what went wrong.
     """
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(config["threads"]))
-    command = [sys.executable, "-P", "-m", "rlnet_bench.runs.calibrate", to_text(handed(code_of(config)))]
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(configs[0]["threads"]))
+    code = to_text(handed(name for config in configs for name in code_of(config)))
     done = subprocess.run(
-        command, input=json.dumps(dict(config)), text=True, capture_output=True,
-        env={**os.environ, **threads, "PYTHONPATH": search_path()},
+        [sys.executable, "-P", "-m", "rlnet_bench.runs.calibrate", code], input=json.dumps([dict(c) for c in configs]),
+        text=True, capture_output=True, env={**os.environ, **threads, "PYTHONPATH": search_path()},
     )  # fmt: skip
+    found = [Calibration(**json.loads(line)) for line in done.stdout.splitlines()]
+    for config, one in zip(configs, found):
+        store(config, one, folder)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        last, config = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1], configs[len(found)]
         raise WorkFailed(f"calibrating {config['label']} on {config['task']} failed: {last}")
-    found = Calibration(**json.loads(done.stdout.splitlines()[-1]))
-    store(config, found, folder)
     return found
+
+
+def unmeasured(groups: Iterable[Group], folder: Path | None = None) -> list[dict[str, Any]]:
+    """One group's configuration for every kind of group that this machine has no calibration of."""
+    return list({key(g.config): g.config for g in groups if stored(g.config, folder) is None}.values())
+
+
+def together(estimates: Iterable[Estimate], workers: int) -> float | None:
+    """Seconds until workers who take the longest group first have done them all; None where one is not known."""
+    seconds = [e.seconds for e in estimates]
+    ends = [0.0] * workers
+    for each in sorted((s for s in seconds if s is not None), reverse=True):
+        heapq.heapreplace(ends, ends[0] + each)
+    return None if None in seconds else max(ends)
 
 
 def set_aside(config: Mapping[str, Any]) -> int:
@@ -210,7 +226,7 @@ def _gib(number: float) -> str:
 
 
 def measure(config: dict[str, Any]) -> Calibration:
-    """Measure in this process: a few iterations after a warm-up, one evaluation of each size."""
+    """Measure in this process: a few iterations after a warm-up, the evaluation of one point."""
     import resource
 
     import torch
@@ -234,20 +250,20 @@ def measure(config: dict[str, Any]) -> Calibration:
             learner.iterate()
             frames += learner.frames_per_iteration
         per_frame = (time.perf_counter() - start) / frames
-    costs = []
-    for name in ("episodes", "absolute_episodes"):
-        start = time.perf_counter()
-        evaluate(learner.policy(), card, config["seeds"], config["evaluation"][name], device=config["device"])
-        costs.append(2 * (time.perf_counter() - start))
+    start, episodes = time.perf_counter(), config["evaluation"]["episodes"]
+    evaluate(learner.policy(), card, config["seeds"], episodes, device=config["device"])
+    point = 2 * (time.perf_counter() - start)
+    end = point * config["evaluation"]["absolute_episodes"] / episodes  # too much where larger batches play faster
     tensors = flatten(replace_rows(learner.state_dict(), lambda rows: None))[1].values()
     weights = learner.policy().state_dict().values()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Calibration(
-        per_frame, costs[0], costs[1], peak,
+        per_frame, point, end, peak,
         sum(t.numel() * t.element_size() for t in tensors), 2 * sum(t.numel() * t.element_size() for t in weights),
     )  # fmt: skip
 
 
 if __name__ == "__main__":
     accept(from_text(sys.argv[1]))
-    print(json.dumps(asdict(measure(json.load(sys.stdin)))))
+    for each in json.load(sys.stdin):
+        print(json.dumps(asdict(measure(each))), flush=True)

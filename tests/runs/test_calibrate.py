@@ -10,7 +10,18 @@ import small
 
 from rlnet_bench.errors import BadInput, WorkFailed
 from rlnet_bench.learning.config import PpoConfig
-from rlnet_bench.runs.calibrate import Calibration, calibrate, estimate, key, longest_first, refuse_impossible, stored
+from rlnet_bench.runs.calibrate import (
+    Calibration,
+    calibrate,
+    estimate,
+    key,
+    longest_first,
+    refuse_impossible,
+    store,
+    stored,
+    together,
+    unmeasured,
+)
 from rlnet_bench.runs.worker import work
 
 MEASURED = Calibration(0.001, 0.5, 2.0, 2**30, 1000, 500)
@@ -26,9 +37,9 @@ def test_an_estimate_is_a_sum() -> None:
 
 
 def test_the_estimate_of_disk_covers_what_is_written(tmp_path: Path) -> None:
-    store, plan = small.store(tmp_path / "s", evaluation={"every": 40, "episodes": 32, "absolute_episodes": 320})
-    work(store, plan.groups)
-    size = sum(f.stat().st_size for f in store.folder(plan.groups[0]).rglob("*") if f.is_file())
+    place, plan = small.store(tmp_path / "s", evaluation={"every": 40, "episodes": 32, "absolute_episodes": 320})
+    work(place, plan.groups)
+    size = sum(f.stat().st_size for f in place.folder(plan.groups[0]).rglob("*") if f.is_file())
     guess = estimate(plan.groups[0].config, MEASURED)
     assert size <= guess.disk <= 4 * size
 
@@ -36,13 +47,33 @@ def test_the_estimate_of_disk_covers_what_is_written(tmp_path: Path) -> None:
 def test_measuring_is_stored_for_any_budget(tmp_path: Path) -> None:
     config = small.group().config
     assert stored(config, tmp_path) is None
-    found = calibrate(config, tmp_path)
+    (found,) = calibrate([config], tmp_path)
     assert found.seconds_per_frame > 0
     assert found.memory > 2**26
     assert stored({**config, "frames": 10**9}, tmp_path) == found
     assert key({**config, "threads": 2}) != key(config)
     with pytest.raises(WorkFailed, match="calibrating ippo on nowhere-v1 failed"):
-        calibrate({**config, "task": "nowhere-v1"}, tmp_path)
+        calibrate([{**config, "threads": 2}, {**config, "task": "nowhere-v1"}], tmp_path)
+    assert stored({**config, "threads": 2}, tmp_path) is not None  # what came before it is kept
+
+
+def test_workers_share_the_time_and_one_unknown_makes_all_unknown() -> None:
+    config = small.group().config
+    each = [replace(estimate(config, MEASURED), seconds=s) for s in (1.0, 5.0, 3.0, 3.0)]
+    assert together(each, 1) == 12.0
+    assert together(each, 2) == 6.0  # 5 and 1; 3 and 3
+    assert together(each, 9) == 5.0
+    assert together([], 2) == 0.0
+    assert together([*each, estimate(config, None)], 2) is None
+
+
+def test_every_kind_of_group_is_measured_once(tmp_path: Path) -> None:
+    plan = small.plan(small.method("ippo"), small.method("mappo"), seeds=4, seed_group=2)
+    assert len(plan.groups) == 4
+    kinds = unmeasured(plan.groups, tmp_path)
+    assert sorted(c["label"] for c in kinds) == ["ippo", "mappo"]
+    store(kinds[0], MEASURED, tmp_path)
+    assert unmeasured(plan.groups, tmp_path) == kinds[1:]
 
 
 def test_the_longest_group_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
