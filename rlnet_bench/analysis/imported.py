@@ -21,7 +21,7 @@ from rlnet_bench.stats.scores import TaskRuns
 from rlnet_bench.vocabulary import MODES, Kind, Mode, Status, class_rank
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ForeignResults(Results):
     """Results without a suite. ``notes`` are sentences that a reader must see."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class Origin:
         return f"{text} ({self.episodes})" if self.episodes else text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """A suite's declared grid and the records that exist so far."""
 
@@ -66,6 +67,29 @@ class Results:
     records: tuple[RunRecord, ...]
     suite: dict[str, Any] = field(default_factory=dict)  # the resolved suite, for provenance
     cards: dict[str, TaskCard] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """One line: what was compared, and how much of it has ended."""
+        ended = [s for r in self.records for s in r.seed_status.values() if s in ("ok", "diverged")]
+        known = sum(len(r.seed_status) for r in self.records)
+        total = max(known, len(self.methods) * len(self.tasks) * len(self.seeds))
+        sizes = ", ".join(
+            f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(self.methods), "method"), (len(self.tasks), "task"))
+        )
+        return f"<{type(self).__name__} {self.name}-v{self.version}: {sizes}, {len(ended)} of {total} runs ended>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: that line, and the mean over runs of every method on every task."""
+        kind: EndKind = "absolute" if any(r.runs[t].n for r in self.scores() for t in self.tasks) else "final"
+        by_method = {s.method: s.runs for s in self.scores(kind)}
+        rows = []
+        for method in self.methods:
+            cells = [by_method[method.label][t] for t in self.tasks]
+            texts = [f"{c.scores.mean():.4g}<br><small>{escape(c.describe())}</small>" if c.n else "–" for c in cells]
+            rows.append(f"<tr><th>{escape(method.label)}</th>{''.join(f'<td>{x}</td>' for x in texts)}</tr>")
+        head = "".join(f"<th>{escape(task)}</th>" for task in self.tasks)
+        caption = f"{escape(repr(self))}<br>Mean team return over runs; {escape(self.origin.end(kind))}."
+        return f"<table><caption>{caption}</caption><tr><th></th>{head}</tr>{''.join(rows)}</table>"
 
     @property
     def origin(self) -> Origin:

@@ -18,6 +18,7 @@ from rlnet_bench.reading.names import harmless
 
 if TYPE_CHECKING:
     from rlnet_bench.analysis.results import Results
+    from rlnet_bench.runs.store import Store
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 StoreOption = Annotated[str, typer.Option("--store", help="The run store.")]
@@ -44,10 +45,23 @@ def loaded(source: str | Path, suite: str | None = None) -> Results:
     What is damaged in them is said on standard error, and the verb ends with code 1 (:class:`Verbs` of ``main``).
     """
     from rlnet_bench.analysis.loading import load_results
+    from rlnet_bench.runs.store import Store
 
+    if (Path(source) / "store.json").is_file():
+        tell_suites(Store(source), suite)
     results = load_results(source, suite)
     tell_damage(results.damage)
     return results
+
+
+def tell_suites(store: Store, suite: str | None) -> None:
+    """Say which suite of several is taken when none was named."""
+    names = store.suites() if suite is None else []
+    if len(names) > 1:
+        print(
+            f"{store.root} holds {', '.join(names)}: this is {names[0]}, the newest; --suite takes another.",
+            file=sys.stderr,
+        )
 
 
 def tell_damage(sentences: Sequence[str]) -> None:

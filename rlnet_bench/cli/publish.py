@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rlnet_bench.cli.output import JsonFlag, SuiteOption, print_json
+from rlnet_bench.cli.output import JsonFlag, SuiteOption, print_json, tell_suites
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,6 +30,7 @@ def publish(
     from rlnet_bench.runs.store import Store
 
     opened = Store(store).checked()
+    tell_suites(opened, suite)
     files = write(opened, opened.plan(suite), out, weights=weights, finished=finished)
     size = sum(f.stat().st_size for f in files)
     if json:

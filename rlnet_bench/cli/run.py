@@ -42,6 +42,7 @@ from rlnet_bench.cli.output import (
     SuiteOption,
     TrustFlag,
     print_json,
+    tell_suites,
 )
 from rlnet_bench.cli.progress import failures
 from rlnet_bench.errors import BadInput, WorkFailed
@@ -121,6 +122,7 @@ def resume(
     from rlnet_bench.runs.store import Store
 
     opened = Store(store).checked()
+    tell_suites(opened, suite)
     planned = opened.plan(suite)
     trust_groups(planned.groups, store, trust_code, [*(method or ()), *(task or ())])
     device = planned.groups[0].config["device"]
@@ -148,6 +150,7 @@ def work(
     from rlnet_bench.runs.worker import work as work_through
 
     opened = Store(store).checked()
+    tell_suites(opened, suite)
     planned = opened.plan(suite)
     trust_groups(planned.groups, store, trust_code, [*(method or ()), *(task or ())])
     failed = work_through(

@@ -8,7 +8,15 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, SuiteOption, print_json, tell_damage
+from rlnet_bench.cli.output import (
+    DEFAULT_STORE,
+    JsonFlag,
+    StoreOption,
+    SuiteOption,
+    print_json,
+    tell_damage,
+    tell_suites,
+)
 from rlnet_bench.cli.progress import grid
 from rlnet_bench.errors import BadInput, StoreError
 from rlnet_bench.reading.files import Absent, read_bytes
@@ -31,6 +39,7 @@ def status(
     from rlnet_bench.runs.watch import Watcher, live_workers, snapshot
 
     opened = Store(store).checked()
+    tell_suites(opened, suite)
     planned = opened.plan(suite)
     if json:
         rows = snapshot(opened, planned)

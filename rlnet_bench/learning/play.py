@@ -42,9 +42,9 @@ class Episodes:
 @torch.no_grad()
 def evaluate(
     policy: Policy,
-    card: TaskCard,
-    seeds: Sequence[int],
-    episodes: int,
+    card: TaskCard | str | None = None,
+    seeds: Sequence[int] | None = None,
+    episodes: int = 32,
     *,
     stream: rng.Stream = rng.Stream.EVALUATION_ENV,
     mode: Mode = "deterministic",
@@ -57,8 +57,9 @@ def evaluate(
 
     Args:
         policy: acts for R = len(seeds) replicas.
-        card: the task.
-        seeds: one per replica. Episode e of seed s is the same initial state every time it is played
+        card: the task, or its id; the one that a loaded policy was trained on by default.
+        seeds: one per replica; 0, 1, ... by default.
+            Episode e of seed s is the same initial state every time it is played
             under one ``stream``, for every method.
         episodes: E.
         stream: which family of initial states; disjoint from training's.
@@ -67,7 +68,20 @@ def evaluate(
         env: a batch of R*E environments to reuse; made here when not given.
         keys: int64 [R*E] environment seeds; derived from ``seeds`` and ``stream`` when not given.
         on_step: called after the reset and after every step (recording).
+
+    Raises:
+        BadInput: for a policy that knows no task when none is given, a wrong number of seeds, no episodes, and
+            actions that the task does not take.
+
+    >>> evaluate(load_policy("my-store/runs/3f2a"), episodes=4).team.shape  # doctest: +SKIP
+    (5, 4)
     """
+    card = _played(policy, card)
+    seeds = range(policy.replicas) if seeds is None else seeds
+    if len(seeds) != policy.replicas:
+        raise BadInput(f"seeds: expected one for each of the policy's {policy.replicas} replicas, found {len(seeds)}.")
+    if episodes < 1:
+        raise BadInput(f"episodes: expected at least 1, found {episodes}.")
     r = len(seeds)
     env = env or make_env(card, r * episodes, device)
     if keys is None:
@@ -107,6 +121,20 @@ def evaluate(
         success.view(shape).cpu().numpy(),
         length.view(shape).cpu().numpy(),
     )
+
+
+def _played(policy: Policy, card: TaskCard | str | None) -> TaskCard:
+    """The task as a card: the given one, else the policy's own."""
+    found = policy.plays if card is None else card
+    if found is None:
+        raise BadInput(
+            f"card: {type(policy).__name__} was not loaded from a run and knows no task; give one, such as "
+            "evaluate(policy, 'mpe/simple_spread-discrete-v1')."
+        )
+    if isinstance(found, str):
+        typed(found)
+        return task_card(found)
+    return found
 
 
 def check_shape(policy: Policy, action: Tensor, card: TaskCard, num_envs: int) -> None:

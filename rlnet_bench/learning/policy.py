@@ -32,6 +32,8 @@ class Policy:
     :meth:`state_dict` and :meth:`spec`; one with memory also :meth:`initial_state`."""
 
     replicas: int  # R
+    plays: TaskCard | None = None
+    """The task that it was loaded for, where it was loaded (:func:`rlnet_bench.load_policy`)."""
     competes: bool = True
     """It may become the best checkpoint of its run now."""
     execution_floor: ExecutionClass = "D0"

@@ -108,7 +108,10 @@ def load_policy(
     weights = load_weights(folder, seed, which, device, mode=mode)
     if not weights and described.get("actor_parameters", 1):
         raise StoreError(f"{folder}: no {which} weights here.")
-    return rebuild_policy(method_of(config), described, weights, chosen, known or task_of(config), device)
+    card = known or task_of(config)
+    policy = rebuild_policy(method_of(config), described, weights, chosen, card, device)
+    policy.plays = card
+    return policy
 
 
 def load_weights(

@@ -122,18 +122,23 @@ class Store:
             raise Malformed(str(file), f"the plan of {file.stem}, as it is called", name)
         return found
 
+    def suites(self) -> list[str]:
+        """The recorded plans as ``name-vN``, the one that was planned last first."""
+        files = self._plan_files()
+        return [f.stem for f in sorted(files, key=lambda f: (f.stat().st_mtime_ns, f.stem), reverse=True)]
+
     def plan(self, suite: str | None = None) -> Plan:
-        """The plan of a suite (``name`` or ``name-vN``); the only one, when there is one.
+        """The plan of a suite (``name`` or ``name-vN``); the newest (:meth:`suites`) by default.
 
         Raises:
-            UnknownName, StoreError: when it is not there or ambiguous.
+            UnknownName, StoreError: when it is not there.
         """
         files = {f.stem: f for f in self._plan_files()}
         known = ", ".join(files) or "none"
         if suite is None:
-            if len(files) == 1:
-                return self._plan(*files.values())
-            raise StoreError(f"{self.root}: expected one suite, found {known}; name one with --suite.")
+            if not files:
+                raise StoreError(f"{self.root}: expected a suite, found none: nothing was planned here.")
+            return self._plan(files[self.suites()[0]])
         matches = [f for name, f in files.items() if suite in (name, name.rpartition("-v")[0])]
         if not matches:
             raise UnknownName("suite", suite, files, hint=f"Suites in {self.root}: {known}.")

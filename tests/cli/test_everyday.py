@@ -9,11 +9,22 @@ from pathlib import Path
 
 import pytest
 
+import rlnet_bench as rb
 from rlnet_bench.cli._grid import names
 from rlnet_bench.cli.main import main
+from rlnet_bench.errors import BadInput
+from rlnet_bench.learning.policy import Policy
 from rlnet_bench.networks.build import zoo_ids
+from rlnet_bench.runs.plan import make_plan
+from rlnet_bench.runs.store import Store
+from rlnet_bench.runs.suite import Suite
+from rlnet_bench.runs.worker import work
 
 Run = Callable[..., tuple[int, str]]
+TINY = Suite(
+    name="tiny", tasks=["mpe/simple_spread-discrete-v1"], methods=["random"], seeds=2, budget={"frames": 100},
+    evaluation={"episodes": 2, "absolute_episodes": 2},
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -75,3 +86,35 @@ def test_networks_are_listed_with_what_they_are(run: Run) -> None:
     assert sorted(rows) == zoo_ids()
     assert rows["zoo/tag-3ppo"]["class"] == "C" and rows["zoo/tag-3ppo"]["vertices of 3 agents"] > 3
     assert all(r["description"] for r in rows.values())
+
+
+def test_of_two_suites_the_newest_is_taken_and_said(run: Run, tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "store")
+    for name in ("first", "second"):
+        plan = make_plan(TINY.model_copy(update={"name": name}))
+        store.add_plan(plan)
+        assert not work(store, plan.groups)
+    for verb in ("table", "stats", "status"):
+        code, text = run(verb, "store") if verb != "status" else run(verb, "--store", "store")
+        assert code == 0 and "holds second-v1, first-v1: this is second-v1, the newest" in text, text
+    assert "the newest" not in run("table", "store", "--suite", "first")[1]
+
+
+def test_results_and_policies_are_handy_in_python(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "store")
+    plan = make_plan(TINY)
+    store.add_plan(plan)
+    assert not work(store, plan.groups)
+    results = rb.load_results(store.root)
+    assert repr(results) == "<Results tiny-v1: 1 method, 1 task, 2 of 2 runs ended>"
+    html = results._repr_html_()
+    assert html.startswith("<table>") and "<th>random</th>" in html and "2 ok" in html and "<Results" not in html
+    policy = rb.load_policy(next((tmp_path / "store" / "runs").iterdir()))
+    assert rb.evaluate(policy, episodes=3).team.shape == (2, 3)
+    assert rb.evaluate(policy, "mpe/simple_spread-discrete-v1", episodes=1).team.shape == (2, 1)
+    with pytest.raises(BadInput, match="seeds: expected one for each of the policy's 2 replicas, found 3"):
+        rb.evaluate(policy, seeds=[1, 2, 3])
+    with pytest.raises(BadInput, match="episodes: expected at least 1"):
+        rb.evaluate(policy, episodes=0)
+    with pytest.raises(BadInput, match=r"card: Policy .*knows no task"):
+        rb.evaluate(Policy())
