@@ -127,6 +127,54 @@ class CentralConfig(PpoConfig):
     """The team's network reads everybody's observation in any case."""
 
 
+class TalkConfig(PpoConfig):
+    """PPO for a team whose agents tell each other numbers before they act."""
+
+    rounds: Positive = 2
+    """How often agents speak and listen in every step: hops."""
+    graph: Literal["all", "ring"] = "all"
+    """Who hears whom: everybody everybody, or each its two neighbours in the order of the agents."""
+    observe: Literal["own"] = "own"
+    """An agent reads its own observation; what else it learns it is told."""
+    memory: Literal["none"] = "none"
+    """Agents do not remember."""
+
+    @model_validator(mode="after")
+    def _something_to_say(self) -> TalkConfig:
+        if not self.hidden:
+            raise ValueError("hidden: agents tell each other their last hidden layer; expected at least one, found ()")
+        return self
+
+
+class MatConfig(PpoConfig):
+    """PPO for a transformer that chooses for one agent after the other."""
+
+    width: Positive = 64
+    """Numbers of a token: an agent's observation, or its action."""
+    blocks: Positive = 1
+    """Blocks of attention of the encoder, and of the decoder."""
+    attention_heads: Positive = 1
+    """Of every attention; they share the width."""
+    hidden: tuple[()] = ()
+    """The policy is made of ``blocks``, as wide as ``width``."""
+    critic_hidden: tuple[Positive, ...] = (64,)
+    """Of the value head, which reads the encoder's tokens."""
+    share_parameters: Literal[True] = True
+    """There is one network, and it is the team's."""
+    observe: Literal["own"] = "own"
+    """The encoder reads everybody's observation in any case."""
+    memory: Literal["none"] = "none"
+    """Agents do not remember."""
+
+    @model_validator(mode="after")
+    def _heads_share(self) -> MatConfig:
+        if self.width % self.attention_heads:
+            raise ValueError(
+                f"width: expected a multiple of attention_heads = {self.attention_heads}, found {self.width}"
+            )
+        return self
+
+
 class ComaConfig(OnPolicyConfig):
     """Counterfactual policy gradients: one gradient step of the actors per rollout, so that rollouts are short."""
 

@@ -26,12 +26,14 @@ TINY: dict[str, Any] = {"num_envs": 4, "rollout_steps": 10, "hidden": [8], "crit
 # One setting for all games: nothing is annealed, so that what is learned depends on the number of iterations alone.
 GAMES: dict[str, Any] = {
     "num_envs": 16, "rollout_steps": 8, "hidden": [32], "critic_hidden": [32], "learning_rate": 5e-3, "gamma": 0.99,
-    "entropy_weight": 0.02, "anneal": False, "epochs": 4, "minibatches": 1,
+    "entropy_weight": 0.02, "anneal": False, "epochs": 4, "minibatches": 1, "width": 16,
 }  # fmt: skip
 
 
 def made(method: str, env: Any, seeds: tuple[int, ...] = SEEDS, reward: str = "team_mean", **settings: Any) -> Any:
     found = find_method(method)
+    if method == "mat":
+        settings.pop("hidden", None)
     config = found.configure({k: v for k, v in settings.items() if k in found.Config.model_fields})
     return found.learner_class()(env, seeds, config, training_reward=reward, total_frames=10**6)
 
@@ -42,7 +44,7 @@ def expected_return(learner: TeamLearner, game: Game) -> list[float]:
     return (rewards / ends).tolist()
 
 
-METHODS = ("ia2c", "maa2c", "coma", "happo", "central")
+METHODS = ("ia2c", "maa2c", "coma", "happo", "central", "commnet", "gnn", "mat")
 
 
 @pytest.mark.parametrize("method", METHODS)
