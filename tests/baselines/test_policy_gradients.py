@@ -44,7 +44,8 @@ def expected_return(learner: TeamLearner, game: Game) -> list[float]:
     return (rewards / ends).tolist()
 
 
-METHODS = ("ia2c", "maa2c", "coma", "happo", "central", "commnet", "gnn", "mat")
+METHODS: list[Any] = ["ia2c", "maa2c", "coma", "happo", "central"]
+METHODS += [pytest.param(name, marks=pytest.mark.slow) for name in ("commnet", "gnn", "mat")]
 
 
 @pytest.mark.parametrize("method", METHODS)
