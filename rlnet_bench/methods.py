@@ -117,15 +117,18 @@ class Method:
     def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> Policy:
         """A policy from the plain data of its ``spec()``, for the replicas ``seeds``; its weights are loaded into it.
 
-        A method whose policies are of another kind than ``actor`` (on-policy) and ``q`` (value-based) writes its own.
+        A method whose policies are of another kind than ``actor`` (on-policy), ``q`` (value-based) and ``head``
+        (off-policy actor-critics) writes its own.
 
         Raises:
             BadInput: for a kind of policy that the method does not know.
         """
+        from rlnet_bench.learning.off_policy_actor_critic import HeadPolicy
         from rlnet_bench.learning.policy import ActorPolicy
         from rlnet_bench.learning.q_learning import QPolicy
 
-        kinds: dict[Any, type[ActorPolicy | QPolicy]] = {"actor": ActorPolicy, "q": QPolicy}
+        kinds: dict[Any, type[ActorPolicy | QPolicy | HeadPolicy]]
+        kinds = {"actor": ActorPolicy, "q": QPolicy, "head": HeadPolicy}
         if spec.get("kind") not in kinds:
             raise BadInput(
                 f"{cls.id}: cannot rebuild a policy of kind {spec.get('kind')!r}; a method with policies of its own "

@@ -17,6 +17,7 @@ from rlnet_bench.learning.distributions import (
     gaussian_stats,
     mask_logits,
     squash,
+    stretch,
 )
 
 
@@ -67,7 +68,15 @@ class Actions:
         if self.discrete:
             return raw
         # A replica that is no number any more does something legal, until it is frozen: tasks may refuse a NaN.
-        action = squash(torch.nan_to_num(raw), self.low, self.high)
+        return self._narrow(squash(torch.nan_to_num(raw), self.low, self.high))
+
+    def stretched(self, unit: Tensor) -> Tensor:
+        """Actions in -1..1 (and options) in the task's own units, as :meth:`to_task`."""
+        if self.discrete:
+            return unit
+        return self._narrow(stretch(torch.nan_to_num(unit), self.low, self.high))
+
+    def _narrow(self, action: Tensor) -> Tensor:
         return action if self.legal is None else action * self.legal
 
 

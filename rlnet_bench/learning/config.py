@@ -293,3 +293,24 @@ class QConfig(OffPolicyConfig):
     """Share of the budget in which epsilon falls, linearly."""
     double_q: bool = True
     """The online network chooses and the target network values (van Hasselt et al. 2016)."""
+
+
+class ActorCriticConfig(OffPolicyConfig):
+    """Actors and critics that learn from a replay."""
+
+    memory: Literal["none"] = "none"
+    """Actors and critics that remember are not available here."""
+    n_step: Positive = 1
+    """Rewards that are summed before a critic is asked; the entropies between them (SAC) are left out."""
+    critic_hidden: tuple[Positive, ...] = (64, 64)
+
+
+class DdpgConfig(ActorCriticConfig):
+    """Deterministic policy gradients on a team."""
+
+    noise_start: Annotated[float, Field(ge=0.0)] = 0.5
+    """Deviation of the Gaussian that is added to actions, in halves of their range; what leaves the range is cut."""
+    noise_end: Annotated[float, Field(ge=0.0)] = 0.1
+    """The same at the end of exploration; sampled play is evaluated with it, too."""
+    noise_share: Fraction = 0.5
+    """Share of the budget in which the deviation falls, linearly."""

@@ -56,4 +56,9 @@ def gaussian_stats(mean: Tensor, log_std: Tensor, u: Tensor, used: Tensor | None
 
 def squash(u: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
     """Map real numbers to the task's own units: low + (high - low) * (tanh(u) + 1) / 2."""
-    return low + (high - low) * 0.5 * (torch.tanh(u) + 1.0)
+    return stretch(torch.tanh(u), low, high)
+
+
+def stretch(unit: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
+    """Map -1..1 to the task's own units, linearly."""
+    return low + (high - low) * 0.5 * (unit + 1.0)

@@ -7,13 +7,14 @@ A policy loaded for one seed has R = 1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.stacked import load_tensors
 from rlnet_bench.vocabulary import ChannelKind, ExecutionClass
@@ -143,7 +144,15 @@ class ActorPolicy(Policy):
         return self._spec
 
 
-def action_noise(keys: Tensor, step: Tensor, actor: Actor) -> Tensor:
+class Chooser(Protocol):
+    """Whatever chooses actions for all agents of R replicas."""
+
+    card: TaskCard
+    replicas: int
+    actions: Actions
+
+
+def action_noise(keys: Tensor, step: Tensor, actor: Chooser) -> Tensor:
     """Counter-based noise for sampling: one draw per (key, step, agent[, dimension]).
 
     Args:

@@ -93,6 +93,12 @@ METHODS = {
         "Kuba, Jakub Grudzien and Chen, Ruiqing and Wen, Muning and Wen, Ying and Sun, Fanglei and others",
         "booktitle = {International Conference on Learning Representations}", 2022,
     ),
+    "lillicrap2016ddpg": (
+        "inproceedings", "Continuous Control with Deep Reinforcement Learning",
+        "Lillicrap, Timothy P. and Hunt, Jonathan J. and Pritzel, Alexander and Heess, Nicolas and Erez, Tom and others",
+        "booktitle = {International Conference on Learning Representations}", 2016,
+    ),
+    "lowe2017maddpg": FAMILIES["mpe"]["lowe2017maddpg"],
     "mnih2016a3c": (
         "inproceedings", "Asynchronous Methods for Deep Reinforcement Learning",
         "Mnih, Volodymyr and Badia, Adri{\\`a} Puigdom{\\`e}nech and Mirza, Mehdi and Graves, Alex and others",
