@@ -1,17 +1,18 @@
 """IDDPG: independent deep deterministic policy gradients (Lillicrap et al. 2016, arXiv:1509.02971), one per agent.
 
 Every agent learns as if it were alone, the others being part of the world. It has a deterministic policy mu_i(o_i), a
-network whose tanh is stretched over the range of its actions, and a critic Q_i(o_i, a_i), both of its *own* observation.
+network whose tanh is stretched over the range of its actions, and a critic Q_i(o_i, a_i), both of its own observation.
 Both are updated on rows of the replay:
 
     L(Q_i) = E[(y_i - Q_i(o_i, a_i))^2],   y_i = r_i + gamma Q_i^-(o_i', mu_i^-(o_i'))              (eqs. 4 and 5)
     J(mu_i) = E[Q_i(o_i, mu_i(o_i))],      the gradient of which passes through Q_i to mu_i         (eq. 6)
 
-with target networks Q^- and mu^- that follow softly. After a termination y_i is r_i alone; where the clock cut an episode,
-o_i' is its final observation. Under the suite's ``training_reward: team_mean`` every r_i is the team's mean reward.
+with target networks Q^- and mu^- that follow softly. After a termination y_i is r_i alone; where the clock cut an
+episode, o_i' is its final observation. Under the suite's ``training_reward: team_mean`` every r_i is
+the team's mean reward.
 
-While learning, a Gaussian is added to actions, whose deviation falls, and what leaves the range is cut; *sampled* play is
-that of the final deviation.
+Actions are uniform until learning starts. Then a Gaussian is added to them, whose deviation falls, and what leaves the
+range is cut; *sampled* play is that of the final deviation.
 
 Departures: Gaussian instead of Ornstein-Uhlenbeck noise, no batch normalisation, no weight decay.
 
@@ -86,8 +87,10 @@ class Iddpg(Method):
                 return -living_mean(value, batch.alive)
 
             def explore(self, output: Tensor, noise: Tensor) -> Tensor:
-                """With the deviation of now."""
+                """With the deviation of now; uniform before anything was learned."""
                 c = self.config
+                if self.frames < c.warmup_frames:
+                    return self.actor.uniform(noise)
                 over = c.noise_share * self.total_frames
                 return self.actor.sample(output, noise, linear(self.frames, c.noise_start, c.noise_end, over))
 

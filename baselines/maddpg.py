@@ -1,6 +1,6 @@
 """MADDPG: deterministic actors with centralised critics (Lowe et al. 2017, arXiv:1706.02275).
 
-Agent i has a deterministic policy mu_i(o_i) of its own observation, as in IDDPG, and a critic of everything that is there
+Agent i has a deterministic policy mu_i(o_i) of its own observation, as in IDDPG, and a critic of all that is there
 while learning, the state x and the actions of all:
 
     L(Q_i) = E[(y_i - Q_i(x, a_1..a_N))^2],   y_i = r_i + gamma Q_i^-(x', mu_1^-(o_1')..mu_N^-(o_N'))       (eq. 6)

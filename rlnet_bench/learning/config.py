@@ -302,6 +302,10 @@ class ActorCriticConfig(OffPolicyConfig):
     """Actors and critics that remember are not available here."""
     n_step: Positive = 1
     """Rewards that are summed before a critic is asked; the entropies between them (SAC) are left out."""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    """The critics'."""
+    actor_learning_rate: Annotated[float, Field(gt=0.0)] = 3e-4
+    """Less than the critics', as in Lillicrap et al. 2016: actors that run ahead of them saturate and stay there."""
     critic_hidden: tuple[Positive, ...] = (64, 64)
 
 

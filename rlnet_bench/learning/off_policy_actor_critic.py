@@ -4,12 +4,13 @@ A baseline says what critics regress on and what actors climb; see ``baselines/i
 ``masac.py``. Continuous actions are kept, and read by critics, in *unit* form: -1..1 in every dimension, zero in those
 that a narrow agent lacks.
 
-Axes: **R** replicas, **B** environments per replica, **M** rows drawn, **N** agents, **O** observation width, **S** state
-width, **A** actions (options, or dimensions), **K** critics.
+Axes: **R** replicas, **B** environments per replica, **M** rows drawn, **N** agents, **O** observation width, **S**
+state width, **A** actions (options, or dimensions), **K** critics.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, Literal, TypeVar
@@ -80,6 +81,10 @@ class Heads:
         """An action drawn by standard normals [R, n, N, A]; ``scale``: that of the spec by default."""
         deviation = self.spec.noise if scale is None else scale
         return self._used((torch.tanh(output) + deviation * noise).clamp(-1.0, 1.0))
+
+    def uniform(self, noise: Tensor) -> Tensor:
+        """An action that is uniform over the range, drawn by standard normals [R, n, N, A]."""
+        return self._used(torch.erf(noise * math.sqrt(0.5)))
 
     def _used(self, unit: Tensor) -> Tensor:
         return unit if self.actions.used is None else unit * self.actions.used
@@ -215,7 +220,8 @@ class ActorCriticLearner(OffPolicyLearner[Config], Generic[Config]):
         self.parts |= {"actor": self.actor.network, "critics": self.critics, "target_critics": self.target_critics}
         groups = {"critic": list(self.critics.parameters()), "actor": list(self.actor.network.parameters())}
         groups |= self.build_more()
-        self.train(Optimiser(groups, self.replicas, learning_rate=c.learning_rate, max_grad_norm=c.max_grad_norm))
+        rates = dict.fromkeys(groups, c.actor_learning_rate) | {"critic": c.learning_rate}
+        self.train(Optimiser(groups, self.replicas, learning_rate=rates, max_grad_norm=c.max_grad_norm))
         self.learning_keys = self.keys(rng.Stream.ACTION, c.batch_size)
 
     def head(self) -> HeadSpec:
@@ -275,8 +281,8 @@ class ActorCriticLearner(OffPolicyLearner[Config], Generic[Config]):
 def regression(value: Tensor, batch: Transitions, following: Tensor) -> Tensor:
     """Squared errors [R] of critics [K, R, M, N] against y = r + gamma V(s'), summed over critics.
 
-    Nothing is bootstrapped after a termination (``batch.discount`` is 0 there); after a cut by the clock V is that of the
-    final observation. The dead are learned, too: a team's reward is bootstrapped from them.
+    Nothing is bootstrapped after a termination (``batch.discount`` is 0 there); after a cut by the clock V is that of
+    the final observation. The dead are learned, too: a team's reward is bootstrapped from them.
 
     Args:
         value: Q_k of what was done.

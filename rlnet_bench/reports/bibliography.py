@@ -95,7 +95,7 @@ METHODS = {
     ),
     "lillicrap2016ddpg": (
         "inproceedings", "Continuous Control with Deep Reinforcement Learning",
-        "Lillicrap, Timothy P. and Hunt, Jonathan J. and Pritzel, Alexander and Heess, Nicolas and Erez, Tom and others",
+        "Lillicrap, Timothy P. and Hunt, Jonathan J. and Pritzel, Alexander and Heess, Nicolas and others",
         "booktitle = {International Conference on Learning Representations}", 2016,
     ),
     "lowe2017maddpg": FAMILIES["mpe"]["lowe2017maddpg"],
