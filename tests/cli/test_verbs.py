@@ -109,7 +109,7 @@ def test_lists(say: Callable[..., Said], kind: str) -> None:
         ),
         (["plan", "quick", "--tasks", "mpe/simple_spred-discrete-v1"], rf"unknown task .* Did you mean '{SPREAD}'\?"),
         (["run", "quik"], r"unknown suite 'quik'"),
-        (["run", "nowhere.yaml"], r"nowhere\.yaml: cannot be read \(No such file or directory\)"),
+        (["run", "nowhere.yaml"], r"nowhere\.yaml: expected a regular file, found nothing there"),
         (
             ["plan", "quick", "--set", "budget.frams=1"],
             r"--set budget\.frams: unknown key 'budget\.frams'\. Did you mean",
