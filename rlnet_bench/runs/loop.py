@@ -232,13 +232,13 @@ class _GroupRun:
                 self.score("curve", self.learner.policy(), self.evaluation["episodes"], stream, meta)
             self.next_point = point + 1
             ended = self.clock()
-            self.recorder.timing(
+            best = list(self.best[self.primary].value)
+            self.tell("evaluated", point=point, points=len(self.points), frames=frames, best=best)
+            self.recorder.timing(  # after whoever listens has made sure that the run is still ours
                 frames=frames, trained_frames=self.learner.frames, updates=self.learner.updates,
                 train_seconds=eval_started - train_started, eval_seconds=ended - eval_started,
                 frames_per_second=self.rate(ended),
             )  # fmt: skip
-            best = list(self.best[self.primary].value)
-            self.tell("evaluated", point=point, points=len(self.points), frames=frames, best=best)
 
     def iterate(self) -> None:
         """One iteration of the learner; then a checkpoint, when it is time or somebody asked to stop."""

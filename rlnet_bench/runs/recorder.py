@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,18 +94,26 @@ class Recorder:
 
     def _append(self, text: str) -> None:
         data = (text + "\n").encode()
-        with writing(self.path, "earlier lines are safe"):
-            # Looking and writing are one step: a worker that is stopped in between makes its successor wait.
-            fcntl.flock(self.handle, fcntl.LOCK_EX)
-            try:
-                if os.fstat(self.handle.fileno()).st_size != self.size:
-                    raise LeaseLost(f"{self.path}: another process wrote here; this worker has lost its lease.")
-                written = 0
-                while written < len(data):
-                    written += os.write(self.handle.fileno(), data[written:])
-            finally:
-                fcntl.flock(self.handle, fcntl.LOCK_UN)
+        with self._owned(), writing(self.path, "earlier lines are safe"):
+            written = 0
+            while written < len(data):
+                written += os.write(self.handle.fileno(), data[written:])
         self.size += len(data)
+
+    @contextlib.contextmanager
+    def _owned(self) -> Iterator[None]:
+        """The records are as this process left them, and stay so while the context lasts; raises LeaseLost.
+
+        Looking and writing are one step: a worker that is stopped in between makes its successor wait.
+        """
+        with writing(self.path, "earlier lines are safe"):
+            fcntl.flock(self.handle, fcntl.LOCK_EX)
+        try:
+            if os.fstat(self.handle.fileno()).st_size != self.size:
+                raise LeaseLost(f"{self.path}: another process wrote here; this worker has lost its lease.")
+            yield
+        finally:
+            fcntl.flock(self.handle, fcntl.LOCK_UN)
 
     def sync(self) -> None:
         """Make the lines so far outlive a power cut (once per evaluation: it takes milliseconds)."""
@@ -112,9 +121,9 @@ class Recorder:
             os.fsync(self.handle.fileno())
 
     def timing(self, **data: Any) -> None:
-        """Append a line about seconds; never part of a digest."""
+        """Append a line about seconds; never part of a digest. Raises LeaseLost when the run is another's by now."""
         text = json.dumps({**data, "host": socket.gethostname()})
-        with writing(self.timings), self.timings.open("a", encoding="utf-8") as handle:
+        with self._owned(), writing(self.timings), self.timings.open("a", encoding="utf-8") as handle:
             handle.write(text + "\n")
 
     def close(self) -> None:

@@ -209,26 +209,34 @@ def work_on(
             with contextlib.suppress(OSError):  # an estimate for others is worth no group
                 learn(group.config, meter.calibration(folder), calibrations)
         divergences = [d.to_json() for d in outcome.divergences]
-        store.set_status(group, status, outcome.seeds, divergences=divergences, sealed=seals(folder))
+        with _still_ours(store, lease):
+            store.set_status(group, status, outcome.seeds, divergences=divergences, sealed=seals(folder))
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # nothing is left to go on with
         return status
     except LeaseLost:
         raise
     except (Interrupted, DiskRefused, CannotListen) as error:
-        lease.confirm()
-        with contextlib.suppress(StoreError):  # a full disk may refuse this, too
+        with contextlib.suppress(DiskRefused), _still_ours(store, lease):  # a full disk may refuse this, too
             store.forgive(group)
             if isinstance(error, CannotListen):
                 _write(folder / "log.txt", traceback.format_exc(), "a")
         raise
     except Exception as error:  # a failed group must not take the grid down with it
-        lease.confirm()
-        with contextlib.suppress(StoreError):
-            _write(folder / "log.txt", traceback.format_exc(), "a")
-        store.set_status(group, "failed", reason=said(error))
+        with _still_ours(store, lease):
+            with contextlib.suppress(StoreError):
+                _write(folder / "log.txt", traceback.format_exc(), "a")
+            store.set_status(group, "failed", reason=said(error))
         return "failed"
     finally:
         lease.release()
+
+
+@contextlib.contextmanager
+def _still_ours(store: Store, lease: Lease) -> Iterator[None]:
+    """While the context lasts, nobody can claim the group; raises LeaseLost when somebody has."""
+    with store.locked():
+        lease.confirm()
+        yield
 
 
 def work(
