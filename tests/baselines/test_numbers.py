@@ -22,7 +22,14 @@ SETTINGS = {
     "target_tau": 0.1, "target_every": 1, "sequence_length": 6, "burn_in": 3, "epsilon_start": 1.0, "epsilon_end": 0.1,
     "epsilon_share": 0.5, "double_q": True, "mixer_hidden": 8, "hyper_hidden": 8,
 }  # fmt: skip
-NAMES = ("ippo", "mappo", "ippo gru", "mappo gru", "zoo/tag-3ppo", "iql", "vdn", "qmix", "qmix gru")
+TALK = {"rounds": 2, "graph": "all"}
+OWN: dict[str, dict[str, object]] = {  # where a method has settings of its own, or fewer choices
+    "coma": {"critic_minibatches": 2, "td_lambda": 0.8}, "happo": {"share_parameters": False},
+    "central": {"share_parameters": False}, "commnet": TALK, "gnn": TALK,
+    "mat": {"hidden": [], "width": 8, "blocks": 1, "attention_heads": 2},
+}  # fmt: skip
+ON_POLICY = ("ia2c", "maa2c", "coma", "happo", "happo gru", "central", "central gru", "commnet", "gnn", "mat")
+NAMES = ("ippo", "mappo", "ippo gru", "mappo gru", "zoo/tag-3ppo", "iql", "vdn", "qmix", "qmix gru", *ON_POLICY)
 TASKS = ("mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-continuous-v1")
 DISCRETE = ("mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-discrete-v1")
 # (method, version, task) -> metrics of two replicas in the second iteration.
@@ -167,6 +174,146 @@ STORED: dict[tuple[str, int, str], dict[str, list[float]]] = {
         "value": [-0.046941, -0.07985],
         "gradient_norm": [20.226986, 5.749212],
     },
+    ("ia2c", 1, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-2.389431, -2.696506],
+        "value_loss": [0.691706, 0.499212],
+        "entropy": [1.609186, 1.608987],
+        "clip_fraction": [0.0, 0.0],
+        "gradient_norm": [0.205658, 0.133565],
+    },
+    ("ia2c", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+        "policy_loss": [-3.475011, -4.396352],
+        "value_loss": [0.552193, 1.064018],
+        "entropy": [3.655765, 3.685753],
+        "clip_fraction": [0.0, 0.0],
+        "gradient_norm": [0.745588, 0.501746],
+    },
+    ("maa2c", 1, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-2.036184, -2.048333],
+        "value_loss": [0.298323, 0.227209],
+        "entropy": [1.609154, 1.608975],
+        "clip_fraction": [0.0, 0.0],
+        "gradient_norm": [0.174823, 0.101632],
+    },
+    ("maa2c", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+        "policy_loss": [-4.066185, -4.284982],
+        "value_loss": [0.928265, 0.923558],
+        "entropy": [3.655768, 3.68575],
+        "clip_fraction": [0.0, 0.0],
+        "gradient_norm": [0.862503, 0.501902],
+    },
+    ("coma", 1, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-0.027012, -0.012475],
+        "value_loss": [0.874705, 0.50979],
+        "entropy": [1.609294, 1.609086],
+        "clip_fraction": [0.0, 0.0],
+        "gradient_norm": [0.145401, 0.167054],
+    },
+    ("coma", 1, "mpe/simple_speaker_listener-discrete-v1"): {
+        "policy_loss": [-0.034014, -0.091225],
+        "value_loss": [0.505154, 0.816556],
+        "entropy": [1.353738, 1.353607],
+        "clip_fraction": [0.0, 0.0],
+        "gradient_norm": [0.152859, 0.190583],
+    },
+    ("happo", 1, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-0.034099, -0.036214],
+        "value_loss": [0.701618, 0.534124],
+        "entropy": [1.598265, 1.596746],
+        "clip_fraction": [0.002083, 0.008333],
+        "gradient_norm": [0.214443, 0.234887],
+    },
+    ("happo", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+        "policy_loss": [-0.03508, -0.021241],
+        "value_loss": [0.550805, 0.80928],
+        "entropy": [3.660359, 3.521378],
+        "clip_fraction": [0.1125, 0.063542],
+        "gradient_norm": [0.639619, 0.675843],
+    },
+    ("happo gru", 1, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-0.060717, -0.057882],
+        "value_loss": [0.707936, 0.652632],
+        "entropy": [1.591406, 1.593886],
+        "clip_fraction": [0.01875, 0.03125],
+        "gradient_norm": [0.179932, 0.219056],
+    },
+    ("happo gru", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+        "policy_loss": [-0.033906, -0.021308],
+        "value_loss": [0.618968, 0.755718],
+        "entropy": [3.661032, 3.544452],
+        "clip_fraction": [0.080208, 0.084375],
+        "gradient_norm": [0.562564, 0.537096],
+    },
+    ("central", 1, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-0.05158, -0.060191],
+        "value_loss": [0.411643, 0.779707],
+        "entropy": [4.8093, 4.810146],
+        "clip_fraction": [0.058333, 0.095833],
+        "gradient_norm": [0.276266, 0.296075],
+    },
+    ("central", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+        "policy_loss": [-0.02914, -0.027452],
+        "value_loss": [0.751474, 0.854828],
+        "entropy": [7.400901, 7.081379],
+        "clip_fraction": [0.254167, 0.197917],
+        "gradient_norm": [0.857406, 0.996389],
+    },
+    ("central gru", 1, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-0.047377, -0.047582],
+        "value_loss": [0.392548, 0.62732],
+        "entropy": [4.817079, 4.814776],
+        "clip_fraction": [0.041667, 0.054167],
+        "gradient_norm": [0.245969, 0.244644],
+    },
+    ("central gru", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+        "policy_loss": [-0.025061, -0.030963],
+        "value_loss": [0.504259, 0.764462],
+        "entropy": [7.38801, 7.151124],
+        "clip_fraction": [0.210417, 0.147917],
+        "gradient_norm": [0.818853, 0.765439],
+    },
+    ("commnet", 1, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-0.008132, -0.008517],
+        "value_loss": [0.692334, 0.543298],
+        "entropy": [1.592543, 1.588401],
+        "clip_fraction": [0.001389, 0.004167],
+        "gradient_norm": [0.141042, 0.147162],
+    },
+    ("commnet", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+        "policy_loss": [-0.017109, -0.015633],
+        "value_loss": [0.553492, 0.816272],
+        "entropy": [3.694483, 3.524272],
+        "clip_fraction": [0.127083, 0.1125],
+        "gradient_norm": [0.501491, 0.503979],
+    },
+    ("gnn", 1, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-0.012812, -0.013424],
+        "value_loss": [0.704682, 0.555581],
+        "entropy": [1.592369, 1.586929],
+        "clip_fraction": [0.05625, 0.038889],
+        "gradient_norm": [0.157516, 0.154287],
+    },
+    ("gnn", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+        "policy_loss": [-0.021823, -0.017644],
+        "value_loss": [0.539975, 0.785103],
+        "entropy": [3.698391, 3.5081],
+        "clip_fraction": [0.184375, 0.127083],
+        "gradient_norm": [0.540257, 0.521049],
+    },
+    ("mat", 1, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-0.009053, -0.006732],
+        "value_loss": [0.652903, 0.401607],
+        "entropy": [1.586395, 1.59024],
+        "clip_fraction": [0.0625, 0.023611],
+        "gradient_norm": [0.866174, 0.770656],
+    },
+    ("mat", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+        "policy_loss": [-0.016661, -0.011901],
+        "value_loss": [0.704398, 0.520552],
+        "entropy": [3.731752, 3.527097],
+        "clip_fraction": [0.205208, 0.155208],
+        "gradient_norm": [1.068172, 1.500387],
+    },
 }
 
 
@@ -185,7 +332,7 @@ def numbers(name: str, task: str) -> dict[str, list[float]]:
     method, _, memory = name.partition(" ")
     found = method_of(method)
     settings = {k: v for k, v in SETTINGS.items() if k in found.Config.model_fields}
-    config = found.configure(settings | ({"memory": memory} if memory else {}))
+    config = found.configure(settings | OWN.get(method, {}) | ({"memory": memory} if memory else {}))
     learner = found.learner(task_card(task), config, (0, 1), total_frames=1200, training_reward="team_mean")
     learner.iterate()
     return {name: value.tolist() for name, value in learner.iterate().items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from rlnet_bench.learning import channel
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.information import class_of, information_flow
 from rlnet_bench.learning.policy import ActorPolicy
+from rlnet_bench.methods import find_method
 from rlnet_bench.runs.loop import run_group
 from rlnet_bench.runs.plan import make_plan
 from rlnet_bench.runs.records import read_evals
@@ -66,10 +68,12 @@ def test_coarse_numbers_have_few_values_and_stay_near() -> None:
     assert torch.equal(channel.quantised(torch.tensor(False), habit, 1)(x, None), x)
 
 
-def test_a_run_records_them_once_in_its_primary_mode(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("method", "settings"), [("ippo", {"observe": "all"}), ("commnet", {}), ("mat", {"width": 8})])
+def test_a_run_records_them_once_in_its_primary_mode(tmp_path: Path, method: str, settings: dict[str, Any]) -> None:
+    settings = {**find_method(method).small(), **settings, "rollout_steps": 8}
     suite = {
         "name": "small", "tasks": ["mpe/simple_spread-discrete-v1"], "seeds": 2, "budget": {"frames": 96},
-        "methods": [{"id": "ippo", "set": {"observe": "all", "num_envs": 4, "rollout_steps": 8, "hidden": [8]}}],
+        "methods": [{"id": method, "set": settings}],
         "evaluation": {"every": 96, "episodes": 2, "absolute_episodes": 3},
     }  # fmt: skip
     run_group(tmp_path, make_plan(Suite.model_validate(suite)).groups[0].config)
@@ -77,7 +81,7 @@ def test_a_run_records_them_once_in_its_primary_mode(tmp_path: Path) -> None:
     mine = [x for x in lines if x.kind in CHANNEL_KINDS]
     assert [(x.kind, x.seed) for x in mine] == [(k, s) for k in CHANNEL_KINDS for s in (0, 1)]
     assert {x.mode for x in mine} == {"deterministic"}
-    best = {x.seed: x.weights for x in lines if x.kind == "absolute"}
+    best = {x.seed: x.weights for x in lines if x.kind == "absolute" and x.mode == "deterministic"}
     assert all(x.weights == best[x.seed] and len(x.returns) == 3 for x in mine)
 
 
