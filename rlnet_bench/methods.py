@@ -54,7 +54,7 @@ class Method:
 
     id: ClassVar[str]
     version: ClassVar[int]
-    summary: ClassVar[str]
+    summary: ClassVar[str] = ""
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     capabilities: ClassVar[Capabilities] = Capabilities()
     training: ClassVar[TrainingClass] = "none"

@@ -216,18 +216,23 @@ def _named(suite: Suite, trust_code: bool) -> Suite:
 
     A name that another entry has is left alone.
     """
-    names = [m.name for m in suite.methods]
-    entries = []
-    for entry in suite.methods:
-        is_path = trust.target(entry.id) is not None if entry.id else not str(entry.network).startswith("zoo/")
-        if is_path and entry.label is None:
-            # A file of a network is no zoo network, whatever it was copied from.
-            name = _method(suite, entry, None, trust_code)[0].id.removeprefix("zoo/")
-            if name not in names:
-                names.append(name)
-                entry = MethodEntry.model_validate({**entry.model_dump(), "label": name})
-        entries.append(entry)
+    names = [_declared_name(suite, entry, trust_code) for entry in suite.methods]
+    taken = [*names, *(m.name for m in suite.methods)]
+    entries = [
+        entry if name is None or taken.count(name) > 1
+        else MethodEntry.model_validate({**entry.model_dump(), "label": name})
+        for entry, name in zip(suite.methods, names)
+    ]  # fmt: skip
     return suite.model_copy(update={"methods": entries})
+
+
+def _declared_name(suite: Suite, entry: MethodEntry, trust_code: bool) -> str | None:
+    """The name that a method's or network's file declares, for an entry that gives a path and no label."""
+    is_path = trust.target(entry.id) is not None if entry.id else not str(entry.network).startswith("zoo/")
+    if not is_path or entry.label is not None:
+        return None
+    # A file of a network is no zoo network, whatever it was copied from.
+    return _method(suite, entry, None, trust_code)[0].id.removeprefix("zoo/")
 
 
 def _method(

@@ -215,7 +215,10 @@ def parse_suite(document: Document, overrides: list[str] | None = None) -> Suite
     """Validate a document; see :func:`load_suite`."""
     if not isinstance(document.data, dict):
         raise BadInput(f"{document.where()}: expected a mapping with keys such as `name` and `tasks`.")
+    declared = document.data.get("tasks")
     changed = {path: f"--set {'.'.join(path)}" for path in (_override(document.data, x) for x in overrides or [])}
+    if ("tasks",) in changed:
+        _forget(document.data, declared)
 
     def where(path: tuple[Any, ...]) -> str:
         """Where a value was written: in the file, or on the command line."""
@@ -274,6 +277,21 @@ def _model_at(path: tuple[Any, ...]) -> type[BaseModel]:
     """The model whose key a path names, for did-you-mean."""
     models: dict[str, type[BaseModel]] = {"budget": Budget, "evaluation": Evaluation, "methods": MethodEntry}
     return models.get(str(path[0]), Suite) if len(path) > 1 else Suite
+
+
+def _forget(data: dict[str, Any], declared: Any) -> None:
+    """Take what a document says of its own tasks off those that an override left out."""
+    parts = declared.values() if isinstance(declared, dict) else [declared]
+    before = {task for part in parts if isinstance(part, list) for task in part if isinstance(task, str)}
+    kept = data["tasks"] if isinstance(data["tasks"], list) else before
+    gone = before - {task for task in kept if isinstance(task, str)}
+    budget, methods = data.get("budget"), data.get("methods")
+    tables = [budget.get("frames")] if isinstance(budget, dict) else []
+    tables += [m.get("per_task") for m in methods if isinstance(m, dict)] if isinstance(methods, list) else []
+    for table in tables:
+        if isinstance(table, dict):
+            for task in gone & table.keys():
+                del table[task]
 
 
 def _override(data: dict[str, Any], text: str) -> tuple[str, ...]:

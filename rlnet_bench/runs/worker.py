@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import json
-import os
 import shutil
 import signal
 import sys
@@ -289,6 +288,11 @@ def work(
     return failed
 
 
+def _terminate() -> None:
+    """SIGTERM to the main thread: whatever it sleeps in is interrupted, as by a signal from outside."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+
 def main(arguments: list[str], stop: StopFlag | None = None) -> int:
     """``python -m rlnet_bench.runs.worker STORE SUITE [OPTION ...]``: what launchers start.
 
@@ -304,7 +308,7 @@ def main(arguments: list[str], stop: StopFlag | None = None) -> int:
     root, suite, *options = arguments
     stop = (stop or StopFlag()).install()
     for leash in _options(options, "leash"):
-        follow(int(leash), lambda: os.kill(os.getpid(), signal.SIGTERM))
+        follow(int(leash), _terminate)
 
     def say(group: Group, status: str) -> None:
         print(json.dumps({"run_id": group.run_id, "event": status, "what": group.describe()}), flush=True)

@@ -25,6 +25,7 @@ ELSEWHERE = {
     "envs/pettingzoo/door.py": "the digest of a user's code",
     "envs/vmas/scenario.py": "the source of imported code",
     "foreign/csv.py": "rows of text that was read",
+    "foreign/door.py": "the first row of text that was read",
     "leash.py": "a pipe of our own",
     "networks/build.py": "the package's own networks",
     "reports/page.py": "the package's own templates",

