@@ -277,6 +277,7 @@ def test_failed_groups_are_tried_again_when_asked(say: Callable[..., Said], tmp_
     store = planned_store(tmp_path, re.sub(r"  - id: ippo\n.*\n", "", SUITE))
     (group,) = store.plan().groups
     store.folder(group).mkdir()
+    (store.folder(group) / "config.json").write_text(json.dumps(group.config))
     store.set_status(group, "failed", reason="the node lost its mind")
     plain = say("resume", "--store", store.root)
     assert plain.code == 1 and "the node lost its mind" in plain.err
