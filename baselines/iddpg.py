@@ -5,7 +5,7 @@ network whose tanh is stretched over the range of its actions, and a critic Q_i(
 Both are updated on rows of the replay:
 
     L(Q_i) = E[(y_i - Q_i(o_i, a_i))^2],   y_i = r_i + gamma Q_i^-(o_i', mu_i^-(o_i'))              (eqs. 4 and 5)
-    J(mu_i) = E[Q_i(o_i, mu_i(o_i))],      the gradient of which passes through Q_i to mu_i         (eq. 6)
+    J(mu_i) = E[Q_i(o_i, mu_i(o_i))],      the gradient of which passes through Q_i to mu_i
 
 with target networks Q^- and mu^- that follow softly. After a termination y_i is r_i alone; where the clock cut an
 episode, o_i' is its final observation. Under the suite's ``training_reward: team_mean`` every r_i is

@@ -3,8 +3,8 @@
 Agent i has a deterministic policy mu_i(o_i) of its own observation, as in IDDPG, and a critic of all that is there
 while learning, the state x and the actions of all:
 
-    L(Q_i) = E[(y_i - Q_i(x, a_1..a_N))^2],   y_i = r_i + gamma Q_i^-(x', mu_1^-(o_1')..mu_N^-(o_N'))       (eq. 6)
-    J(mu_i) = E[Q_i(x, a_1..a_N)],            with a_i = mu_i(o_i) and the others' actions of the replay    (eq. 5)
+    L(Q_i) = E[(y_i - Q_i(x, a_1..a_N))^2],   y_i = r_i + gamma Q_i^-(x', mu_1^-(o_1')..mu_N^-(o_N'))
+    J(mu_i) = E[Q_i(x, a_1..a_N)],            with a_i = mu_i(o_i) and the others' actions of the replay
 
 so that the world is the same whatever the others' policies are. Each agent has a critic of its own reward, unless the
 suite's ``training_reward: team_mean`` gives everybody the same.
