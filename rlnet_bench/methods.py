@@ -261,4 +261,6 @@ def check_possible(method: type[Method], card: TaskCard, config: MethodConfig) -
     """Raise ImpossibleCell with the reason when a method cannot run on a task."""
     reason = method.impossible(card, config)
     if reason:
-        raise ImpossibleCell(f"impossible cell {method.id} x {card.id}: {reason} Remove one from the suite.")
+        raise ImpossibleCell(
+            f"impossible cell {method.id} x {card.id}: {reason} Remove one, or say `only: [TASK, ...]`."
+        )

@@ -88,7 +88,7 @@ def grid_state(results: Results) -> GridState:
         for task in results.tasks:
             records = results.find(method.label, task)
             known = {s: status for r in records for s, status in r.seed_status.items()}
-            seeds = {s: known.get(s, "missing") for s in results.seeds}
+            seeds = {s: known.get(s, "missing") for s in results.seeds if (method.label, task) in results.declared}
             seeds |= {s: status for s, status in known.items() if s not in seeds}
             cells.append(CellState(method.label, task, dict(sorted(seeds.items())), _progress(records)))
             for record in records:

@@ -127,6 +127,7 @@ def _method_info(plan: Plan, label: str, policies: Policies) -> MethodInfo:
             | p.get("columns", {})
             for task, p in found.items()
         },
+        only=tuple(next(m.only for m in plan.suite.methods if m.name == label)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ class MethodInfo:
     trains: bool = True
     citation: str = ""
     columns: dict[str, dict[str, Any]] = field(default_factory=dict)  # task -> bits_up, bits_down, hops, ...
+    only: tuple[str, ...] = ()  # the tasks that the suite has it for; all when empty
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Results:
         """One line: what was compared, and how much of it has ended."""
         ended = [s for r in self.records for s in r.seed_status.values() if s in ("ok", "diverged")]
         known = sum(len(r.seed_status) for r in self.records)
-        total = max(known, len(self.methods) * len(self.tasks) * len(self.seeds))
+        total = max(known, len(self.declared) * len(self.seeds))
         sizes = ", ".join(
             f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(self.methods), "method"), (len(self.tasks), "task"))
         )
@@ -102,6 +104,11 @@ class Results:
         """The card of a task: the catalogue's, or the one that the records describe."""
         return self.cards[task]
 
+    @cached_property
+    def declared(self) -> tuple[tuple[str, str], ...]:
+        """Every (method, task) that the suite declares; the rest does not apply (kinds of actions)."""
+        return tuple((m.label, t) for m in self.methods for t in self.tasks if not m.only or t in m.only)
+
     def find(self, method: str, task: str) -> list[RunRecord]:
         """The records of a cell (several when the seeds were split into groups)."""
         return [r for r in self.records if r.method == method and r.task == task]
@@ -120,7 +127,7 @@ class Results:
             for s, status in r.seed_status.items()
             if status in ("ok", "diverged")
         }
-        return all((m.label, t, s) in done for m in self.methods for t in self.tasks for s in self.seeds)
+        return all((*cell, s) in done for cell in self.declared for s in self.seeds)
 
     def scores(self, kind: Kind = "absolute", mode: Mode | None = None, metric: str = "return") -> list[RunScores]:
         """One score per run: mean over its evaluation episodes.
@@ -162,7 +169,7 @@ class Results:
                     scores.append(found[0] if metric == "return" else found[1])
                 seeds.append(seed)
                 statuses.append("diverged" if status == "diverged" else "ok")
-        missing = len(set(self.seeds) - known)
+        missing = len(set(self.seeds) - known) if (method, task) in self.declared else 0
         return TaskRuns(
             np.asarray(scores), tuple(seeds), tuple(statuses), lost["failed"], missing, lost["incomplete"]  # type: ignore[arg-type]
         )  # fmt: skip

@@ -99,7 +99,7 @@ def plan_from_json(data: Any, where: str = "plan") -> Plan:
             raise Malformed(at, "the keys run_id, config and described", sorted(group))
         check_described(group.get("described", {}), config, f"{at}/described")
         entry, task = methods.get(config["label"]), config["task"]
-        if entry is None or task not in suite.tasks:
+        if entry is None or task not in (entry.only or suite.tasks):
             raise Malformed(at, "a method and a task of the suite", f"{config['label']!r} on {task!r}")
         for key, expected in _declared(suite, entry, task):
             if key in config and config[key] not in expected:
@@ -108,10 +108,9 @@ def plan_from_json(data: Any, where: str = "plan") -> Plan:
         if cells & taken:
             raise Malformed(f"{at}/config/seeds", "every seed of a cell in one group", sorted(cells & taken)[0][2])
         taken |= cells
-    for entry in suite.methods:
-        for task in suite.tasks:
-            if not any((entry.name, task, seed) in taken for seed in suite.seeds):
-                raise Malformed(f"{where}: groups", f"a group for {entry.name!r} on {task!r}", "nothing")
+    for entry, task in suite.cells():
+        if not any((entry.name, task, seed) in taken for seed in suite.seeds):
+            raise Malformed(f"{where}: groups", f"a group for {entry.name!r} on {task!r}", "nothing")
     return Plan(suite, tuple(Group(g["run_id"], g["config"], g.get("described", {})) for g in data["groups"]))
 
 
@@ -199,12 +198,11 @@ def make_plan(
             problems.append(str(error))
     if not problems:
         suite = _named(suite, trust_code)
-    for entry in suite.methods if not problems else []:
-        for task in suite.tasks:
-            try:
-                groups += _cell_groups(suite, entry, task, device, threads)
-            except RlnetError as error:
-                problems.append(str(error))
+    for entry, task in suite.cells() if not problems else ():
+        try:
+            groups += _cell_groups(suite, entry, task, device, threads)
+        except RlnetError as error:
+            problems.append(str(error))
     if problems:
         raise BadInput("\n".join(dict.fromkeys(problems)))
     # Longest first, so that the grid does not end waiting for one straggler; ties keep the suite's order.

@@ -182,9 +182,8 @@ def cells(plan: Plan) -> Iterator[tuple[str, str, list[Group]]]:
     of: dict[tuple[str, str], list[Group]] = {}
     for group in plan.groups:
         of.setdefault((group.label, group.config["task"]), []).append(group)
-    for entry in plan.suite.methods:
-        for task in plan.suite.tasks:
-            yield entry.name, task, of.get((entry.name, task), [])
+    for entry, task in plan.suite.cells():
+        yield entry.name, task, of.get((entry.name, task), [])
 
 
 def _lines(store: Store, group: Group) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,6 +65,8 @@ class MethodEntry(_Strict):
     set: dict[str, Any] = {}
     per_task: dict[str, dict[str, Any]] = {}
     """Settings of one task, on top of ``set``."""
+    only: list[str] = []
+    """The tasks that the entry is run on, where it can't be run on all (kinds of actions); all of them when empty."""
 
     @model_validator(mode="after")
     def _one_of(self) -> MethodEntry:
@@ -158,12 +160,18 @@ class Suite(_Strict):
             strange = sorted(set(m.per_task) - set(self.tasks))
             if strange:
                 raise ValueError(f"methods: {m.name}: per_task names {strange}, which are not among `tasks`")
+            if strange := sorted(set(m.only) - set(self.tasks)):
+                raise ValueError(f"methods: {m.name}: only names {strange}, which are not among `tasks`")
         return self
 
     @property
     def development(self) -> list[str]:
         """The tasks on which settings may be chosen."""
         return [task for task in self.tasks if task not in self.test]
+
+    def cells(self) -> Iterator[tuple[MethodEntry, str]]:
+        """Every declared (method, task), tasks of a method together."""
+        return ((m, task) for m in self.methods for task in self.tasks if not m.only or task in m.only)
 
     def names(self) -> list[str]:
         """The tasks, and the methods that are no networks: ids, or code."""
@@ -292,6 +300,12 @@ def _forget(data: dict[str, Any], declared: Any) -> None:
         if isinstance(table, dict):
             for task in gone & table.keys():
                 del table[task]
+    entries = [m for m in methods if isinstance(m, dict)] if isinstance(methods, list) else []
+    for entry in entries:
+        if isinstance(entry.get("only"), list) and (left := [task for task in entry["only"] if task not in gone]):
+            entry["only"] = left
+        elif isinstance(methods, list) and entry.get("only"):
+            methods.remove(entry)
 
 
 def _override(data: dict[str, Any], text: str) -> tuple[str, ...]:

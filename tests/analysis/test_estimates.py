@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from rlnet_bench.analysis.estimates import judge
+from rlnet_bench.analysis.grid import grid_state
 from rlnet_bench.analysis.plain import estimates_json
 from rlnet_bench.analysis.results import Results
 from rlnet_bench.analysis.verdict import sentences
@@ -143,3 +144,16 @@ def test_a_seed_plan_and_an_importer_s_notes_are_on_the_first_screen(make: Simpl
     assert "batches of 5, at most 4 looks" in text and "30 of 40" in text and "25% of the compute" in text
     object.__setattr__(planned, "notes", ("Returns are means over agents.",))
     assert any(s.text == "Returns are means over agents." and s.weight == "warning" for s in sentences(judge(planned)))
+
+
+def test_cells_that_a_suite_never_declared_are_not_missing(quick: Results) -> None:
+    left = tuple(r for r in quick.records if (r.method, r.task) != ("weak", REFERENCE))
+    methods = tuple(replace(m, only=(SPREAD,)) if m.label == "weak" else m for m in quick.methods)
+    for complete, found in (
+        (False, replace(quick, records=left)),
+        (True, replace(quick, records=left, methods=methods)),
+    ):
+        assert found.complete is complete
+        assert (grid_state(found).cell("weak", REFERENCE).count("missing") == 0) is complete
+        (runs,) = (s.runs[REFERENCE] for s in found.scores() if s.method == "weak")
+        assert (runs.n, runs.n_missing) == (0, 0 if complete else len(quick.seeds))

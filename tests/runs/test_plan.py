@@ -92,7 +92,17 @@ def test_impossible_cells_are_all_listed_once() -> None:
     assert len(lines) == 2
     assert lines[0].startswith(f"impossible cell nearest x {SPEAKER}: ")
     assert lines[1].startswith(f"impossible cell silent x {SPREAD}: ")
-    assert all(line.endswith("Remove one from the suite.") for line in lines)
+    assert all(line.endswith("Remove one, or say `only: [TASK, ...]`.") for line in lines)
+
+
+def test_a_method_that_is_run_on_some_tasks_only() -> None:
+    planned = plan({**method("nearest"), "only": [SPREAD]}, method("random"), tasks=[SPREAD, SPEAKER])
+    assert [(g.label, g.config["task"]) for g in planned.groups] == [
+        ("nearest", SPREAD), ("random", SPREAD), ("random", SPEAKER)
+    ]  # fmt: skip
+    assert plan_from_json(json.loads(json.dumps(planned.to_json()))) == planned
+    with pytest.raises(ValueError, match="nearest: only names"):
+        plan({**method("nearest"), "only": [SPREAD]}, method("random"), tasks=[SPEAKER])
 
 
 def test_a_budget_that_would_train_nothing_is_refused() -> None:
