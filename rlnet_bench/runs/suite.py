@@ -30,11 +30,13 @@ def file_stem(name: str) -> str:
     return name.replace("/", "__").replace(":", "_")
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Frozen; unknown keys and values of other types are refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Budget(_Strict):
+class Budget(Strict):
     """Training frames per seed: one number, or one per task."""
 
     frames: Positive | dict[str, Positive]
@@ -44,7 +46,7 @@ class Budget(_Strict):
         return self.frames if isinstance(self.frames, int) else self.frames[task]
 
 
-class Evaluation(_Strict):
+class Evaluation(Strict):
     """When and how policies are scored; equal for every method of a suite."""
 
     every: Positive | None = None
@@ -56,7 +58,7 @@ class Evaluation(_Strict):
     """``reference``: the best weights are also scored on the original package, beside our batched score."""
 
 
-class MethodEntry(_Strict):
+class MethodEntry(Strict):
     """A method of a suite, with overrides of its defaults and the label it gets in tables."""
 
     id: str | None = None
@@ -90,7 +92,7 @@ class MethodEntry(_Strict):
         return {**self.set, **self.per_task.get(task or "", {})}
 
 
-class Suite(_Strict):
+class Suite(Strict):
     """A declared comparison."""
 
     name: Slug
@@ -235,14 +237,7 @@ def parse_suite(document: Document, overrides: list[str] | None = None) -> Suite
     try:
         suite = Suite.model_validate(document.data)
     except ValidationError as error:
-        sentences = []
-        for item in error.errors():
-            path = tuple(
-                p for p in item["loc"] if not (isinstance(p, str) and p.startswith(("function", "dict", "int")))
-            )
-            one = ValidationError.from_exception_data("Suite", [_line_error(item)])
-            sentences.append(f"{where(path)}: {explain(one, _model_at(path))}")
-        raise BadInput("\n".join(dict.fromkeys(sentences))) from None
+        raise BadInput(explained(error, where, _model_at)) from None
     sentences = [s for i, entry in enumerate(suite.methods) for s in _wrong_settings(entry, ("methods", i), where)]
     if sentences:
         raise BadInput("\n".join(sentences))
@@ -274,6 +269,26 @@ def _wrong_in(
         except BadInput as error:
             found.append(f"{where((*path, key))}: {error}")
     return found or [together]
+
+
+def explained(
+    error: ValidationError,
+    where: Callable[[tuple[Any, ...]], str],
+    model_at: Callable[[tuple[Any, ...]], type[BaseModel]],
+) -> str:
+    """A pydantic error as lines, each with where its value was written.
+
+    Args:
+        error: of a document.
+        where: the place of a path into it.
+        model_at: the model whose key a path names, for did-you-mean.
+    """
+    sentences = []
+    for item in error.errors():
+        path = tuple(p for p in item["loc"] if not (isinstance(p, str) and p.startswith(("function", "dict", "int"))))
+        one = ValidationError.from_exception_data("document", [_line_error(item)])
+        sentences.append(f"{where(path)}: {explain(one, model_at(path))}")
+    return "\n".join(dict.fromkeys(sentences))
 
 
 def _line_error(item: Any) -> Any:

@@ -1,0 +1,254 @@
+"""What the board lists: one entry per method, version, suite, task and division. Imports without torch.
+
+From a folder of results: every publication in it (``<suite>-v<n>``, the maintainers' own), and every accepted
+submission (``submissions/<method>@<version>``) with the evidence that :mod:`rlnet_bench.leaderboard.verify` left
+beside it. Nothing is ranked here; what may be ranked says :attr:`Entry.is_ranked`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rlnet_bench.analysis.loading import load_results
+from rlnet_bench.analysis.results import MethodInfo, Results
+from rlnet_bench.envs.registry import is_catalogued, task_card
+from rlnet_bench.errors import RlnetError
+from rlnet_bench.leaderboard.board import EVIDENCE, SUBMISSIONS, Board, read_board
+from rlnet_bench.leaderboard.evidence import Evidence, Level, read_evidence
+from rlnet_bench.leaderboard.submission import RECORDS, Submission, read_manifest
+from rlnet_bench.reading.files import listing
+from rlnet_bench.runs.publish import is_published
+from rlnet_bench.vocabulary import Mode
+
+Division = Literal["policies", "algorithms"]
+"""What is ranked: given weights (only the episodes are new), or a way to train (runs are new)."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One run (``algorithms``) or one policy (``policies``)."""
+
+    seed: int
+    run_id: str  # empty for a policy of which no record was given
+    status: str  # ok | diverged | failed
+    mean: float | None  # team return (sum over agents) over its episodes
+    se: float | None  # standard error over those episodes
+    episodes: int
+    success: float | None
+    weights: str  # digest of what was scored; "-" for none
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the board lists of a method on a task."""
+
+    method: str
+    version: int
+    suite: str  # the protocol that its runs followed, such as mpe-v1; empty when no runs are shown
+    task: str
+    division: Division
+    level: Level
+    title: str
+    submitter: str
+    task_hash: str
+    execution: str  # an ExecutionClass, computed by us
+    training: str  # a TrainingClass, or unknown
+    tuning: str  # "untuned", "20 trials x 3 seeds", or "not stated"
+    mode: Mode
+    frames: int | None  # of training, per seed
+    bits: int | None  # that cross between agents in a step; None: not computed
+    parameters: int | None
+    is_maintainers: bool
+    is_control: bool  # random play and scripts
+    needs_rerun: bool  # the task has changed since
+    withdrawn: str  # the reason on the tombstone; empty while listed
+    scores: tuple[Score, ...]
+    flags: tuple[str, ...]  # "claim outside", "too good", ...
+    source: Path  # the publication, or the submission's folder
+    columns: tuple[tuple[str, float], ...] = ()  # channel scores, and what else was recorded
+
+    @property
+    def key(self) -> tuple[str, int, str, str, str]:
+        """What is there once."""
+        return self.method, self.version, self.suite, self.task, self.division
+
+    @property
+    def is_ranked(self) -> bool:
+        """Policies rank from V2 on, algorithms at V3 only: a lucky training seed survives any re-evaluation."""
+        enough: tuple[Level, ...] = ("V2", "V3") if self.division == "policies" else ("V3",)
+        return self.level in enough and not (self.withdrawn or self.needs_rerun or self.is_control)
+
+    @property
+    def score(self) -> float | None:
+        """Mean over runs or policies; None without any."""
+        found = [s.mean for s in self.scores if s.mean is not None]
+        return sum(found) / len(found) if found else None
+
+
+def entries(results: Path) -> list[Entry]:
+    """What a folder of results lists, in order of task, division, method and version.
+
+    Raises:
+        RlnetError: when a publication, a submission or its evidence is not what was written.
+    """
+    board = read_board(results)
+    found: list[Entry] = []
+    for folder in listing(results):
+        if is_published(folder):
+            found += _published(folder, board)
+    for folder in listing(results / SUBMISSIONS):
+        found += _submitted(folder, board)
+    return sorted(found, key=lambda e: (e.task, e.division, *e.key))
+
+
+def _published(folder: Path, board: Board) -> Iterator[Entry]:
+    """A publication of the maintainers: all its runs were launched as planned, and are listed."""
+    results = load_results(folder)
+    for info in results.methods:
+        for task in results.tasks:
+            records = results.find(info.label, task)
+            if records:
+                yield _of_runs(results, info, task, folder, info.label, board)
+
+
+def _of_runs(results: Results, info: MethodInfo, task: str, folder: Path, method: str, board: Board) -> Entry:
+    records = results.find(info.label, task)
+    config = records[0].config
+    version = int(config.get("method_version", 1))
+    columns = info.columns.get(task, {})
+    return Entry(
+        method=method,
+        version=version,
+        suite=f"{results.name}-v{results.version}",
+        task=task,
+        division="algorithms",
+        level="V1",
+        title=info.summary or info.label,
+        submitter="rlnet-bench",
+        task_hash=config.get("task_hash", ""),
+        execution=columns.get("execution", info.execution),
+        training=info.training,
+        tuning="not stated",
+        mode=results.primary,
+        frames=config["frames"],
+        bits=_bits(columns),
+        parameters=columns.get("actor_parameters"),
+        is_maintainers=True,
+        is_control=not info.trains,
+        needs_rerun=any(r.damaged for r in records) or _is_stale(task, config.get("task_hash", "")),
+        withdrawn=_withdrawn(board, method, version),
+        scores=tuple(_run_scores(results, info.label, task)),
+        flags=(),
+        source=folder,
+    )
+
+
+def _run_scores(results: Results, label: str, task: str) -> Iterator[Score]:
+    for record in results.find(label, task):
+        for seed, status in sorted(record.seed_status.items()):
+            lines = record.lines("absolute", results.primary, seed)
+            if status == "diverged":
+                yield Score(seed, record.run_id, status, results.card(task).floor, None, 0, 0.0, "-")
+            elif lines:
+                team, n = lines[-1].team, len(lines[-1].team)
+                se = float(team.std(ddof=1)) / n**0.5 if n > 1 else None
+                yield Score(
+                    seed, record.run_id, status, float(team.mean()), se, n, float(lines[-1].success.mean()),
+                    lines[-1].weights,
+                )  # fmt: skip
+            else:
+                yield Score(seed, record.run_id, "failed", None, None, 0, None, "-")
+
+
+def _submitted(folder: Path, board: Board) -> Iterator[Entry]:
+    """An accepted submission: its policies as we scored them, its runs as they were recorded."""
+    manifest, evidence = read_manifest(folder), read_evidence(folder / EVIDENCE)
+    if manifest.kind in ("frozen-policy", "network"):
+        for task in evidence.tasks:
+            yield _of_policies(folder, manifest, evidence, task.task, board)
+    yield from _of_records(folder, manifest, evidence, board)
+
+
+def _of_policies(folder: Path, manifest: Submission, evidence: Evidence, task: str, board: Board) -> Entry:
+    found = evidence.task(task)
+    declared = manifest.task(task)
+    runs = {(x.task, s): x.run or "" for x in manifest.launches for s in x.seeds}
+    return Entry(
+        **_said(manifest, board),
+        suite="",
+        task=task,
+        division="policies",
+        level=found.level,
+        task_hash=declared.hash,
+        execution=found.execution,
+        frames=declared.frames,
+        bits=_bits(found.columns),
+        parameters=found.parameters,
+        is_control=False,
+        needs_rerun=_is_stale(task, declared.hash),
+        scores=tuple(
+            Score(p.seed, runs.get((task, p.seed), ""), "ok", p.mean, p.sd / p.episodes**0.5, p.episodes, p.success,
+                  p.weights) for p in found.policies
+        ),
+        flags=found.flags,
+        source=folder,
+        columns=tuple(sorted(found.channel.items())),
+    )  # fmt: skip
+
+
+def _of_records(folder: Path, manifest: Submission, evidence: Evidence, board: Board) -> Iterator[Entry]:
+    if not is_published(folder / RECORDS):
+        return
+    results = load_results(folder / RECORDS)
+    for info in results.methods:
+        for task in results.tasks:
+            if not results.find(info.label, task):
+                continue
+            made = _of_runs(results, info, task, folder, manifest.method, board)
+            trained = evidence.retrained.get(task)
+            said = _said(manifest, board)
+            scores = made.scores
+            if trained is not None:  # the published number is our own
+                scores = tuple(Score(p.seed, p.run_id, p.status, p.mean, p.se, p.episodes, p.success, p.weights)
+                               for p in trained.runs)  # fmt: skip
+            level: Level = "V3" if trained is not None and trained.holds else min(evidence.level, "V1")
+            yield Entry(**{**vars(made), **said, "level": level, "scores": scores, "flags": evidence.flags})
+
+
+def _said(manifest: Submission, board: Board) -> dict[str, Any]:
+    """What an entry takes from the manifest."""
+    return {
+        "method": manifest.method, "version": manifest.version, "title": manifest.title,
+        "submitter": manifest.submitter.id, "training": manifest.training, "mode": manifest.mode,
+        "tuning": tuning_text(manifest), "is_maintainers": manifest.submitter.id in board.maintainers,
+        "withdrawn": _withdrawn(board, manifest.method, manifest.version),
+    }  # fmt: skip
+
+
+def tuning_text(manifest: Submission) -> str:
+    """The tuning column: trials x seeds, or "untuned"."""
+    t = manifest.tuning
+    return t if isinstance(t, str) else f"{t.trials} trials x {t.seeds} seeds"
+
+
+def _bits(columns: object) -> int | None:
+    if not isinstance(columns, dict) or "bits_up" not in columns:
+        return None
+    return int(columns["bits_up"]) + int(columns.get("bits_down", 0))
+
+
+def _withdrawn(board: Board, method: str, version: int) -> str:
+    return next((w.reason for w in board.withdrawn if (w.method, w.version) == (method, version)), "")
+
+
+def _is_stale(task: str, digest: str) -> bool:
+    """Whether the task has changed since, or is gone."""
+    if not is_catalogued(task):
+        return False
+    try:
+        return task_card(task).hash() != digest
+    except RlnetError:
+        return True
