@@ -60,6 +60,13 @@ def test_the_readme_s_table_is_of_the_quick_suite_as_it_is() -> None:
     assert f"after {suite.budget.of(suite.tasks[0]):,} frames" in text
 
 
+def test_every_change_says_what_it_touches() -> None:
+    for line in (ROOT / "CHANGELOG.md").read_text().splitlines():
+        if line.startswith("* "):
+            tags = re.match(r"\* \[([a-z, ]+)\] ", line)
+            assert tags and set(tags[1].split(", ")) <= {"code", "docs", "rules", "results"}, f"no tag: {line[:70]}"
+
+
 def _python_block(page: str) -> str:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)[0]
 
