@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rlnet_bench.envs.check import check_env as check_env
     from rlnet_bench.envs.pettingzoo.export import parallel_env as parallel_env
     from rlnet_bench.envs.registry import task_ids as task_ids
+    from rlnet_bench.leaderboard.check import check_submission as check_submission
+    from rlnet_bench.leaderboard.verify import verify as verify
     from rlnet_bench.learning.play import evaluate as evaluate
     from rlnet_bench.methods import method_ids as method_ids
     from rlnet_bench.reports import build_report as build_report
@@ -37,6 +39,7 @@ _HOMES = {
     "build_report": "rlnet_bench.reports",
     "check_env": "rlnet_bench.envs.check",
     "check_method": "rlnet_bench.runs.check",
+    "check_submission": "rlnet_bench.leaderboard.check",
     "evaluate": "rlnet_bench.learning.play",
     "find_method": "rlnet_bench.typed",
     "load_policy": "rlnet_bench.runs.policies",
@@ -50,6 +53,7 @@ _HOMES = {
     "run": "rlnet_bench.api",
     "task_card": "rlnet_bench.typed",
     "task_ids": "rlnet_bench.envs.registry",
+    "verify": "rlnet_bench.leaderboard.verify",
 }
 
 __all__ = sorted(_HOMES)

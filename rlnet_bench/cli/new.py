@@ -21,6 +21,7 @@ class Kind(StrEnum):
     method = "method"
     task = "task"
     network = "network"
+    submission = "submission"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,6 +41,9 @@ def new(
     suffix = "py" if kind in (Kind.method, Kind.task) else "yaml"
     stem = name.replace("-", "_") if suffix == "py" else name
     path = out / f"{stem}.{suffix}"
+    if kind is Kind.submission:
+        out = out / name
+        path = out / "submission.yaml"
     if kind is Kind.method and name in method_ids():
         raise BadInput(f"method {name!r}: there is a method of this name (`rlnet-bench list methods`); choose another.")
     if path.exists():
@@ -47,8 +51,8 @@ def new(
     class_name = "".join(part.capitalize() for part in name.split("-"))
     text, hint = _TEMPLATES[kind]
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.format(name=name, class_name=class_name), encoding="utf-8")
-    command = hint.format(path=path, name=name, class_name=class_name)
+    path.write_text(text.format(name=name, class_name=class_name, title=name.replace("-", " ")), encoding="utf-8")
+    command = hint.format(path=path, folder=out, name=name, class_name=class_name)
     if json:
         print_json({"path": str(path), "try": command})
     else:
@@ -168,9 +172,24 @@ edges:
 defaults: {{learner: ppo, hidden: [64, 64], gradient: stop, reward: mean}}
 """
 
+_SUBMISSION = """\
+# What only you know. `rlnet-bench submit pack STORE {name}` adds the rest from a run store: tasks, seeds, launches,
+# claims, policies, records. docs/submitting.md explains every key.
+method: {name}          # the row on the board, listed once per version, for ever
+version: 1
+title: {title}
+description: ""
+submitter: {{id: my-lab, name: My Lab}}
+license: MIT
+# paper: https://...
+# code: https://...
+tuning: untuned          # or {{trials: 20, seeds: 3, tasks: [mpe/simple_spread-discrete-v1], space: "what was tried"}}
+"""
+
 _TEMPLATES = {
     Kind.suite: (_SUITE, "rlnet-bench run {path}"),
     Kind.method: (_METHOD, "rlnet-bench run quick --set budget.frames=50000 --method {path}:{class_name}"),
     Kind.task: (_TASK, "rlnet-bench run quick --set budget.frames=20000 --tasks {path}:make --methods random,ippo"),
     Kind.network: (_NETWORK, "rlnet-bench network check {path}"),
+    Kind.submission: (_SUBMISSION, "rlnet-bench submit pack STORE {folder}"),
 }

@@ -46,7 +46,7 @@ class Board(Strict):
     version: Positive = 1
     maintainers: list[Name] = Field(default_factory=list)
     """Submitters whose rows are marked."""
-    fixed: Annotated[list[Line], Field(max_length=2, default_factory=list)]
+    fixed: list[Line] = Field(default_factory=list, max_length=2)
     """The two methods that every new row is compared with."""
     references: list[Reference] = Field(default_factory=list)
     withdrawn: list[Withdrawal] = Field(default_factory=list)

@@ -175,7 +175,7 @@ def _submitted(folder: Path, board: Board) -> Iterator[Entry]:
 def _of_policies(folder: Path, manifest: Submission, evidence: Evidence, task: str, board: Board) -> Entry:
     found = evidence.task(task)
     declared = manifest.task(task)
-    runs = {(x.task, s): x.run or "" for x in manifest.launches for s in x.seeds}
+    runs = {(x.task, x.seed): x.run or "" for x in manifest.launches}
     return Entry(
         **_said(manifest, board),
         suite="",

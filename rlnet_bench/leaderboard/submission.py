@@ -25,7 +25,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from rlnet_bench.errors import BadInput
 from rlnet_bench.reading.files import read_text
 from rlnet_bench.reading.names import is_seen
-from rlnet_bench.reading.yaml import MAX_BYTES, load
+from rlnet_bench.reading.yaml import MAX_BYTES, Document, load
 from rlnet_bench.runs.suite import Strict, explained, file_stem
 from rlnet_bench.vocabulary import Mode, TrainingClass
 
@@ -105,11 +105,12 @@ class TaskEntry(Strict):
 
 
 class Launch(Strict):
-    """A training that was started, whatever became of it; the list is in order of time."""
+    """A training run that was started, whatever became of it; the list is in order of time."""
 
     run: RunId | None = None
+    """The group's run id: of its configuration, equal for seeds that were trained side by side."""
     task: TaskId
-    seeds: Annotated[list[Seed], Field(min_length=1, max_length=MAX_SEEDS)]
+    seed: Seed
     started: Moment | None = None
     status: Literal["ok", "diverged", "failed"]
     reason: Line | None = None
@@ -169,6 +170,7 @@ class Submission(Strict):
             ("tasks", tasks),
             ("tasks (as names of folders)", list(map(file_stem, tasks))),
             ("claims", [(c.task, c.seed) for c in self.claims]),
+            ("launches", [(x.task, x.seed, x.run) for x in self.launches]),
         ):
             if len(set(items)) != len(items):
                 raise ValueError(f"{name}: expected distinct entries, one is there twice")
@@ -196,6 +198,17 @@ def read_manifest(folder: Path) -> Submission:
         BadInput: with file, line, key and what was expected.
     """
     document = load(read_text(folder / MANIFEST, MAX_BYTES), MANIFEST)
+    if isinstance(document.data, dict) and "tasks" not in document.data:
+        raise BadInput(f"{MANIFEST}: no tasks yet; `rlnet-bench submit pack STORE {folder}` fills it from a run store.")
+    return _validated(document)
+
+
+def parse_manifest(data: dict[str, Any], name: str) -> Submission:
+    """A manifest from plain data; raises BadInput, naming ``name``."""
+    return _validated(Document(data, {}, name))
+
+
+def _validated(document: Document) -> Submission:
     if not isinstance(document.data, dict):
         raise BadInput(f"{document.where()}: expected a mapping with keys such as `kind` and `method`.")
     try:

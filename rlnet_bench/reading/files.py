@@ -140,12 +140,55 @@ def listing(folder: Path, suffix: str = "") -> list[Path]:
     return [folder / name for name in found]
 
 
-def _names(folder: Path) -> Iterator[str]:
+def tree(root: Path, most_files: int, most_bytes: int, deepest: int = 4) -> dict[str, int]:
+    """Sizes of all files below a folder, hidden ones included, by their paths from it (``a/b.json``), sorted.
+
+    Raises:
+        Malformed: for a link, a special file, a name that cannot be printed or leaves its folder, names that only
+            differ in case, and for more files, bytes or levels than allowed.
+    """
+    found: dict[str, int] = {}
+    level = [""]
+    total = 0
+    for depth in range(deepest + 1):
+        below: list[str] = []
+        for folder in level:
+            here = root / folder
+            try:
+                entries = sorted(_entries(here, most_files), key=lambda e: e.name)
+            except OSError as error:
+                raise Malformed(str(here), "a folder", _why(here, error)) from None
+            for entry in entries:
+                path = f"{folder}/{plain_part(entry.name, str(here))}".lstrip("/")
+                state = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(state.st_mode):
+                    below.append(path)
+                elif stat.S_ISREG(state.st_mode):
+                    found[path], total = state.st_size, total + state.st_size
+                else:
+                    raise Malformed(str(root / path), "a file or a folder", _KINDS.get(stat.S_IFMT(state.st_mode), "?"))
+                if len(found) + len(below) > most_files or total > most_bytes:
+                    raise Malformed(str(root), f"at most {most_files} files of {_size(most_bytes)} in all", "more")
+        if below and depth == deepest:
+            raise Malformed(str(root / below[0]), f"at most {deepest} levels of folders", "a deeper one")
+        level = below
+    alike = {path.casefold(): path for path in found}
+    if len(alike) < len(found):
+        twin = next(path for path in found if alike[path.casefold()] != path)
+        raise Malformed(str(root / twin), "names that differ in more than capitals", alike[twin.casefold()])
+    return dict(sorted(found.items()))
+
+
+def _entries(folder: Path, most: int) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         for number, entry in enumerate(entries):
-            if number >= MAX_ENTRIES:
-                raise Malformed(str(folder), f"at most {MAX_ENTRIES} entries", "a folder of more")
-            yield entry.name
+            if number >= most:
+                raise Malformed(str(folder), f"at most {most} entries", "a folder of more")
+            yield entry
+
+
+def _names(folder: Path) -> Iterator[str]:
+    return (entry.name for entry in _entries(folder, MAX_ENTRIES))
 
 
 def _why(path: Path, error: OSError) -> str:

@@ -21,7 +21,7 @@ tuning: {trials: 20, seeds: 3, tasks: [mpe/simple_spread-discrete-v1], space: "l
 seeds: [0, 1]
 tasks: [{id: mpe/simple_spread-discrete-v1, hash: HASH, frames: 1000}]
 launches:
-  - {run: 0123456789abcdef, task: mpe/simple_spread-discrete-v1, seeds: [0, 1], status: ok}
+  - {run: 0123456789abcdef, task: mpe/simple_spread-discrete-v1, seed: 0, status: ok}
 claims:
   - {task: mpe/simple_spread-discrete-v1, seed: 0, mean: -40.5, sd: 3.0, episodes: 320}
 """.replace("HASH", "ab" * 32)

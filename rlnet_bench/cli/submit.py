@@ -1,0 +1,65 @@
+"""``rlnet-bench submit``: a folder for the leaderboard, packed and checked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlnet_bench.cli.output import JsonFlag, SuiteOption, print_json
+from rlnet_bench.leaderboard.submission import SubmissionKind
+
+ResultsOption = Annotated[
+    Path | None, typer.Option("--results", help="The board that it would be listed on: a folder of results.")
+]
+submit = typer.Typer(no_args_is_help=True, help="A folder for the leaderboard: pack it from a store, check it.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verbs."""
+    app.add_typer(submit, name="submit")
+
+
+@submit.command()
+def pack(
+    store: Annotated[str, typer.Argument(help="The run store.")],
+    folder: Annotated[Path, typer.Argument(help="The submission, from `rlnet-bench new submission`.")],
+    method: Annotated[str | None, typer.Option("--method", help="Its label; for a suite with several.")] = None,
+    suite: SuiteOption = None,
+    kind: Annotated[SubmissionKind | None, typer.Option("--kind", help="Instead of policies or a network.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Fill a submission's folder from a run store: policies, records, claims, launches, digests."""
+    from rlnet_bench.leaderboard.pack import pack as fill
+    from rlnet_bench.runs.store import Store
+
+    made = fill(Store(store).checked(), folder, method=method, suite=suite, kind=kind)
+    if json:
+        print_json(made.model_dump(mode="json"))
+    else:
+        print(f"{folder}: {made.row}, {made.kind}, {len(made.tasks)} task(s), {len(made.launches)} run(s)")
+        print(f"try: rlnet-bench submit check {folder}")
+
+
+@submit.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="The submission.")],
+    results: ResultsOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Hold a submission against every rule, offline; exit code 2 when one is broken, and how to mend it."""
+    from rlnet_bench.leaderboard.check import check_submission
+    from rlnet_bench.leaderboard.rules import SUBMISSION_RULES
+
+    findings = check_submission(folder, results)
+    if json:
+        print_json([asdict(f) for f in findings])
+    else:
+        for finding in findings:
+            print(finding)
+        broken = len({f.rule for f in findings})
+        print(f"{folder}: {broken} of {len(SUBMISSION_RULES) + 1} rules broken.")
+    if findings:
+        raise typer.Exit(2)

@@ -1,0 +1,53 @@
+"""``rlnet-bench verify FOLDER``: the level of a submission, with evidence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlnet_bench.cli.output import JsonFlag, print_json, print_table
+from rlnet_bench.cli.submit import ResultsOption
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command()(verify)
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(help="The submission.")],
+    results: ResultsOption = None,
+    episodes: Annotated[int, typer.Option("--episodes", min=2, help="Of every policy on every task.")] = 320,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the evidence into this folder.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Find the level of a submission, V0 to V3: its policies are scored again, on our environments."""
+    import torch
+
+    from rlnet_bench.leaderboard.evidence import write_evidence
+    from rlnet_bench.leaderboard.verify import verify as find
+
+    torch.set_num_threads(1)
+    evidence, lines = find(folder, results, episodes=episodes)
+    if out is not None:
+        write_evidence(out, evidence, lines)
+    if json:
+        print_json(asdict(evidence))
+        return
+    print(f"{evidence.row}: {evidence.level}")
+    for reason in evidence.reasons:
+        print(f"  {reason}")
+    rows = [
+        [t.task, p.seed, f"{p.mean:.4g}", f"{p.se:.2g}", p.episodes, t.execution, f"{_bits(t.columns):.0f}"]
+        for t in evidence.tasks
+        for p in t.policies
+    ]
+    if rows:
+        print_table(["task", "seed", "return", "se", "episodes", "class", "bits"], rows)
+
+
+def _bits(columns: dict[str, float]) -> float:
+    return columns.get("bits_up", 0.0) + columns.get("bits_down", 0.0)

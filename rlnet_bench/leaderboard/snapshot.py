@@ -1,0 +1,136 @@
+"""What a board listed at some time: ``results/board.json``, which the board's rules compare with..
+
+It is written anew whenever something is listed, and is kept by version control: the one of the merge base says what
+may not change.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rlnet_bench.leaderboard.board import Board
+from rlnet_bench.leaderboard.entries import Entry
+from rlnet_bench.reading.files import Absent
+from rlnet_bench.reading.plain import parse_json, read_json
+from rlnet_bench.reading.shapes import Maybe, check
+from rlnet_bench.runs.files import write_atomic
+
+FILE = "board.json"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What may not change of an entry once it is listed."""
+
+    method: str
+    version: int
+    suite: str
+    task: str
+    division: str
+    task_hash: str
+    submitter: str
+    scores: tuple[tuple[int, str, float | None, str], ...]  # (seed, status, mean, weights)
+
+    @property
+    def key(self) -> tuple[str, int, str, str, str]:
+        """As of an entry."""
+        return self.method, self.version, self.suite, self.task, self.division
+
+    @property
+    def name(self) -> str:
+        """For sentences."""
+        suite = f" ({self.suite})" if self.suite else ""
+        return f"{self.method}@{self.version} on {self.task}{suite}, {self.division}"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A board at some time."""
+
+    version: int = 0  # of the board; 0: there was none
+    references: tuple[tuple[str, float, float], ...] = ()  # (task, random, best)
+    exemptions: tuple[tuple[str, str], ...] = ()  # (rule, subject)
+    cells: tuple[Cell, ...] = ()
+
+
+CELL = {"method": str, "version": int, "suite": str, "task": str, "division": ("policies", "algorithms"),
+        "task_hash": str, "submitter": str, "scores": list}  # fmt: skip
+SHAPE = {"version": int, "references": list, "exemptions": list, "cells": [CELL]}
+SCORE = (int, str, Maybe(float), str)
+
+
+def cell_of(entry: Entry) -> Cell:
+    """What a snapshot keeps of an entry."""
+    scores = tuple((s.seed, s.status, s.mean, s.weights) for s in entry.scores)
+    return Cell(entry.method, entry.version, entry.suite, entry.task, entry.division, entry.task_hash,
+                entry.submitter, scores)  # fmt: skip
+
+
+def take(board: Board, entries: Iterable[Entry]) -> Snapshot:
+    """The board as it is now."""
+    return Snapshot(
+        board.version,
+        tuple((r.task, r.random, r.best) for r in board.references),
+        tuple((e.rule, e.subject) for e in board.exemptions),
+        tuple(map(cell_of, entries)),
+    )
+
+
+def write_snapshot(results: Path, snapshot: Snapshot) -> None:
+    """Write ``board.json``, a cell a line."""
+    data = asdict(snapshot)
+    cells = ",\n  ".join(json.dumps(c) for c in data.pop("cells"))
+    head = json.dumps(data, indent=1)[:-2]
+    write_atomic(results / FILE, f'{head},\n "cells": [\n  {cells}\n ]\n}}\n')
+
+
+def read_snapshot(results: Path) -> Snapshot:
+    """That of a folder of results; an empty one where there is none. Raises Malformed."""
+    try:
+        return _snapshot(read_json(results / FILE), str(results / FILE))
+    except Absent:
+        return Snapshot()
+
+
+def at_merge_base(results: Path, branch: str = "main") -> Snapshot:
+    """The snapshot that version control has for the commit on which a change is based; an empty one without any.
+
+    On the branch itself that is its last commit but this one.
+    """
+    base = _git(results, "merge-base", "HEAD", branch)
+    if base and base == _git(results, "rev-parse", "HEAD"):
+        base = _git(results, "rev-parse", "HEAD^")
+    text = _git(results, "show", f"{base.strip()}:./{FILE}") if base else ""
+    return _snapshot(parse_json(text, f"{FILE} at the merge base"), "merge base") if text else Snapshot()
+
+
+def _git(folder: Path, *words: str) -> str:
+    try:
+        found = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True)
+    except OSError:
+        return ""
+    return found.stdout if found.returncode == 0 else ""
+
+
+def _snapshot(data: object, where: str) -> Snapshot:
+    check(data, SHAPE, where)
+    assert isinstance(data, dict)
+    for cell in data["cells"]:
+        for score in cell["scores"]:
+            check(score, list, where)
+            check(dict(enumerate(score)).__len__(), (len(SCORE),), where)
+            for value, shape in zip(score, SCORE, strict=True):
+                check(value, shape, where)
+    for row, shapes in ((r, (str, float, float)) for r in data["references"]):
+        for value, shape in zip(row, shapes, strict=True):
+            check(value, shape, where)
+    return Snapshot(
+        data["version"],
+        tuple((r[0], r[1], r[2]) for r in data["references"]),
+        tuple((e[0], e[1]) for e in data["exemptions"]),
+        tuple(Cell(**{**c, "scores": tuple(map(tuple, c["scores"]))}) for c in data["cells"]),
+    )
