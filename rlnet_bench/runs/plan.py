@@ -24,6 +24,7 @@ from rlnet_bench.reading import shapes
 from rlnet_bench.reading.plain import read_json
 from rlnet_bench.runs.described import check_described, code_of, describe, other_task, read_description
 from rlnet_bench.runs.suite import MethodEntry, Suite
+from rlnet_bench.runs.tuned import refuse_reserved
 from rlnet_bench.runs.verify import CONFIG, read_config, run_id
 from rlnet_bench.trust import Wanted
 
@@ -168,7 +169,13 @@ def trust_groups(
 
 
 def make_plan(
-    suite: Suite, *, device: str = "cpu", threads: int = 1, trust_code: bool = False, asked_by: str = ""
+    suite: Suite,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    trust_code: bool = False,
+    asked_by: str = "",
+    tuning: bool = False,
 ) -> Plan:
     """Resolve every cell of a suite, or refuse.
 
@@ -178,16 +185,21 @@ def make_plan(
         threads: of every run.
         trust_code: whoever calls this trusts what the suite and its networks name.
         asked_by: the file that the suite comes from, for sentences.
+        tuning: the groups are trials of ``tune``, which alone may have the seeds reserved for them.
 
     Raises:
         Untrusted: before anything is imported, naming the code that nobody trusted.
         UnknownName, BadInput, ImpossibleCell: one message listing every problem found.
     """
     by = asked_by or f"suite {suite.name}"
+    if not tuning:
+        refuse_reserved(suite.seeds, by)
     trust.ask(map(Wanted, suite.names()), asked_by=by, trust_code=trust_code)
     problems: list[str] = []
     groups: list[Group] = []
-    checks: list[Callable[[], object]] = [partial(_method, suite, entry, None, trust_code) for entry in suite.methods]
+    checks: list[Callable[[], object]] = [
+        partial(resolve_method, suite, entry, None, trust_code) for entry in suite.methods
+    ]
     checks += [partial(task_card, task) for task in suite.tasks]
     for check in checks:
         try:
@@ -230,10 +242,10 @@ def _declared_name(suite: Suite, entry: MethodEntry, trust_code: bool) -> str | 
     if not is_path or entry.label is not None:
         return None
     # A file of a network is no zoo network, whatever it was copied from.
-    return _method(suite, entry, None, trust_code)[0].id.removeprefix("zoo/")
+    return resolve_method(suite, entry, None, trust_code)[0].id.removeprefix("zoo/")
 
 
-def _method(
+def resolve_method(
     suite: Suite, entry: MethodEntry, task: str | None = None, trust_code: bool = False
 ) -> tuple[type[Method], MethodConfig, dict[str, Any] | None]:
     """(method, its configuration, its network as plain data) of a suite's entry."""
@@ -249,7 +261,7 @@ def _method(
 
 def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threads: int) -> list[Group]:
     card = task_card(task)
-    method, config, network = _method(suite, entry, task)
+    method, config, network = resolve_method(suite, entry, task)
     check_possible(method, card, config)
     trains = method.capabilities.trains
     frames = suite.budget.of(task) if trains else 0

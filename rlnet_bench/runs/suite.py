@@ -7,11 +7,21 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from rlnet_bench.errors import BadInput, UnknownName
 from rlnet_bench.methods import Method, explain, find_method, method_ids
 from rlnet_bench.reading.yaml import Document, load
+from rlnet_bench.runs.tuned import TuningRecord, read_record
 from rlnet_bench.trust import is_file, typed
 from rlnet_bench.vocabulary import Mode, Referee, TrainingReward
 
@@ -69,6 +79,20 @@ class MethodEntry(Strict):
     """Settings of one task, on top of ``set``."""
     only: list[str] = []
     """The tasks that the entry is run on, where it can't be run on all (kinds of actions); all of them when empty."""
+    tuned: TuningRecord | None = None
+    """What ``tune`` chose, by family of tasks; in a file, the path of a record from the suite's folder."""
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Entries that adopt no record are written as they always were."""
+        return {k: v for k, v in handler(self).items() if k != "tuned" or v is not None}
+
+    @model_validator(mode="after")
+    def _as_tuned(self) -> MethodEntry:
+        wrong = self.tuned and self.tuned.contradicts(self.id or str(self.network), self.set, self.per_task)
+        if wrong:
+            raise ValueError(f"{self.name}: {wrong}")
+        return self
 
     @model_validator(mode="after")
     def _one_of(self) -> MethodEntry:
@@ -89,7 +113,8 @@ class MethodEntry(Strict):
 
     def settings(self, task: str | None = None) -> dict[str, Any]:
         """The overrides of the method's defaults on a task."""
-        return {**self.set, **self.per_task.get(task or "", {})}
+        chosen = self.tuned.chosen(task) if self.tuned else {}
+        return {**self.set, **self.per_task.get(task or "", {}), **chosen}
 
 
 class Suite(Strict):
@@ -212,13 +237,25 @@ def load_suite(source: str | Path, overrides: list[str] | None = None) -> Suite:
     """
     text = str(source)
     if text.endswith((".yaml", ".yml")) or "/" in text:
-        document = load(Path(text))
+        document, folder = load(Path(text)), Path(text).parent
     elif text in suite_names():
-        file = resources.files("rlnet_bench.suites") / f"{text}.yaml"
-        document = load(file.read_text(encoding="utf-8"), f"{text}.yaml")
+        folder = Path(str(resources.files("rlnet_bench.suites")))
+        document = load((folder / f"{text}.yaml").read_text(encoding="utf-8"), f"{text}.yaml")
     else:
         raise UnknownName("suite", text, suite_names())
+    _read_records(document, folder)
     return parse_suite(document, overrides)
+
+
+def _read_records(document: Document, folder: Path) -> None:
+    """Put the tuning records that entries name by path in the place of those paths."""
+    methods = document.data.get("methods") if isinstance(document.data, dict) else None
+    for i, entry in enumerate(methods if isinstance(methods, list) else ()):
+        if isinstance(entry, dict) and isinstance(entry.get("tuned"), str):
+            try:
+                entry["tuned"] = read_record(folder / entry["tuned"]).model_dump(mode="json")
+            except BadInput as error:
+                raise BadInput(f"{document.where(('methods', i, 'tuned'))}: {error}") from None
 
 
 def parse_suite(document: Document, overrides: list[str] | None = None) -> Suite:
