@@ -153,8 +153,8 @@ class TuningRecord(_Strict):
                             f"{place}: {name} is {own[name]!r}, and the record chose {chosen!r} on {family}; leave it "
                             "out, or leave the record out"
                         )
-        for family in self.families.values():
-            for task, kept in family.set.items():
+        for tuned in self.families.values():
+            for task, kept in tuned.set.items():
                 own = {k: v for k, v in {**base, **per_task.get(task, {})}.items() if k not in self.space}
                 if own != kept:
                     return f"on {task} it was tuned with {kept or 'nothing'} set beside the space, the entry sets {own}"
