@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rlnet_bench.analysis.crossplay import crossplay as crossplay
     from rlnet_bench.analysis.loading import load_results as load_results
     from rlnet_bench.api import run as run
     from rlnet_bench.envs.check import check_env as check_env
@@ -40,6 +41,7 @@ _HOMES = {
     "check_env": "rlnet_bench.envs.check",
     "check_method": "rlnet_bench.runs.check",
     "check_submission": "rlnet_bench.leaderboard.check",
+    "crossplay": "rlnet_bench.analysis.crossplay",
     "evaluate": "rlnet_bench.learning.play",
     "find_method": "rlnet_bench.typed",
     "load_policy": "rlnet_bench.runs.policies",

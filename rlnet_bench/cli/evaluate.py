@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlnet_bench.cli.output import GivenMethods, GivenTasks, JsonFlag, TrustFlag, print_json, print_table
+from rlnet_bench.cli.output import (
+    GivenMethods,
+    GivenTasks,
+    JsonFlag,
+    ResultsOption,
+    TrustFlag,
+    print_json,
+    print_table,
+)
 from rlnet_bench.errors import BadInput
 from rlnet_bench.vocabulary import Mode, Referee, Weights
 
 if TYPE_CHECKING:
     from rlnet_bench.envs.contract import Scene
+    from rlnet_bench.learning.policy import Policy
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,11 +30,12 @@ def add_to(app: typer.Typer) -> None:
 
 
 def evaluate(
-    run_dir: Annotated[Path, typer.Argument(help="A run directory, STORE/runs/<id>.")],
+    source: Annotated[str, typer.Argument(metavar="RUN", help="A run directory STORE/runs/<id>, or METHOD@TASK.")],
     episodes: Annotated[int, typer.Option("--episodes", min=2, help="Episodes per seed.")] = 320,
     which: Annotated[Weights, typer.Option("--which", help="The best checkpoint, or the final weights.")] = "best",
     mode: Annotated[Mode, typer.Option("--mode")] = "deterministic",
     seed: Annotated[int | None, typer.Option("--seed", help="One seed of the group; all by default.")] = None,
+    results: ResultsOption = None,
     referee: Annotated[
         Referee, typer.Option("--referee", help="`reference` plays on the original package.")
     ] = "batched",
@@ -49,12 +59,18 @@ def evaluate(
         if path is not None and (path.suffix != suffix or not path.absolute().parent.is_dir()):
             raise BadInput(f"{path}: expected a file name ending in {suffix}, in a directory that exists.")
     torch.set_num_threads(1)
-    group = read_group(run_dir)
-    config = group.config
-    trust_groups([group], run_dir, trust_code, [*(method or ()), *(task or ())])
-    policy = load_policy(run_dir, seed, which, mode=mode)
-    card = task_of(config)
-    seeds = tuple(config["seeds"]) if seed is None else (seed,)
+    given = [*(method or ()), *(task or ())]
+    group = read_group(Path(source)) if Path(source).is_dir() else None
+    if group is not None:  # environments are made: also the code of its task
+        trust_groups([group], source, trust_code, given)
+
+    def loaded(one: int | None) -> Policy:
+        of = None if group is None else mode  # published is one set of weights
+        return load_policy(source, one, which, mode=of, results=results, trust_code=trust_code, given=given)
+
+    policy = loaded(seed)
+    assert policy.trained is not None and policy.plays is not None
+    seeds, card = policy.trained.seeds, policy.plays if group is None else task_of(group.config)
     if referee == "reference":
         from rlnet_bench.learning.play import evaluate_on_reference
 
@@ -75,13 +91,13 @@ def evaluate(
     ]
     if gif or png:
         if len(seeds) > 1:
-            policy = load_policy(run_dir, seeds[0], which, mode=mode)
+            policy = loaded(seeds[0])
         scenes = record_scenes(policy, card, seeds[0], mode)
         _draw(scenes, gif, png)
     if json:
         print_json(rows)
     else:
-        print(f"{config['label']} on {card.id}, {which} weights, {mode} actions, referee {referee}")
+        print(f"{policy.trained.label} on {card.id}, {which} weights, {mode} actions, referee {referee}")
         print_table(list(rows[0]), [[f"{x:.4g}" if isinstance(x, float) else x for x in row.values()] for row in rows])
         for path in (gif, png):
             if path:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlnet_bench.cli.output import JsonFlag, print_json, print_table
+from rlnet_bench.cli.output import JsonFlag, ResultsOption, print_json, print_table
 from rlnet_bench.errors import BadInput
+from rlnet_bench.runs.named import find_cell, split
 
 if TYPE_CHECKING:
     from rlnet_bench.networks.graph import Graph
 
 NetworkArgument = Annotated[
-    str, typer.Argument(metavar="NETWORK", help="A YAML file or a zoo id such as zoo/tag-3ppo.")
+    str, typer.Argument(metavar="NETWORK", help="A YAML file, a zoo id such as zoo/tag-3ppo, or METHOD@TASK.")
 ]
 TaskOption = Annotated[str | None, typer.Option("--task", help="Lay it over this task.")]
 AgentsOption = Annotated[int | None, typer.Option("--agents", min=1, max=512, help="Without a task: how many agents.")]
@@ -84,14 +85,17 @@ def draw(
     file: NetworkArgument,
     task: TaskOption = None,
     agents: AgentsOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="A .svg, .pdf or .png file; NAME.svg by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A .svg, .pdf or .png file; the network's name by default.")
+    ] = None,
+    results: ResultsOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Draw a network, in the format that the file's ending says."""
+    """Draw a network, or a published one by name, in the format that the file's ending says."""
     from rlnet_bench.networks.draw import draw as draw_graph
     from rlnet_bench.networks.printed import ENDINGS, printed
 
-    graph = _lay(file, task, agents)
+    graph = _published(file, results) if task is None and agents is None and split(file) else _lay(file, task, agents)
     path = out or Path(f"{graph.spec.name}.svg")
     ending = path.suffix.lower()
     if ending not in (".svg", *ENDINGS):
@@ -115,6 +119,21 @@ def _lay(file: str, task: str | None, agents: int | None) -> Graph:
     if task is not None and agents is not None:
         raise BadInput("--task and --agents: a task has its own number of agents; give one of the two.")
     return expand(load_network(file), task_card(task) if task is not None else nominal_card(agents or 3))
+
+
+def _published(name: str, results: Path | None) -> Graph:
+    """The graph of a published network, as its records have it."""
+    from rlnet_bench.networks.graph import expand
+    from rlnet_bench.networks.spec import NetworkSpec
+    from rlnet_bench.runs.described import card_of
+
+    _, cell = find_cell(name, results)
+    group = next(g for g in cell.plan.groups if f"{g.label}@{g.config['task']}" == name)
+    network, card = group.config.get("network"), card_of(group.config, group.described)
+    if network is None or card is None:
+        what = "a baseline, which has no graph" if network is None else "on a task that is not known here"
+        raise BadInput(f"{name}: expected a Reinforcement Network, found {what}.")
+    return expand(NetworkSpec.from_json(network), card)
 
 
 def summary(graph: Graph) -> str:

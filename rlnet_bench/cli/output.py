@@ -32,6 +32,9 @@ GivenMethods = Annotated[
 GivenTasks = Annotated[
     list[str] | None, typer.Option("--task", help="FILE.py:factory: where the recorded file of a task is now.")
 ]
+ResultsOption = Annotated[
+    Path | None, typer.Option("--results", help="The folder of published results in which a METHOD@TASK is looked up.")
+]
 
 DEFAULT_STORE = "rlnet-store"
 

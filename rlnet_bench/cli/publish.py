@@ -19,13 +19,13 @@ def publish(
     store: Annotated[str, typer.Argument(help="The run store.")],
     suite: SuiteOption = None,
     out: Annotated[Path, typer.Option("--out", help="Where results live.")] = Path("results"),
-    weights: Annotated[bool, typer.Option(help="Also the weights of each cell's median seed.")] = True,
+    weights: Annotated[bool, typer.Option(help="Also the best weights of every seed.")] = True,
     finished: Annotated[
         bool, typer.Option("--finished", help="Publish what has ended, and declare the rest as open.")
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Write a finished suite's records, median-seed weights and one episode per cell."""
+    """Write a finished suite's records, the weights of all seeds and one episode per cell."""
     from rlnet_bench.runs.publish import publish as write
     from rlnet_bench.runs.store import Store
 

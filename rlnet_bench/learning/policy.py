@@ -7,6 +7,7 @@ A policy loaded for one seed has R = 1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -28,6 +29,15 @@ class PolicyState(NamedTuple):
     memory: dict[str, Tensor]  # whatever the policy remembers, each [R*B, ...]
 
 
+@dataclass(frozen=True)
+class Trained:
+    """Where a policy was loaded from."""
+
+    label: str  # of its method
+    seeds: tuple[int, ...]  # of training, one per replica
+    run_ids: tuple[str, ...]  # one per replica; of a script that is in no record, empty
+
+
 class Policy:
     """The contract, every member of it. A subclass gives ``replicas``, :meth:`act`, and, as far as it has weights,
     :meth:`state_dict` and :meth:`spec`; one with memory also :meth:`initial_state`."""
@@ -35,6 +45,8 @@ class Policy:
     replicas: int  # R
     plays: TaskCard | None = None
     """The task that it was loaded for, where it was loaded (:func:`rlnet_bench.load_policy`)."""
+    trained: Trained | None = None
+    """From which seeds and runs it was loaded."""
     competes: bool = True
     """It may become the best checkpoint of its run now."""
     execution_floor: ExecutionClass = "D0"

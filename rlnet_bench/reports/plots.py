@@ -15,6 +15,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
+from rlnet_bench.analysis.crossplay import Crossplay
 from rlnet_bench.analysis.curves import CurveEstimate
 from rlnet_bench.analysis.wording import share
 from rlnet_bench.reports.looks import COLOURS, LINES
@@ -24,6 +25,7 @@ Palette = Mapping[str, str]
 Dashes = Mapping[str, tuple[float, ...] | None]
 INK = "#1b1b1f"
 ABOVE, BELOW = "#0072b2", "#d55e00"
+SHADES = [to_rgba("#0072b2", 0.03), to_rgba("#0072b2", 0.6)]
 SMALLEST_TEXT = 4.5  # points; numbers in cells of a heat map are left out below it
 
 
@@ -147,9 +149,7 @@ def improvement(
     frame = data if isinstance(data, pd.DataFrame) else pairs_frame(data)
     ax = _axes(ax)
     methods = list(order or dict.fromkeys(frame["row"]))
-    wide = frame.pivot(index="row", columns="column", values="probability").reindex(index=methods, columns=methods)
-    sns.heatmap(wide, ax=ax, vmin=0, vmax=1, cmap=tints(), cbar=False, linewidths=0, xticklabels=True, yticklabels=True)
-    place = {m: i + 0.5 for i, m in enumerate(methods)}
+    place = _tinted(ax, frame.rename(columns={"probability": "value"}), methods, methods, tints(), (0.0, 1.0))
     sure = (frame["low"] > 0.5) | (frame["high"] < 0.5)
     if fontsize >= SMALLEST_TEXT:
         for a, b, p, is_sure in zip(frame["row"], frame["column"], frame["probability"], sure):
@@ -163,6 +163,50 @@ def improvement(
         ax.scatter(frame["column"][sure].map(place), frame["row"][sure].map(place), s=3, color=INK, linewidths=0)
     ax.set(xlabel="", ylabel="")
     return ax
+
+
+def crossplay(
+    data: pd.DataFrame | Crossplay, ax: Axes | None = None, *, order: Sequence[str] | None = None, fontsize: float = 9.0
+) -> Axes:
+    """Heat map of returns: a guest of the row among hosts of the column; self-play in a column of its own, last.
+
+    Args:
+        data: columns row, column, value, low, high (:meth:`~rlnet_bench.analysis.crossplay.Crossplay.frame`), or
+            cross-play itself.
+        ax: where to draw.
+        order: of the methods; as they come by default.
+        fontsize: of the numbers, in points; below a legible size they are left out.
+
+    Each cell has its mean and, where runs were resampled, the interval under it; a pair that cannot play stays empty.
+    """
+    frame = data if isinstance(data, pd.DataFrame) else data.frame()
+    ax = _axes(ax)
+    methods = list(order or dict.fromkeys(frame["row"]))
+    columns = [*methods, "itself"]
+    known = frame.dropna(subset="value")
+    span = (float(known["value"].min()), float(known["value"].max()))
+    x = _tinted(ax, frame, methods, columns, LinearSegmentedColormap.from_list("returns", SHADES), span)
+    y = {m: i + 0.5 for i, m in enumerate(methods)}
+    if fontsize >= SMALLEST_TEXT:
+        for row, column, value, low, high in known[["row", "column", "value", "low", "high"]].itertuples(index=False):
+            text = f"{value:.3g}" if pd.isna(low) else f"{value:.3g}\n[{low:.3g}, {high:.3g}]"
+            ax.text(x[column], y[row], text, ha="center", va="center", fontsize=fontsize, color=INK, in_layout=False)
+    ax.axvline(len(methods), color="white", linewidth=4)
+    ax.set(xlabel="hosts", ylabel="guest")
+    return ax
+
+
+def _tinted(
+    ax: Axes, frame: pd.DataFrame, rows: list[str], columns: list[str], colours: Any, span: tuple[float, float]
+) -> dict[str, float]:
+    """Cells of a heat map without numbers; returns the horizontal place of every column."""
+    wide = frame.pivot(index="row", columns="column", values="value").reindex(index=rows, columns=columns)
+    low, high = span
+    sns.heatmap(
+        wide.astype(float), ax=ax, vmin=low, vmax=high, cmap=colours, cbar=False, linewidths=0, xticklabels=True,
+        yticklabels=True,
+    )  # fmt: skip
+    return {m: i + 0.5 for i, m in enumerate(columns)}
 
 
 def tints() -> LinearSegmentedColormap:

@@ -4,8 +4,9 @@ A publication is read and verified as always (chains, run ids, ``suite.json``); 
 directory of the store, whose provenance says from where. So work outlives a session: ``publish --finished``, and later,
 on any machine, ``store adopt`` and ``run``. The records of one suite serve another in which the same run occurs.
 
-A publication holds the weights of each cell's median seed at most. An adopted run has those
-(``policies/best.seed<n>.safetensors``) and that seed's recorded episode, under the names that ``publish`` looks for.
+A publication holds the best weights of every seed at most. An adopted run has those
+(``policies/best.seed<n>.safetensors``) and the median seed's recorded episode, under the names that ``publish`` looks
+for.
 """
 
 from __future__ import annotations
@@ -17,16 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlnet_bench.errors import Malformed
 from rlnet_bench.reading.files import read_bytes
 from rlnet_bench.runs.described import FILE as DESCRIPTION
 from rlnet_bench.runs.files import put_in_place, remove, writing
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.process import signature
-from rlnet_bench.runs.publish import Publication, cell_files, median_seed, read_published
+from rlnet_bench.runs.publish import Publication, episode_file, median_seed, published_weights, read_published
 from rlnet_bench.runs.records import RunRecord, StoredLine
 from rlnet_bench.runs.store import Store
-from rlnet_bench.runs.verify import SEALED, adopted_episode, adopted_weights, seal, weights_digests
+from rlnet_bench.runs.verify import SEALED, adopted_episode, adopted_weights, seal
 
 
 @dataclass(frozen=True)
@@ -62,22 +62,18 @@ def adopt(store: Store, source: Path) -> Adopted:
 
 
 def _kept(source: Path, found: Publication, cell: Sequence[RunRecord]) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """(run id, files by name) of a cell's median seed, as far as they were published; verified."""
-    primary = found.plan.suite.evaluation.primary
-    median = median_seed(cell, primary)
-    if median is None:
-        return
-    seed, record = median
-    weights, episode = cell_files(source, record.method, record.task, seed)
-    files = {}
-    if weights.exists():
-        expected = record.lines("absolute", primary, seed)[-1].weights
-        if weights_digests(weights, 1) != [expected]:
-            raise Malformed(str(weights), f"the weights of seed {seed} that were scored ({expected})", "others")
-        files[str(adopted_weights(Path(), seed))] = read_bytes(weights)
-    if episode.exists():
-        files[str(adopted_episode(Path(), seed))] = read_bytes(episode)
-    yield record.run_id, files
+    """(run id, files by name) of a cell's runs, as far as they were published; verified."""
+    median = median_seed(cell, found.plan.suite.evaluation.primary)
+    for record in cell:
+        files = {}
+        for seed in record.seeds:
+            weights = published_weights(source, record, seed)
+            if weights is not None:
+                files[str(adopted_weights(Path(), seed))] = read_bytes(weights)
+        episode = episode_file(source, record.method, record.task)
+        if median is not None and record is median[1] and episode.exists():
+            files[str(adopted_episode(Path(), median[0]))] = read_bytes(episode)
+        yield record.run_id, files
 
 
 def _texts(record: RunRecord, found: Publication, source: Path) -> dict[str, bytes]:

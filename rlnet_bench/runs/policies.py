@@ -12,16 +12,19 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError
 from rlnet_bench.learning.channel import needs
 from rlnet_bench.learning.information import execution_class, information_flow
-from rlnet_bench.learning.policy import Policy
-from rlnet_bench.methods import Method
+from rlnet_bench.learning.policy import Policy, Trained
+from rlnet_bench.methods import Method, catalogued, check_possible
 from rlnet_bench.reading.files import Absent
 from rlnet_bench.reading.tensors import read_tensors
 from rlnet_bench.runs.described import card_of, read_description
 from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
-from rlnet_bench.runs.plan import Group, method_of, task_of, trust_groups
+from rlnet_bench.runs.named import find_cell, split
+from rlnet_bench.runs.plan import Group, method_of, run_id, task_of, trust_groups
+from rlnet_bench.runs.publish import published_weights
 from rlnet_bench.runs.verify import adopted_weights, best_weights, read_config, read_policy
 from rlnet_bench.vocabulary import Mode, Weights
 
@@ -66,36 +69,50 @@ def save_policies(
 
 
 def load_policy(
-    run_dir: str | Path,
+    source: str | Path,
     seed: int | None = None,
     which: Weights = "best",
     device: str = "cpu",
     *,
     mode: Mode | None = None,
+    results: str | Path | None = None,
     trust_code: bool = False,
     given: Iterable[str] = (),
 ) -> Policy:
-    """The policy of a run directory; no trainer needed.
+    """The policy of a run directory, or a published one by name; no trainer needed.
 
     Args:
-        run_dir: a directory ``STORE/runs/<id>``.
-        seed: one seed (R = 1), or None for all seeds of the group stacked.
+        source: a directory ``STORE/runs/<id>``, or ``METHOD@TASK`` (a control or script also where none is published).
+        seed: one training seed (R = 1), or None for all that are there, stacked.
         which: the best checkpoint (absolute metric) or the final weights.
         device: torch device.
         mode: by whose scores the best is the best; by those of the run's primary mode by default.
+        results: the folder of publications in which a name is looked up; by default ``results`` here, else that of the
+            repository this package is installed from.
         trust_code: import the code that the record names (a method or a task of somebody's file).
         given: where recorded files are now, as ``FILE.py:Class``; trusted by that when their content is the recorded.
 
     Raises:
         Untrusted: before anything is imported, when the record names code.
-        StoreError: when the directory holds no finished policy.
+        UnknownName: for a name that nothing has.
+        StoreError: when the directory holds no finished policy, or its weights were not published.
         BadInput: when the seed is not in the group, or the weights do not fit the policy that the method makes.
     """
-    folder = Path(run_dir)
+    if split(str(source)) and not Path(source).exists():
+        if which != "best" or mode is not None:
+            raise BadInput(
+                f"{source}: published are the best weights of the suite's mode only; a run directory has all."
+            )
+        return _untrained(str(source), seed, device) or _published(
+            str(source), seed, device, results, trust_code, given
+        )
+    folder = Path(source)
     try:
         config, described = read_config(folder / "config.json"), read_policy(folder / "policies" / "policy.json")
     except StoreError as error:
-        raise StoreError(f"{folder}: no finished policy here ({error}) Give a directory STORE/runs/<id>.") from None
+        raise StoreError(
+            f"{folder}: no finished policy here ({error}) Give a directory STORE/runs/<id>, or METHOD@TASK."
+        ) from None
     if not described:
         raise StoreError(f"{folder}: no finished policy here; give a directory STORE/runs/<id>.")
     seeds = tuple(config["seeds"])
@@ -110,7 +127,50 @@ def load_policy(
         raise StoreError(f"{folder}: no {which} weights here.")
     card = known or task_of(config)
     policy = rebuild_policy(method_of(config), described, weights, chosen, card, device)
-    policy.plays = card
+    policy.plays, policy.trained = card, Trained(group.label, chosen, (run_id(config),) * len(chosen))
+    return policy
+
+
+def _published(
+    name: str, seed: int | None, device: str, results: str | Path | None, trust_code: bool, given: Iterable[str]
+) -> Policy:
+    """A published policy: the replicas of all groups of its cell, stacked."""
+    root, cell = find_cell(name, results)
+    ended = [r for r in cell.finished if r.seed_status]
+    if not ended:
+        raise StoreError(f"{root}: {name} is declared there and has not ended.")
+    described = cell.policies[ended[0].run_id]
+    config = ended[0].config
+    files = {s: (published_weights(root, r, s), r.run_id) for r in ended for s in r.seeds}
+    has_none = not described.get("actor_parameters", 1)
+    here = {s: (file, run) for s, (file, run) in files.items() if file is not None or has_none}
+    if not here:
+        raise StoreError(f"{root}: the weights of {name} were not published; the suite run again gives them back.")
+    if seed is not None and seed not in here:
+        raise BadInput(f"{name}: no weights of seed {seed}; {root} has seeds {sorted(here)}.")
+    chosen = tuple(sorted(here)) if seed is None else (seed,)
+    group = next(g for g in cell.plan.groups if g.run_id == ended[0].run_id)
+    known = card_of(config, group.described)
+    trust_groups([group], root, trust_code, given, tasks=known is None)
+    parts = [read_tensors(file, device) for s in chosen if (file := here[s][0]) is not None]
+    weights = {k: torch.cat([part[k] for part in parts]) for k in (parts[0] if parts else ())}
+    card = known or task_of(config)
+    policy = rebuild_policy(method_of(config), described, weights, chosen, card, device)
+    policy.plays, policy.trained = card, Trained(ended[0].method, chosen, tuple(here[s][1] for s in chosen))
+    return policy
+
+
+def _untrained(name: str, seed: int | None, device: str) -> Policy | None:
+    """A control or a script, which the task's card alone makes; None for every other name."""
+    label, task = split(name) or ("", "")
+    method = catalogued(label)
+    if method is None or method.capabilities.trains:
+        return None
+    card = task_card(task)
+    check_possible(method, card, method.configure({}))
+    seeds = (0 if seed is None else seed,)
+    policy = method.rebuild({}, card, seeds, device)
+    policy.plays, policy.trained = card, Trained(label, seeds, ("",))
     return policy
 
 

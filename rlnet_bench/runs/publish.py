@@ -1,10 +1,10 @@
 """Published records: the small, diffable form of a suite's results, and reading it back.
 
-``results/<suite>-v<n>/``: ``suite.json`` (the plan), ``seed-plan.json`` where one was declared, and per method
-and task ``<task>.jsonl.gz`` (a header, then the evaluation lines with their digest chains, then timings), the
-weights of the median seed and one recorded episode. Other seeds' weights are there by digest, and come back by
-running the suite again. A suite may be published before it is finished: ``open`` in ``suite.json`` then has the status
-of every group that had not ended.
+``results/<suite>-v<n>/``: ``suite.json`` (the plan), ``seed-plan.json`` where one was declared, and per method and
+task ``<task>.jsonl.gz`` (a header, then the evaluation lines with their digest chains, then timings), the best
+weights of whatever acts, of every seed, and one recorded episode, of the median seed. Critics and final weights are
+there by digest, and come back by running the suite again. A suite may be published before it is finished: ``open`` in
+``suite.json`` then has the status of every group that had not ended.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from rlnet_bench.runs.verify import (
     problems,
     read_policy,
     read_provenance,
+    weights_digests,
     weights_problems,
 )
 from rlnet_bench.vocabulary import Mode, Status
@@ -73,7 +74,7 @@ def publish(store: Store, plan: Plan, out: Path, *, weights: bool = True, finish
         store: where its runs are.
         plan: the suite's.
         out: the folder of published results.
-        weights: also those of each cell's median seed; without them only their digests.
+        weights: also the best ones of every seed; without them only their digests.
         finished: also a suite of which only some groups have ended; ``suite.json`` declares the others as open.
 
     Raises:
@@ -153,7 +154,7 @@ def _write(
         path = records_file(made, label, task)
         path.parent.mkdir(exist_ok=True)
         _write_gzip(path, [line for g in groups if g.run_id in records for line in _lines(store, g)])
-        files += [path, *_median_seed(store, plan, cell, made, weights)]
+        files += [path, *(_weights(store, cell, made) if weights else ()), *_episode(store, plan, cell, made)]
     return files
 
 
@@ -162,10 +163,26 @@ def records_file(root: Path, label: str, task: str) -> Path:
     return inside(root, file_stem(label), f"{file_stem(task)}.jsonl.gz")
 
 
-def cell_files(root: Path, label: str, task: str, seed: int) -> tuple[Path, Path]:
-    """(weights, recorded episode) of a cell's median seed in a publication."""
-    folder, stem = inside(root, file_stem(label)), file_stem(task)
-    return folder / f"{stem}.seed{seed}.safetensors", folder / f"{stem}.episode.json.gz"
+def weights_file(root: Path, record: RunRecord, seed: int) -> Path:
+    """The best weights of a seed in a publication."""
+    return inside(root, file_stem(record.method), f"{file_stem(record.task)}.seed{seed}.safetensors")
+
+
+def episode_file(root: Path, label: str, task: str) -> Path:
+    """The recorded episode of a cell's median seed in a publication."""
+    return inside(root, file_stem(label), f"{file_stem(task)}.episode.json.gz")
+
+
+def published_weights(root: Path, record: RunRecord, seed: int) -> Path | None:
+    """The best weights of a seed if they were published; raises Malformed when they are not those that were scored."""
+    file = weights_file(root, record, seed)
+    if not file.exists():
+        return None
+    lines = record.lines("absolute", record.config["evaluation"]["primary"], seed)
+    expected = lines[-1].weights if lines else "none"
+    if weights_digests(file, 1) != [expected]:
+        raise Malformed(str(file), f"the weights of seed {seed} that were scored ({expected})", "others")
+    return file
 
 
 def median_seed(cell: Iterable[RunRecord], mode: Mode) -> tuple[int, RunRecord] | None:
@@ -212,43 +229,57 @@ def _write_gzip(path: Path, lines: Iterable[str]) -> None:
         packed.write(text.encode())
 
 
-def _median_seed(store: Store, plan: Plan, cell: Sequence[RunRecord], made: Path, with_weights: bool) -> Iterator[Path]:
-    """Weights, where asked for, and one recorded episode of the median seed."""
+def _weights(store: Store, cell: Sequence[RunRecord], made: Path) -> Iterator[Path]:
+    """The best weights of every seed that was scored, as far as the policy has any."""
+    for record in cell:
+        folder, primary = store.folder(record.run_id), record.config["evaluation"]["primary"]
+        for seed in record.seeds:
+            file = weights_file(made, record, seed)
+            if "adopted" in record.provenance:  # what was published then; a run has no more
+                kept = adopted_weights(folder, seed)
+                if kept.exists():
+                    with writing(file):
+                        file.write_bytes(read_bytes(kept))
+                    yield file
+            elif record.lines("absolute", primary, seed):
+                from safetensors.torch import save_file
+
+                from rlnet_bench.runs.policies import load_weights
+
+                weights = load_weights(folder, seed)
+                if weights:
+                    with writing(file):
+                        save_file({k: v.contiguous() for k, v in weights.items()}, file)
+                    yield file
+
+
+def _episode(store: Store, plan: Plan, cell: Sequence[RunRecord], made: Path) -> Iterator[Path]:
+    """One recorded episode of the median seed."""
     mode = plan.suite.evaluation.primary
     median = median_seed(cell, mode)
     if median is None:
         return
     seed, record = median
-    folder = store.folder(record.run_id)
-    weights_file, episode_file = cell_files(made, record.method, record.task, seed)
-    if "adopted" in record.provenance:  # what was published then; a run has no more
-        kept_files = {episode_file: adopted_episode(folder, seed)}
-        if with_weights:
-            kept_files[weights_file] = adopted_weights(folder, seed)
-        for file, kept in kept_files.items():
-            if kept.exists():
-                with writing(file):
-                    file.write_bytes(read_bytes(kept))
-                yield file
+    folder, file = store.folder(record.run_id), episode_file(made, record.method, record.task)
+    if "adopted" in record.provenance:
+        kept = adopted_episode(folder, seed)
+        if kept.exists():
+            with writing(file):
+                file.write_bytes(read_bytes(kept))
+            yield file
         return
+    if code_of(record.config):
+        return  # publishing reads: no code is run for a picture
     import torch
-    from safetensors.torch import save_file
 
     from rlnet_bench.envs.registry import task_card
     from rlnet_bench.learning.play import record_scenes
-    from rlnet_bench.runs.policies import load_policy, load_weights
+    from rlnet_bench.runs.policies import load_policy
 
     torch.set_num_threads(1)
-    weights = load_weights(folder, seed)
-    if weights and with_weights:
-        save_file({k: v.contiguous() for k, v in weights.items()}, weights_file)
-        yield weights_file
-    if code_of(record.config):
-        return  # publishing reads: no code is run for a picture
-    policy = load_policy(folder, seed)
-    scenes = record_scenes(policy, task_card(record.task), seed, mode)
-    _write_gzip(episode_file, (json.dumps(_scene_json(scene)) for scene in scenes))
-    yield episode_file
+    scenes = record_scenes(load_policy(folder, seed), task_card(record.task), seed, mode)
+    _write_gzip(file, (json.dumps(_scene_json(scene)) for scene in scenes))
+    yield file
 
 
 def _scene_json(scene: Any) -> dict[str, Any]:
@@ -294,11 +325,22 @@ def read_published(root: Path) -> Publication:
     Raises:
         StoreError: naming the file that is damaged or was changed after it was written, or what does not agree.
     """
+    return _read(root)
+
+
+def read_cell(root: Path, label: str, task: str) -> Publication:
+    """One cell of a published suite, verified; its plan is the whole suite's. Raises as :func:`read_published`."""
+    return _read(root, (label, task))
+
+
+def _read(root: Path, only: tuple[str, str] | None = None) -> Publication:
     plan, missing = read_plan(root / SUITE), _open_groups(root / SUITE)
     records: list[RunRecord] = []
     policies: dict[str, dict[str, Any]] = {}
     digests: dict[str, str] = {}
     for label, task, groups in cells(plan):
+        if only not in (None, (label, task)):
+            continue
         path = records_file(root, label, task)
         planned = {g.run_id for g in groups if g.run_id not in missing}
         found: list[RunRecord] = []
