@@ -59,13 +59,17 @@ def save_policies(
     write_atomic(target / "policy.json", json.dumps(body, indent=1) + "\n")
     for name, weights in sets.items():
         if weights:
-            file = target / f"{name}.safetensors"
-            tensors = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
-            try:
-                with writing(file):
-                    save_file(tensors, file)
-            except SafetensorError as error:  # how safetensors says it
-                raise DiskRefused(f"{file}: cannot be written ({error}); nothing was damaged.") from error
+            save_weights(target / f"{name}.safetensors", weights)
+
+
+def save_weights(file: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write tensors as safetensors; raises DiskRefused when the disk refuses."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
+    try:
+        with writing(file):
+            save_file(tensors, file)
+    except SafetensorError as error:  # how safetensors says it
+        raise DiskRefused(f"{file}: cannot be written ({error}); nothing was damaged.") from error
 
 
 def load_policy(

@@ -154,7 +154,8 @@ def _write(
         path = records_file(made, label, task)
         path.parent.mkdir(exist_ok=True)
         _write_gzip(path, [line for g in groups if g.run_id in records for line in _lines(store, g)])
-        files += [path, *(_weights(store, cell, made) if weights else ()), *_episode(store, plan, cell, made)]
+        files += [path, *(_weights(store, label, cell, made) if weights else ())]
+        files += _episode(store, plan, label, cell, made)
     return files
 
 
@@ -163,9 +164,9 @@ def records_file(root: Path, label: str, task: str) -> Path:
     return inside(root, file_stem(label), f"{file_stem(task)}.jsonl.gz")
 
 
-def weights_file(root: Path, record: RunRecord, seed: int) -> Path:
+def weights_file(root: Path, label: str, task: str, seed: int) -> Path:
     """The best weights of a seed in a publication."""
-    return inside(root, file_stem(record.method), f"{file_stem(record.task)}.seed{seed}.safetensors")
+    return inside(root, file_stem(label), f"{file_stem(task)}.seed{seed}.safetensors")
 
 
 def episode_file(root: Path, label: str, task: str) -> Path:
@@ -175,7 +176,7 @@ def episode_file(root: Path, label: str, task: str) -> Path:
 
 def published_weights(root: Path, record: RunRecord, seed: int) -> Path | None:
     """The best weights of a seed if they were published; raises Malformed when they are not those that were scored."""
-    file = weights_file(root, record, seed)
+    file = weights_file(root, record.method, record.task, seed)
     if not file.exists():
         return None
     lines = record.lines("absolute", record.config["evaluation"]["primary"], seed)
@@ -229,12 +230,12 @@ def _write_gzip(path: Path, lines: Iterable[str]) -> None:
         packed.write(text.encode())
 
 
-def _weights(store: Store, cell: Sequence[RunRecord], made: Path) -> Iterator[Path]:
+def _weights(store: Store, label: str, cell: Sequence[RunRecord], made: Path) -> Iterator[Path]:
     """The best weights of every seed that was scored, as far as the policy has any."""
     for record in cell:
         folder, primary = store.folder(record.run_id), record.config["evaluation"]["primary"]
         for seed in record.seeds:
-            file = weights_file(made, record, seed)
+            file = weights_file(made, label, record.task, seed)
             if "adopted" in record.provenance:  # what was published then; a run has no more
                 kept = adopted_weights(folder, seed)
                 if kept.exists():
@@ -242,25 +243,22 @@ def _weights(store: Store, cell: Sequence[RunRecord], made: Path) -> Iterator[Pa
                         file.write_bytes(read_bytes(kept))
                     yield file
             elif record.lines("absolute", primary, seed):
-                from safetensors.torch import save_file
-
-                from rlnet_bench.runs.policies import load_weights
+                from rlnet_bench.runs.policies import load_weights, save_weights
 
                 weights = load_weights(folder, seed)
                 if weights:
-                    with writing(file):
-                        save_file({k: v.contiguous() for k, v in weights.items()}, file)
+                    save_weights(file, weights)
                     yield file
 
 
-def _episode(store: Store, plan: Plan, cell: Sequence[RunRecord], made: Path) -> Iterator[Path]:
+def _episode(store: Store, plan: Plan, label: str, cell: Sequence[RunRecord], made: Path) -> Iterator[Path]:
     """One recorded episode of the median seed."""
     mode = plan.suite.evaluation.primary
     median = median_seed(cell, mode)
     if median is None:
         return
     seed, record = median
-    folder, file = store.folder(record.run_id), episode_file(made, record.method, record.task)
+    folder, file = store.folder(record.run_id), episode_file(made, label, record.task)
     if "adopted" in record.provenance:
         kept = adopted_episode(folder, seed)
         if kept.exists():

@@ -6,7 +6,7 @@ the best was picked by looking at the same scores.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +89,7 @@ def rank_intervals(
     adjust: Adjustment = "max-t",
     tasks: Tasks = "all",
     n_labellings: int = DEFAULT_LABELLINGS,
+    anchors: Sequence[str] | None = None,
 ) -> Ranking:
     """Rank methods and say how far each rank is certain.
 
@@ -96,6 +97,9 @@ def rank_intervals(
     simultaneous: with probability ``level`` no method is placed above or below one that it equals.
     ``statistic`` orders the point estimates; the tests compare suite means. Give methods of one execution
     class. Raises :class:`BadInput` for missing tasks.
+
+    Among very many methods a family of all pairs decides nothing. With ``anchors`` (names, perhaps none) every method is
+    tested against the best by estimate and against these alone; a rank then only counts them.
 
     >>> rng = np.random.default_rng(1)
     >>> runs = [RunScores.from_arrays(m, {"t": rng.normal(x, 1, 8)}) for m, x in zip("abc", (9, 9, 1))]
@@ -109,7 +113,8 @@ def rank_intervals(
     reason = few_seeds_reason([m.pooled(names) for m in methods])
     tests: tuple[PairTest, ...] = ()
     if len(methods) > 1:
-        tests = pairwise_tests(methods, rng, adjust=adjust, tasks=names, n_labellings=n_labellings)
+        pairs = None if anchors is None else _against(values, sign, anchors)
+        tests = pairwise_tests(methods, rng, adjust=adjust, pairs=pairs, tasks=names, n_labellings=n_labellings)
     better = dict.fromkeys(values, 0)
     worse = dict.fromkeys(values, 0)
     for test in tests if reason is None else ():
@@ -131,6 +136,13 @@ def rank_intervals(
     ranks.sort(key=lambda r: (r.rank, r.low, r.high, r.method))
     family = tests[0].family if tests else "one method"
     return Ranking(tuple(ranks), tests, statistic.name, level, family, flags, reason)
+
+
+def _against(values: Mapping[str, float], sign: float, anchors: Sequence[str]) -> list[tuple[str, str]]:
+    """The pairs of every method with the best and with each anchor, each pair once."""
+    best = min(values, key=lambda m: (-sign * values[m], m))
+    fixed = [best, *(a for a in anchors if a != best and a in values)]
+    return [(a, m) for k, a in enumerate(fixed) for m in values if m not in fixed[: k + 1]]
 
 
 def tied_with_best(

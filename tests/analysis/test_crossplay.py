@@ -35,7 +35,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Published: ippo in two groups of seeds, a network with a director outside, one whose agents see all."""
     root = tmp_path_factory.mktemp("crossplay")
     planned = plan(
-        method(), method("zoo/tag-3ppo"), {**method(), "label": "shared", "set": {"share_parameters": True, **_tiny()}},
+        method(), method("zoo/tag-3ppo"), {**method(share_parameters=False), "label": "alone"},
         method("central", **TINY), method("random"), seeds=3, seed_group=2, budget={"frames": 80},
         evaluation={"every": 80, "episodes": 2, "absolute_episodes": 2},
     )  # fmt: skip
@@ -44,10 +44,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work(store, planned.groups)
     publish(store, planned, root / "results")
     return root / "results"
-
-
-def _tiny() -> dict[str, Any]:
-    return {k: v for k, v in method()["set"].items() if k != "share_parameters"}
 
 
 def constant(action: int) -> ScriptPolicy:
@@ -130,9 +126,9 @@ def test_a_record_is_read_back_and_a_changed_one_refused(tmp_path: Path) -> None
 
 
 def test_published_methods_play_together(results: Path) -> None:
-    found = crossplay(SPREAD, ["ippo", "shared", "nearest"], episodes=2, results=results)
+    found = crossplay(SPREAD, ["ippo", "alone", "nearest"], episodes=2, results=results)
     assert [(p.method, p.seed) for p in found.players] == [
-        *(("ippo", s) for s in range(3)), *(("shared", s) for s in range(3)), ("nearest", 0),
+        *(("ippo", s) for s in range(3)), *(("alone", s) for s in range(3)), ("nearest", 0),
     ]  # fmt: skip
     assert not np.isnan(found.returns).any() and not found.notes
     ippo = [load_policy(f"ippo@{SPREAD}", s, results=results) for s in range(3)]
@@ -196,7 +192,7 @@ def test_weights_that_were_not_scored_are_not_played(results: Path, tmp_path: Pa
 
     copy = Path(shutil.copytree(results, tmp_path / "r"))
     record = read_cell(copy / "small-v1", "ippo", SPREAD).records[0]
-    file = weights_file(copy / "small-v1", record, record.seeds[0])
+    file = weights_file(copy / "small-v1", "ippo", SPREAD, record.seeds[0])
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(bytes(data))

@@ -109,11 +109,13 @@ def test_the_published_weights_can_be_played(done: tuple[Path, Path], tmp_path: 
     root, publication = done
     opened = Store.create(tmp_path / "s")
     adopt(opened, publication)
-    (file,) = publication.glob("ippo/*.safetensors")
-    seed = int(file.name.split(".seed")[1].split(".")[0])
-    (group,) = [g for g in cells().groups if g.label == "ippo" and seed in g.config["seeds"]]
-    mine, theirs = load_policy(opened.folder(group), seed), load_policy(Store(root).folder(group), seed)
-    assert all((v == theirs.state_dict()[k]).all() for k, v in mine.state_dict().items())
+    files = sorted(publication.glob("ippo/*.safetensors"))
+    assert len(files) == 3  # of every seed
+    for file in files:
+        seed = int(file.name.split(".seed")[1].split(".")[0])
+        (group,) = [g for g in cells().groups if g.label == "ippo" and seed in g.config["seeds"]]
+        mine, theirs = load_policy(opened.folder(group), seed), load_policy(Store(root).folder(group), seed)
+        assert all((v == theirs.state_dict()[k]).all() for k, v in mine.state_dict().items())
     with pytest.raises(StoreError, match="no final weights here"):
         load_policy(opened.folder(group), seed, "final")
     broken = opened.folder(group) / "policies" / f"best.seed{seed}.safetensors"
