@@ -70,7 +70,11 @@ def evaluate(
 
     policy = loaded(seed)
     assert policy.trained is not None and policy.plays is not None
-    seeds, card = policy.trained.seeds, policy.plays if group is None else task_of(group.config)
+    label, seeds, card = (
+        policy.trained.label,
+        policy.trained.seeds,
+        policy.plays if group is None else task_of(group.config),
+    )
     if referee == "reference":
         from rlnet_bench.learning.play import evaluate_on_reference
 
@@ -97,7 +101,7 @@ def evaluate(
     if json:
         print_json(rows)
     else:
-        print(f"{policy.trained.label} on {card.id}, {which} weights, {mode} actions, referee {referee}")
+        print(f"{label} on {card.id}, {which} weights, {mode} actions, referee {referee}")
         print_table(list(rows[0]), [[f"{x:.4g}" if isinstance(x, float) else x for x in row.values()] for row in rows])
         for path in (gif, png):
             if path:

@@ -98,8 +98,8 @@ def rank_intervals(
     ``statistic`` orders the point estimates; the tests compare suite means. Give methods of one execution
     class. Raises :class:`BadInput` for missing tasks.
 
-    Among very many methods a family of all pairs decides nothing. With ``anchors`` (names, perhaps none) every method is
-    tested against the best by estimate and against these alone; a rank then only counts them.
+    Among very many methods a family of all pairs decides nothing. With ``anchors`` (names, perhaps none) every
+    method is tested against the best by estimate and against these alone; a rank then only counts them.
 
     >>> rng = np.random.default_rng(1)
     >>> runs = [RunScores.from_arrays(m, {"t": rng.normal(x, 1, 8)}) for m, x in zip("abc", (9, 9, 1))]
