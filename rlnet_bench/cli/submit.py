@@ -59,7 +59,42 @@ def check(
     else:
         for finding in findings:
             print(finding)
-        broken = len({f.rule for f in findings})
+        broken = len({f.rule for f in findings if not f.is_note})
         print(f"{folder}: {broken} of {len(SUBMISSION_RULES) + 1} rules broken.")
+    if any(not f.is_note for f in findings):
+        raise typer.Exit(2)
+
+
+@submit.command()
+def accept(
+    folder: Annotated[Path, typer.Argument(help="The submission.")],
+    evidence: Annotated[Path, typer.Option("--evidence", help="What `verify --out` wrote.")],
+    results: Annotated[Path, typer.Option("--results", help="The board: a folder of results.")] = Path("results"),
+    json: JsonFlag = False,
+) -> None:
+    """List a verified submission: copy it and its evidence to the board, and write down what is listed now."""
+    from rlnet_bench.leaderboard.accept import accept as put
+
+    found = put(folder, evidence, results)
+    if json:
+        print_json([asdict(e) | {"source": str(e.source)} for e in found])
+    else:
+        for e in found:
+            print(f"listed: {e.method}@{e.version} on {e.task}, {e.division}, {e.level}")
+
+
+@submit.command()
+def record(
+    results: Annotated[Path, typer.Option("--results", help="The board: a folder of results.")] = Path("results"),
+    base: Annotated[str, typer.Option("--base", help="The branch whose merge base counts.")] = "main",
+) -> None:
+    """Hold the board against its rules and the merge base; then write down what is listed now (board.json)."""
+    from rlnet_bench.leaderboard.accept import record as write
+    from rlnet_bench.leaderboard.check import check_board
+
+    findings = check_board(results, base)
+    for finding in findings:
+        print(finding)
     if findings:
         raise typer.Exit(2)
+    print(f"{results}: {len(write(results))} entries")

@@ -38,12 +38,16 @@ class Reference(Strict):
     task: TaskId
     random: Annotated[float, Field(allow_inf_nan=False)]
     best: Annotated[float, Field(allow_inf_nan=False)]
+    bound: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """What no policy can exceed, where that is proven."""
 
 
 class Board(Strict):
     """Settings of a board."""
 
     version: Positive = 1
+    season: Name | None = None
+    """The season that ranks; what an earlier one scored is to be scored again."""
     maintainers: list[Name] = Field(default_factory=list)
     """Submitters whose rows are marked."""
     fixed: list[Line] = Field(default_factory=list, max_length=2)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rlnet_bench.errors import RlnetError
 from rlnet_bench.leaderboard.folder import Folder
-from rlnet_bench.leaderboard.rules import SUBMISSION_RULES, Finding, Listing
+from rlnet_bench.leaderboard.rules import BOARD_RULES, SUBMISSION_RULES, Finding, Listing
+from rlnet_bench.leaderboard.snapshot import at_merge_base
 from rlnet_bench.leaderboard.submission import MANIFEST
 
 
@@ -34,6 +35,17 @@ def check_submission(folder: str | Path, results: str | Path | None = None) -> l
         if not any(f.is_form for f in found):
             found += rule(opened, listing)
     return found
+
+
+def check_board(results: str | Path, base: str = "main") -> list[Finding]:
+    """Hold a board against its rules, and against what version control has of it at the merge base with a branch.
+
+    What ``exemptions`` of board.yaml name (rule and subject) is left out.
+    """
+    listing, before = Listing.read(Path(results)), at_merge_base(Path(results), base)
+    exempt = {(e.rule, e.subject) for e in listing.board.exemptions}
+    found = (f for rule in BOARD_RULES.values() for f in rule(listing, before))
+    return [f for f in found if (f.rule, f.where) not in exempt]
 
 
 _MEND = "docs/submitting.md has every key; `rlnet-bench new submission NAME` writes a folder to start from"

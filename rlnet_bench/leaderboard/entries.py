@@ -7,8 +7,9 @@ beside it. Nothing is ranked here; what may be ranked says :attr:`Entry.is_ranke
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +20,10 @@ from rlnet_bench.errors import RlnetError
 from rlnet_bench.leaderboard.board import EVIDENCE, SUBMISSIONS, Board, read_board
 from rlnet_bench.leaderboard.evidence import Evidence, Level, read_evidence
 from rlnet_bench.leaderboard.submission import RECORDS, Submission, read_manifest
+from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.reading.files import listing
 from rlnet_bench.runs.publish import is_published
+from rlnet_bench.stats import sidak
 from rlnet_bench.vocabulary import Mode
 
 Division = Literal["policies", "algorithms"]
@@ -68,6 +71,9 @@ class Entry:
     scores: tuple[Score, ...]
     flags: tuple[str, ...]  # "claim outside", "too good", ...
     source: Path  # the publication, or the submission's folder
+    season: str = ""  # in which it was scored on hidden seeds; empty: it was not
+    algorithm: str = ""  # what trained it: a method's id, or a network's digest; empty: not known
+    variants: int = 1  # entries of this submitter on this task in this division, withdrawn ones included
     columns: tuple[tuple[str, float], ...] = ()  # channel scores, and what else was recorded
 
     @property
@@ -80,6 +86,16 @@ class Entry:
         """Policies rank from V2 on, algorithms at V3 only: a lucky training seed survives any re-evaluation."""
         enough: tuple[Level, ...] = ("V2", "V3") if self.division == "policies" else ("V3",)
         return self.level in enough and not (self.withdrawn or self.needs_rerun or self.is_control)
+
+    @property
+    def interval_level(self) -> float:
+        """The level of each interval of a submitter with several variants, so that 95 % holds for all of them."""
+        return sidak(0.95, self.variants)
+
+    @property
+    def is_best_of(self) -> bool:
+        """Shown as "best of k": one of several variants, not trained again from fresh seeds by us."""
+        return self.variants > 1 and self.level != "V3" and not self.is_maintainers
 
     @property
     def score(self) -> float | None:
@@ -101,7 +117,14 @@ def entries(results: Path) -> list[Entry]:
             found += _published(folder, board)
     for folder in listing(results / SUBMISSIONS):
         found += _submitted(folder, board)
-    return sorted(found, key=lambda e: (e.task, e.division, *e.key))
+    return sorted(_counted(found), key=lambda e: (e.task, e.division, *e.key))
+
+
+def _counted(found: list[Entry]) -> Iterator[Entry]:
+    """With the number of variants that a submitter has on a board; the maintainers' baselines are no variants."""
+    together = Counter((e.submitter, e.task, e.division) for e in found if not e.is_maintainers)
+    for e in found:
+        yield e if e.is_maintainers else replace(e, variants=together[e.submitter, e.task, e.division])
 
 
 def _published(folder: Path, board: Board) -> Iterator[Entry]:
@@ -143,7 +166,14 @@ def _of_runs(results: Results, info: MethodInfo, task: str, folder: Path, method
         scores=tuple(_run_scores(results, info.label, task)),
         flags=(),
         source=folder,
+        algorithm=algorithm_of(config),
     )
+
+
+def algorithm_of(config: Mapping[str, Any]) -> str:
+    """What trained a run: a method's id, or a network by digest, whatever they are called."""
+    network = config.get("network")
+    return config["method"] if network is None else f"network {NetworkSpec.from_json(network).digest()}"
 
 
 def _run_scores(results: Results, label: str, task: str) -> Iterator[Score]:
@@ -188,13 +218,14 @@ def _of_policies(folder: Path, manifest: Submission, evidence: Evidence, task: s
         bits=_bits(found.columns),
         parameters=found.parameters,
         is_control=False,
-        needs_rerun=_is_stale(task, declared.hash),
+        needs_rerun=_is_stale(task, declared.hash) or (board.season is not None and evidence.season != board.season),
         scores=tuple(
             Score(p.seed, runs.get((task, p.seed), ""), "ok", p.mean, p.sd / p.episodes**0.5, p.episodes, p.success,
                   p.weights) for p in found.policies
         ),
         flags=found.flags,
         source=folder,
+        season=evidence.season,
         columns=tuple(sorted(found.channel.items())),
     )  # fmt: skip
 

@@ -5,25 +5,30 @@ Axes: **R** policies of a task, **E** episodes each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.envs.registry import make_env
-from rlnet_bench.leaderboard.evidence import Level, TaskEvidence, scored
+from rlnet_bench.envs.registry import make_env, task_card
+from rlnet_bench.leaderboard.claims import adjusted, control
+from rlnet_bench.leaderboard.evidence import Control, Level, TaskEvidence, scored
 from rlnet_bench.leaderboard.folder import Folder
 from rlnet_bench.leaderboard.policies import build, digests
+from rlnet_bench.leaderboard.season import CONTROL
 from rlnet_bench.learning.channel import degraded, needs
 from rlnet_bench.learning.information import execution_class, information_flow
-from rlnet_bench.learning.play import Episodes, evaluate
+from rlnet_bench.learning.play import Episodes, evaluate, evaluate_on_reference
 from rlnet_bench.learning.policy import Policy
+from rlnet_bench.methods import find_method
 from rlnet_bench.runs.records import CHAIN_START, EvalLine, chained, parse_line
 from rlnet_bench.vocabulary import Mode
 
 EPISODES = 320
 CHANNEL_EPISODES = 64  # of each of the channel's scores
+CONTROL_EPISODES = 2048
+REFERENCE_EPISODES = 64
 Draw = Callable[[str, str, int], list[int]]  # (digest, task, episodes) -> environment seeds
 
 
@@ -56,7 +61,7 @@ def evaluate_task(
     found = TaskEvidence(
         task=task,
         level=level,
-        digest=",".join(names.values()),
+        digests=tuple(names.values()),
         execution=execution_class(policy, depends),
         columns={k: float(v) for k, v in (policy.columns() or needs(depends, card)).items()},
         parameters=sum(w.numel() for w in policy.state_dict().values()) // policy.replicas,
@@ -65,6 +70,28 @@ def evaluate_task(
         policies=tuple(map(scored, lines)),
     )
     return found, lines
+
+
+def play_controls(tasks: Sequence[str], draw: Draw) -> list[Control]:
+    """Random play, and a script of known score where there is one, on every task of a batch."""
+    found = []
+    for task in tasks:
+        card = task_card(task)
+        for name, role in (("random", "random"), ("uncoordinated", "uncoordinated")):
+            known, method = card.references.get(role), find_method(name)
+            if known is None or method.impossible(card, method.Config()) is not None:
+                continue
+            policy = method.rebuild({}, card, (0,))
+            team = play(policy, card, [draw(f"{CONTROL}{name}", task, CONTROL_EPISODES)], "deterministic").team[0]
+            found.append(control(task, name, known.value, known.se, known.n, team))
+    return adjusted(found)
+
+
+def on_reference(folder: Folder, task: str, episodes: int = REFERENCE_EPISODES) -> Episodes:
+    """The policies of a task, played on the original package."""
+    policy = build(folder, task)
+    assert policy.plays is not None
+    return evaluate_on_reference(policy, policy.plays, folder.seeds[task], episodes, mode=folder.manifest.mode)
 
 
 def _channel(policy: Policy, card: TaskCard, names: dict[int, str], draw: Draw, mode: Mode) -> dict[str, float]:

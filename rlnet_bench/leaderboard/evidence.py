@@ -52,7 +52,7 @@ class TaskEvidence:
 
     task: str
     level: Level
-    digest: str  # of weights and network: what hidden seeds are drawn by
+    digests: tuple[str, ...]  # of weights and network, per policy: what hidden seeds are drawn by
     execution: str
     columns: dict[str, float]  # bits_up, bits_down, hops
     parameters: int | None
@@ -110,7 +110,7 @@ SCORED = {
 EVIDENCE = {
     "level": LEVELS, "row": str, "board": int, "season": str, "reasons": [str], "flags": [str],
     "tasks": [{
-        "task": str, "level": LEVELS, "digest": str, "execution": tuple(EXECUTION_CLASSES), "columns": Each(float),
+        "task": str, "level": LEVELS, "digests": [str], "execution": tuple(EXECUTION_CLASSES), "columns": Each(float),
         "parameters": Maybe(int), "channel": Each(float), "flags": [str], "policies": [SCORED],
     }],
     "retrained": Each({"holds": bool, "verdict": str, "runs": [SCORED]}),
@@ -154,7 +154,10 @@ def _task(folder: Path, data: dict[str, Any]) -> TaskEvidence:
     said = [(p["seed"], p["weights"]) for p in data["policies"]]
     if [(x.seed, x.weights) for x in lines] != said:
         raise Malformed(str(file), f"a line for each of the {len(said)} policies of {FILE}", f"{len(lines)} lines")
-    return TaskEvidence(**{**data, "flags": tuple(data["flags"]), "policies": tuple(map(scored, lines))})
+    return TaskEvidence(**{
+        **data, "digests": tuple(data["digests"]), "flags": tuple(data["flags"]),
+        "policies": tuple(map(scored, lines)),
+    })  # fmt: skip
 
 
 def scored(line: EvalLine, run_id: str = "") -> Scored:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from rlnet_bench.errors import Malformed
 from rlnet_bench.leaderboard.board import Board
 from rlnet_bench.leaderboard.entries import Entry
+from rlnet_bench.leaderboard.evidence import LEVELS, Level
 from rlnet_bench.reading.files import Absent
 from rlnet_bench.reading.plain import parse_json, read_json
 from rlnet_bench.reading.shapes import Maybe, check
@@ -33,6 +36,8 @@ class Cell:
     division: str
     task_hash: str
     submitter: str
+    level: Level
+    season: str
     scores: tuple[tuple[int, str, float | None, str], ...]  # (seed, status, mean, weights)
 
     @property
@@ -54,20 +59,36 @@ class Snapshot:
     version: int = 0  # of the board; 0: there was none
     references: tuple[tuple[str, float, float], ...] = ()  # (task, random, best)
     exemptions: tuple[tuple[str, str], ...] = ()  # (rule, subject)
+    withdrawn: tuple[tuple[str, int], ...] = ()  # (method, version)
     cells: tuple[Cell, ...] = ()
 
 
+def _row(*shapes: object) -> Callable[[object, str], None]:
+    """A list of as many items, one shape each."""
+
+    def shape(value: object, where: str) -> None:
+        check(value, list, where)
+        assert isinstance(value, list)
+        if len(value) != len(shapes):
+            raise Malformed(where, f"{len(shapes)} items", f"a list of {len(value)}")
+        for item, kind in zip(value, shapes, strict=True):
+            check(item, kind, where)
+
+    return shape
+
+
 CELL = {"method": str, "version": int, "suite": str, "task": str, "division": ("policies", "algorithms"),
-        "task_hash": str, "submitter": str, "scores": list}  # fmt: skip
-SHAPE = {"version": int, "references": list, "exemptions": list, "cells": [CELL]}
-SCORE = (int, str, Maybe(float), str)
+        "task_hash": str, "submitter": str, "level": LEVELS, "season": str,
+        "scores": [_row(int, str, Maybe(float), str)]}  # fmt: skip
+SHAPE = {"version": int, "references": [_row(str, float, float)], "exemptions": [_row(str, str)],
+         "withdrawn": [_row(str, int)], "cells": [CELL]}  # fmt: skip
 
 
 def cell_of(entry: Entry) -> Cell:
     """What a snapshot keeps of an entry."""
     scores = tuple((s.seed, s.status, s.mean, s.weights) for s in entry.scores)
     return Cell(entry.method, entry.version, entry.suite, entry.task, entry.division, entry.task_hash,
-                entry.submitter, scores)  # fmt: skip
+                entry.submitter, entry.level, entry.season, scores)  # fmt: skip
 
 
 def take(board: Board, entries: Iterable[Entry]) -> Snapshot:
@@ -76,6 +97,7 @@ def take(board: Board, entries: Iterable[Entry]) -> Snapshot:
         board.version,
         tuple((r.task, r.random, r.best) for r in board.references),
         tuple((e.rule, e.subject) for e in board.exemptions),
+        tuple((w.method, w.version) for w in board.withdrawn),
         tuple(map(cell_of, entries)),
     )
 
@@ -116,21 +138,8 @@ def _git(folder: Path, *words: str) -> str:
     return found.stdout if found.returncode == 0 else ""
 
 
-def _snapshot(data: object, where: str) -> Snapshot:
+def _snapshot(data: Any, where: str) -> Snapshot:
     check(data, SHAPE, where)
-    assert isinstance(data, dict)
-    for cell in data["cells"]:
-        for score in cell["scores"]:
-            check(score, list, where)
-            check(dict(enumerate(score)).__len__(), (len(SCORE),), where)
-            for value, shape in zip(score, SCORE, strict=True):
-                check(value, shape, where)
-    for row, shapes in ((r, (str, float, float)) for r in data["references"]):
-        for value, shape in zip(row, shapes, strict=True):
-            check(value, shape, where)
-    return Snapshot(
-        data["version"],
-        tuple((r[0], r[1], r[2]) for r in data["references"]),
-        tuple((e[0], e[1]) for e in data["exemptions"]),
-        tuple(Cell(**{**c, "scores": tuple(map(tuple, c["scores"]))}) for c in data["cells"]),
-    )
+    rows = {key: tuple(map(tuple, data[key])) for key in ("references", "exemptions", "withdrawn")}
+    cells = tuple(Cell(**{**c, "scores": tuple(map(tuple, c["scores"]))}) for c in data["cells"])
+    return Snapshot(data["version"], **rows, cells=cells)

@@ -152,6 +152,16 @@ def student_t(value: float, bootstrap_se: float, correction: SmallSample, level:
     return float(value - half), float(value + half)
 
 
+def sidak(level: float, count: int) -> float:
+    """Return the level of each of ``count`` independent intervals that all hold together with ``level`` (1967).
+
+    >>> round(sidak(0.95, 3), 4)
+    0.983
+    """
+    check_level(level)
+    return float(level ** (1 / max(count, 1)))
+
+
 def wilson(successes: npt.ArrayLike, trials: npt.ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
     """Return Wilson's score interval of a proportion, elementwise (Wilson 1927).
 

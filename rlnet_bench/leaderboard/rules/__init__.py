@@ -5,7 +5,7 @@
 ``listed``  what the board, old and new, must be
 """
 
-from rlnet_bench.leaderboard.rules import files  # noqa: F401  (registers)
+from rlnet_bench.leaderboard.rules import files, listed, runs  # noqa: F401  (registers)
 from rlnet_bench.leaderboard.rules.rule import BOARD_RULES, SUBMISSION_RULES, Finding, Listing
 
 __all__ = ["BOARD_RULES", "SUBMISSION_RULES", "Finding", "Listing"]

@@ -23,9 +23,10 @@ class Finding:
     sentence: str
     mend: str
     is_form: bool = False  # of a folder that is no submission at all
+    is_note: bool = False  # nothing is wrong; something will follow
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.sentence} [{self.rule}]\n  mend: {self.mend}"
+        return f"{self.where}: {self.sentence} [{self.rule}]\n  {'note' if self.is_note else 'mend'}: {self.mend}"
 
 
 Broken = tuple[str, str, str]  # where, sentence, mend
@@ -56,7 +57,7 @@ BOARD_RULES: dict[str, BoardRule] = {}
 
 
 def of_submission(
-    mend: str, *, is_form: bool = False
+    mend: str, *, is_form: bool = False, is_note: bool = False
 ) -> Callable[[Callable[[Folder, Listing], Iterator[Broken]]], SubmissionRule]:
     """Register a rule about a folder: a function that yields (where, sentence, mend).
 
@@ -67,7 +68,7 @@ def of_submission(
         def run(folder: Folder, listing: Listing) -> Iterator[Finding]:
             try:
                 for where, sentence, how in rule(folder, listing):
-                    yield Finding(rule.__name__, where, sentence, how, is_form)
+                    yield Finding(rule.__name__, where, sentence, how, is_form, is_note)
             except RlnetError as error:
                 where, _, sentence = str(error).partition(": ")
                 yield Finding(rule.__name__, where, sentence or where, mend, is_form)
