@@ -318,3 +318,14 @@ class DdpgConfig(ActorCriticConfig):
     """The same at the end of exploration; sampled play is evaluated with it, too."""
     noise_share: Fraction = 0.5
     """Share of the budget in which the deviation falls, linearly."""
+
+
+class SacConfig(ActorCriticConfig):
+    """Soft actor-critics on a team."""
+
+    temperature_start: Annotated[float, Field(gt=0.0)] = 0.1
+    """The entropy's weight at first; learned from then on, per replica, and per agent where parameters are separate."""
+    target_entropy: float = -1.0
+    """Continuous actions: nats per dimension, of densities over -1..1, that the temperature aims at."""
+    target_entropy_share: Fraction = 0.2
+    """Options: share of the log of their number that the temperature aims at."""

@@ -62,3 +62,14 @@ def squash(u: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
 def stretch(unit: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
     """Map -1..1 to the task's own units, linearly."""
     return low + (high - low) * 0.5 * (unit + 1.0)
+
+
+def squashed_log_density(mean: Tensor, log_std: Tensor, u: Tensor, used: Tensor | None) -> Tensor:
+    """Log density of tanh(u) [..., A] on -1..1, u being Gaussian (Haarnoja et al. 2018, appendix C), summed over A.
+
+    log N(u) - log(1 - tanh(u)^2), whose last term is 2 (log 2 - u - softplus(-2 u)) without cancellation.
+    """
+    z = (u - mean) * torch.exp(-log_std)
+    jacobian = 2.0 * (math.log(2.0) - u - torch.nn.functional.softplus(-2.0 * u))
+    density = -0.5 * (z * z + _LOG_2PI) - log_std - jacobian
+    return (density if used is None else density * used).sum(dim=-1)

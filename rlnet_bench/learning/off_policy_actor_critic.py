@@ -24,6 +24,7 @@ from rlnet_bench.envs.contract import Reset
 from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.agents import ACTOR, CRITIC, AgentNetwork
 from rlnet_bench.learning.config import ActorCriticConfig
+from rlnet_bench.learning.distributions import categorical_sample, squashed_log_density
 from rlnet_bench.learning.off_policy import OffPolicyLearner, mean_square
 from rlnet_bench.learning.optimise import Optimiser
 from rlnet_bench.learning.policy import Policy, PolicyState, action_noise
@@ -31,7 +32,8 @@ from rlnet_bench.learning.replay import Sequences, Transitions
 from rlnet_bench.learning.stacked import copy_keys, load_tensors
 
 Config = TypeVar("Config", bound=ActorCriticConfig)
-HeadKind = Literal["deterministic"]
+HeadKind = Literal["deterministic", "squashed", "options"]
+LOG_STD = (-5.0, 2.0)  # bounds of squashed Gaussians
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ class Heads:
         n, share = card.num_agents, spec.share_parameters
         self.card, self.spec, self.replicas = card, spec, len(seeds)
         self.actions = Actions(card, device=device)
+        outputs = self.actions.outputs * (2 if spec.kind == "squashed" else 1)
         self.network = AgentNetwork(
-            (card.observation_size + n * share, *spec.hidden, self.actions.outputs),
+            (card.observation_size + n * share, *spec.hidden, outputs),
             copy_keys(seeds, 1 if share else n, ACTOR), len(seeds), n, activation=spec.activation, output_gain=0.01,
             device=device,
         )  # fmt: skip
@@ -71,14 +74,33 @@ class Heads:
 
     def __call__(self, observation: Tensor, mask: Tensor | None = None) -> Tensor:
         """What the networks say of [R, n, N, O]: [R, n, N, outputs]."""
-        return self.network(_with_ids(observation, self.ids))
+        output = self.network(_with_ids(observation, self.ids))
+        return self.actions.distribution(output, mask) if self.actions.discrete else output
 
     def mode(self, output: Tensor) -> Tensor:
         """The likeliest action in unit form, [R, n, N, A]: differentiable."""
-        return self._used(torch.tanh(output))
+        if self.actions.discrete:
+            return output.argmax(dim=-1)
+        return self._used(torch.tanh(self.gaussian(output)[0] if self.spec.kind == "squashed" else output))
+
+    def gaussian(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """(mean, log deviation) [R, n, N, A] of what is squashed."""
+        mean, raw = output.chunk(2, dim=-1)
+        low, high = LOG_STD
+        return mean, low + (high - low) * torch.sigmoid(raw + 0.5)
+
+    def sample_with_density(self, output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """(squashed action [R, n, N, A], its log density over -1..1 [R, n, N]), both differentiable."""
+        mean, log_std = self.gaussian(output)
+        u = mean + torch.exp(log_std) * noise
+        return self._used(torch.tanh(u)), squashed_log_density(mean, log_std, u, self.actions.used)
 
     def sample(self, output: Tensor, noise: Tensor, scale: float | None = None) -> Tensor:
         """An action drawn by standard normals [R, n, N, A]; ``scale``: that of the spec by default."""
+        if self.actions.discrete:
+            return categorical_sample(output, noise)
+        if self.spec.kind == "squashed":
+            return self.sample_with_density(output, noise)[0]
         deviation = self.spec.noise if scale is None else scale
         return self._used((torch.tanh(output) + deviation * noise).clamp(-1.0, 1.0))
 
@@ -198,6 +220,21 @@ class Critics:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Copy values in place; raises ValueError naming a tensor that does not fit."""
         load_tensors(dict(self.named_parameters()), state)
+
+
+class Weights:
+    """Parameters without a network, as a part of a checkpoint."""
+
+    def __init__(self, **tensors: Tensor) -> None:
+        self.tensors = tensors
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Detached."""
+        return {name: p.detach() for name, p in self.tensors.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Copy values in place."""
+        load_tensors(self.tensors, state)
 
 
 class ActorCriticLearner(OffPolicyLearner[Config], Generic[Config]):

@@ -93,6 +93,12 @@ METHODS = {
         "Kuba, Jakub Grudzien and Chen, Ruiqing and Wen, Muning and Wen, Ying and Sun, Fanglei and others",
         "booktitle = {International Conference on Learning Representations}", 2022,
     ),
+    "haarnoja2018sac": (
+        "inproceedings",
+        "Soft Actor-Critic: Off-Policy Maximum Entropy Deep Reinforcement Learning with a Stochastic Actor",
+        "Haarnoja, Tuomas and Zhou, Aurick and Abbeel, Pieter and Levine, Sergey",
+        "booktitle = {International Conference on Machine Learning}", 2018,
+    ),
     "lillicrap2016ddpg": (
         "inproceedings", "Continuous Control with Deep Reinforcement Learning",
         "Lillicrap, Timothy P. and Hunt, Jonathan J. and Pritzel, Alexander and Heess, Nicolas and others",
