@@ -87,10 +87,8 @@ class Iddpg(Method):
                 return -living_mean(value, batch.alive)
 
             def explore(self, output: Tensor, noise: Tensor) -> Tensor:
-                """With the deviation of now; uniform before anything was learned."""
+                """With the deviation of now."""
                 c = self.config
-                if self.frames < c.warmup_frames:
-                    return self.actor.uniform(noise)
                 over = c.noise_share * self.total_frames
                 return self.actor.sample(output, noise, linear(self.frames, c.noise_start, c.noise_end, over))
 

@@ -1,8 +1,11 @@
-"""MASAC: soft actor-critics with centralised critics (SAC of Haarnoja et al. 2018 in the manner of Lowe et al. 2017).
+"""MASAC: soft actor-critics (Haarnoja et al. 2018) with centralised critics in the manner of Lowe et al. 2017.
 
 As ISAC, but critics read the state x and the actions of all: Q_k(x, a_1..a_N). In targets everybody's action is drawn
 from the policies of now; in an agent's own loss the others' are those of the replay. Over options, critics read the
 others' (one-hot), and say a value for each of the agent's own.
+
+Departures: those of ISAC; x is the task's state (the observations side by side where it has no other); with shared
+parameters, the default, one network serves all agents, told apart by a one-hot id.
 
 Try it: ``rlnet-bench run quick --methods masac``
 """

@@ -110,3 +110,8 @@ class AgentNetwork:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Copy values in place; raises ValueError naming a tensor that does not fit."""
         load_tensors(dict(self.named_parameters()), state)
+
+
+def with_ids(x: Tensor, ids: Tensor | None) -> Tensor:
+    """What agents read, [..., K, F], then who they are: their rows of ``ids`` [K, K], where there are any."""
+    return x if ids is None else torch.cat((x, ids.expand(*x.shape[:-1], -1)), dim=-1)

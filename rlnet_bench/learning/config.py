@@ -323,9 +323,15 @@ class DdpgConfig(ActorCriticConfig):
 class SacConfig(ActorCriticConfig):
     """Soft actor-critics on a team."""
 
+    batch_size: Positive = 256
+    """Joint steps of an update per replica."""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 5e-4
+    """The critics'."""
+    actor_learning_rate: Annotated[float, Field(gt=0.0)] = 5e-4
+    """The actors' and the temperature's."""
     temperature_start: Annotated[float, Field(gt=0.0)] = 0.1
     """The entropy's weight at first; learned from then on, per replica, and per agent where parameters are separate."""
     target_entropy: float = -1.0
-    """Continuous actions: nats per dimension, of densities over -1..1, that the temperature aims at."""
+    """Continuous actions: nats per dimension, of densities over -1..1, that the temperature aims at (0.69: uniform)."""
     target_entropy_share: Fraction = 0.2
-    """Options: share of the log of their number that the temperature aims at."""
+    """Options: share of the log of the number of legal ones (uniform play) that the temperature aims at."""

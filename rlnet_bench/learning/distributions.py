@@ -35,6 +35,13 @@ def categorical_stats(logits: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
     return log_p.gather(0, action[None]).squeeze(0), entropy
 
 
+def categorical_means(logits: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """(E[value], E[log probability]) under a policy [..., A] over the values [..., A] of its options, both [...]."""
+    log_p, value = torch.log_softmax(_options_first(logits), dim=0), _options_first(value)
+    p = log_p.exp()
+    return (p * value).sum(dim=0), (p * log_p).sum(dim=0)
+
+
 def _options_first(logits: Tensor) -> Tensor:
     """[..., A] -> [A, ...]: torch's softmax over a short last axis is 15 times slower on CPU than over the first."""
     return logits.movedim(-1, 0)
@@ -65,7 +72,7 @@ def stretch(unit: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
 
 
 def squashed_log_density(mean: Tensor, log_std: Tensor, u: Tensor, used: Tensor | None) -> Tensor:
-    """Log density of tanh(u) [..., A] on -1..1, u being Gaussian (Haarnoja et al. 2018, appendix C), summed over A.
+    """Log density of tanh(u) on -1..1, u [..., A] being Gaussian, summed over the ``used`` axes: [...].
 
     log N(u) - log(1 - tanh(u)^2), whose last term is 2 (log 2 - u - softplus(-2 u)) without cancellation.
     """

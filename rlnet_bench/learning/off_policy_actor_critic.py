@@ -22,9 +22,9 @@ from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.contract import Reset
 from rlnet_bench.learning.actions import Actions
-from rlnet_bench.learning.agents import ACTOR, CRITIC, AgentNetwork
+from rlnet_bench.learning.agents import ACTOR, CRITIC, AgentNetwork, with_ids
 from rlnet_bench.learning.config import ActorCriticConfig
-from rlnet_bench.learning.distributions import categorical_sample, squashed_log_density
+from rlnet_bench.learning.distributions import categorical_sample, mask_logits, squashed_log_density
 from rlnet_bench.learning.off_policy import OffPolicyLearner, mean_square
 from rlnet_bench.learning.optimise import Optimiser
 from rlnet_bench.learning.policy import Policy, PolicyState, action_noise
@@ -33,7 +33,7 @@ from rlnet_bench.learning.stacked import copy_keys, load_tensors
 
 Config = TypeVar("Config", bound=ActorCriticConfig)
 HeadKind = Literal["deterministic", "squashed", "options"]
-LOG_STD = (-5.0, 2.0)  # bounds of squashed Gaussians
+LOG_STD = (-5.0, 2.0)  # bounds of the log deviations of squashed Gaussians
 
 
 @dataclass(frozen=True)
@@ -74,20 +74,20 @@ class Heads:
 
     def __call__(self, observation: Tensor, mask: Tensor | None = None) -> Tensor:
         """What the networks say of [R, n, N, O]: [R, n, N, outputs]."""
-        output = self.network(_with_ids(observation, self.ids))
+        output = self.network(with_ids(observation, self.ids))
         return self.actions.distribution(output, mask) if self.actions.discrete else output
 
     def mode(self, output: Tensor) -> Tensor:
-        """The likeliest action in unit form, [R, n, N, A]: differentiable."""
+        """The likeliest option [R, n, N], or what the centre of a distribution is squashed to, [R, n, N, A]."""
         if self.actions.discrete:
             return output.argmax(dim=-1)
         return self._used(torch.tanh(self.gaussian(output)[0] if self.spec.kind == "squashed" else output))
 
     def gaussian(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean, log deviation) [R, n, N, A] of what is squashed."""
+        """(mean, log deviation) [R, n, N, A] of what is squashed; outputs of 0 are a deviation of 1: nearly uniform."""
         mean, raw = output.chunk(2, dim=-1)
         low, high = LOG_STD
-        return mean, low + (high - low) * torch.sigmoid(raw + 0.5)
+        return mean, low + (high - low) * torch.sigmoid(raw + math.log(-low / high))
 
     def sample_with_density(self, output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """(squashed action [R, n, N, A], its log density over -1..1 [R, n, N]), both differentiable."""
@@ -96,7 +96,10 @@ class Heads:
         return self._used(torch.tanh(u)), squashed_log_density(mean, log_std, u, self.actions.used)
 
     def sample(self, output: Tensor, noise: Tensor, scale: float | None = None) -> Tensor:
-        """An action drawn by standard normals [R, n, N, A]; ``scale``: that of the spec by default."""
+        """Options drawn by uniforms [R, n, N]; actions in unit form by standard normals [R, n, N, A].
+
+        ``scale``: deviation of what is added to deterministic actions, that of the spec by default.
+        """
         if self.actions.discrete:
             return categorical_sample(output, noise)
         if self.spec.kind == "squashed":
@@ -104,8 +107,11 @@ class Heads:
         deviation = self.spec.noise if scale is None else scale
         return self._used((torch.tanh(output) + deviation * noise).clamp(-1.0, 1.0))
 
-    def uniform(self, noise: Tensor) -> Tensor:
-        """An action that is uniform over the range, drawn by standard normals [R, n, N, A]."""
+    def uniform(self, noise: Tensor, mask: Tensor | None = None) -> Tensor:
+        """An action that is uniform over the range, or over the legal options, drawn as in :meth:`sample`."""
+        if self.actions.discrete:
+            nothing = torch.zeros(*noise.shape, self.actions.width, device=noise.device)
+            return categorical_sample(mask_logits(mask_logits(nothing, self.actions.legal), mask), noise)
         return self._used(torch.erf(noise * math.sqrt(0.5)))
 
     def _used(self, unit: Tensor) -> Tensor:
@@ -185,7 +191,7 @@ class Critics:
             action: what everybody did: unit form [R, M, N, A] or options int64 [R, M, N].
             own: what agent i would do instead, in its own value alone (continuous actions).
         """
-        x = _with_ids(self._read(observation, state, action, own), self.ids)
+        x = with_ids(self._read(observation, state, action, own), self.ids)
         values = torch.stack([network(x) for network in self.networks])
         return values if self.discrete else values.squeeze(-1)
 
@@ -229,11 +235,11 @@ class Weights:
         self.tensors = tensors
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Detached."""
+        """Detached parameters by name."""
         return {name: p.detach() for name, p in self.tensors.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy values in place."""
+        """Copy values in place; raises ValueError naming a tensor that does not fit."""
         load_tensors(self.tensors, state)
 
 
@@ -291,22 +297,30 @@ class ActorCriticLearner(OffPolicyLearner[Config], Generic[Config]):
         return action_noise(self.learning_keys, step, self.actor)[0]
 
     def explore(self, output: Tensor, noise: Tensor) -> Tensor:
-        """Raw actions while learning."""
+        """Raw actions while learning; sampled by default."""
         return self.actor.sample(output, noise)
 
     def behave(self, now: Reset, step: int) -> tuple[Tensor, Tensor]:
-        """Sampled actions."""
-        r = self.replicas
-        output = self.actor(_rows(now.observation, r), None if now.action_mask is None else _rows(now.action_mask, r))
+        """Uniform actions until learning starts, then exploring ones."""
+        mask = None if now.action_mask is None else _rows(now.action_mask, self.replicas)
         counter = torch.full((1, 1), step, dtype=torch.int64, device=self.device)
-        raw = self.explore(output, action_noise(self.explore_keys, counter, self.actor)[0])
+        noise = action_noise(self.explore_keys, counter, self.actor)[0]
+        if self.frames < self.config.warmup_frames:
+            raw = self.actor.uniform(noise, mask)
+        else:
+            raw = self.explore(self.actor(_rows(now.observation, self.replicas), mask), noise)
         return raw.flatten(0, 1), self.actor.actions.stretched(raw).flatten(0, 1)
 
     def learn_from(self, batch: Transitions | Sequences) -> dict[str, Tensor]:
         """A step of the critics, then one of the actors against the new critics."""
         assert isinstance(batch, Transitions)
         found = self.descend("critic", self.critic_loss(batch))
-        return found | self.descend("actor", self.actor_loss(batch))
+        for critic in self.critics.parameters():  # no gradients of weights that are not stepped
+            critic.requires_grad_(False)
+        found |= self.descend("actor", self.actor_loss(batch))
+        for critic in self.critics.parameters():
+            critic.requires_grad_(True)
+        return found
 
     def descend(self, group: str, loss: Tensor) -> dict[str, Tensor]:
         """One optimiser step of one group; replicas are independent, each gets its own gradient."""
@@ -331,14 +345,10 @@ def regression(value: Tensor, batch: Transitions, following: Tensor) -> Tensor:
 
 
 def living_mean(x: Tensor, alive: Tensor | None) -> Tensor:
-    """Mean of [R, M, N] per replica, [R], over agents that live (and act)."""
+    """Mean of [R, M, N] per replica, [R], over agents that live (and act); 0 where none does."""
     if alive is None:
         return x.mean(dim=(1, 2))
     return (x * alive).sum(dim=(1, 2)) / alive.sum(dim=(1, 2)).clamp(min=1)
-
-
-def _with_ids(x: Tensor, ids: Tensor | None) -> Tensor:
-    return x if ids is None else torch.cat((x, ids.expand(*x.shape[:-1], -1)), dim=-1)
 
 
 def _rows(x: Tensor, replicas: int) -> Tensor:

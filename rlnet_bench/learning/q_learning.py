@@ -18,7 +18,7 @@ from torch import Tensor
 from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.contract import Reset
-from rlnet_bench.learning.agents import AgentNetwork, Memory
+from rlnet_bench.learning.agents import AgentNetwork, Memory, with_ids
 from rlnet_bench.learning.config import QConfig
 from rlnet_bench.learning.distributions import mask_logits
 from rlnet_bench.learning.off_policy import OffPolicyLearner, mean_square
@@ -69,15 +69,9 @@ class Utilities:
         used = torch.arange(card.action_size, device=device) < sizes[:, None]  # [N, A]
         self.used, self.all_used = used, bool(used.all())
 
-    def features(self, observation: Tensor) -> Tensor:
-        """[..., N, O] -> [..., N, F]: the own observation, then the one-hot id where parameters are shared."""
-        if self.ids is None:
-            return observation
-        return torch.cat((observation, self.ids.expand(*observation.shape[:-1], -1)), dim=-1)
-
     def __call__(self, observation: Tensor) -> Tensor:
         """[R, n, N, O] -> [R, n, N, A], without memory."""
-        return self._lacking(self.network(self.features(observation)))
+        return self._lacking(self.network(with_ids(observation, self.ids)))
 
     def along(self, observation: Tensor, begins: Tensor | None, memory: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """T steps with memory: [T, R, n, N, O] -> [T, R, n, N, A], and what is remembered after the last, [R, n, N, H].
@@ -87,7 +81,7 @@ class Utilities:
             begins: [T, R, n] bool, an episode begins with this step.
             memory: [R, n, N, H], what is remembered before; nothing by default.
         """
-        x = self.features(observation).transpose(0, 1)
+        x = with_ids(observation, self.ids).transpose(0, 1)
         if memory is None:
             memory = self.network.initial_memory(x.shape[0] * x.shape[2]).unflatten(0, (x.shape[0], -1))
         fresh = None if begins is None else begins.transpose(0, 1)

@@ -92,7 +92,8 @@ class _Products(torch.autograd.Function):
         below: Tensor | None = gradient
         for i in range(depth - 1, -1, -1):
             assert below is not None
-            found[:0] = torch.bmm(inputs[i].mT, below), below.sum(dim=1, keepdim=True)
+            learned = ctx.needs_input_grad[2 + 2 * i]
+            found[:0] = (torch.bmm(inputs[i].mT, below), below.sum(dim=1, keepdim=True)) if learned else (None, None)
             below = torch.bmm(below, weights[i].mT) if i > 0 or ctx.needs_input_grad[1] else None
             if i > 0 and below is not None:
                 below = ctx.activation.pull_(below, inputs[i])
