@@ -20,7 +20,9 @@ SETTINGS = {
     "hidden": [8], "critic_hidden": [8], "activation": "tanh",
     "updates_per_iteration": 2, "batch_size": 16, "buffer_size": 200, "learning_starts": 100, "n_step": 2,
     "target_tau": 0.1, "target_every": 1, "sequence_length": 6, "burn_in": 3, "epsilon_start": 1.0, "epsilon_end": 0.1,
-    "epsilon_share": 0.5, "double_q": True, "mixer_hidden": 8, "hyper_hidden": 8,
+    "epsilon_share": 0.5, "double_q": True, "mixer_hidden": 8, "hyper_hidden": 8, "actor_learning_rate": 0.01,
+    "temperature_start": 0.2, "target_entropy": -1.0, "target_entropy_share": 0.3,
+    "noise_start": 0.5, "noise_end": 0.1, "noise_share": 0.5,
 }  # fmt: skip
 TALK = {"rounds": 2, "graph": "all"}
 OWN: dict[str, dict[str, object]] = {  # where a method has settings of its own, or fewer choices
@@ -29,9 +31,11 @@ OWN: dict[str, dict[str, object]] = {  # where a method has settings of its own,
     "mat": {"hidden": [], "width": 8, "blocks": 1, "attention_heads": 2},
 }  # fmt: skip
 ON_POLICY = ("ia2c", "maa2c", "coma", "happo", "happo gru", "central", "central gru", "commnet", "gnn", "mat")
-NAMES = ("ippo", "mappo", "ippo gru", "mappo gru", "zoo/tag-3ppo", "iql", "vdn", "qmix", "qmix gru", *ON_POLICY)
+VALUE_BASED, REPLAYED_ACTORS = ("iql", "vdn", "qmix", "qmix gru"), ("isac", "masac", "iddpg", "maddpg")
+NAMES = ("ippo", "mappo", "ippo gru", "mappo gru", "zoo/tag-3ppo", *VALUE_BASED, *ON_POLICY, *REPLAYED_ACTORS)
 TASKS = ("mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-continuous-v1")
 DISCRETE = ("mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-discrete-v1")
+CONTINUOUS = ("mpe/simple_spread-continuous-v1", "mpe/simple_speaker_listener-continuous-v1")
 # (method, version, task) -> metrics of two replicas in the second iteration.
 STORED: dict[tuple[str, int, str], dict[str, list[float]]] = {
     ("ippo", 2, "mpe/simple_spread-discrete-v1"): {
@@ -314,6 +318,70 @@ STORED: dict[tuple[str, int, str], dict[str, list[float]]] = {
         "clip_fraction": [0.205208, 0.155208],
         "gradient_norm": [1.068172, 1.500387],
     },
+    ("isac", 1, "mpe/simple_spread-discrete-v1"): {
+        "critic_loss": [18.497471, 7.320691],
+        "critic_gradient_norm": [6.967502, 3.923081],
+        "actor_loss": [0.129548, 0.192662],
+        "actor_gradient_norm": [0.13721, 0.178708],
+        "temperature_loss": [-1.838595, -1.837093],
+        "temperature_gradient_norm": [1.124912, 1.123994],
+        "temperature": [0.193124, 0.193124],
+        "entropy": [1.607743, 1.606825],
+    },
+    ("isac", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+        "critic_loss": [49.653877, 14.478697],
+        "critic_gradient_norm": [18.206985, 9.561003],
+        "actor_loss": [-0.046132, 0.143217],
+        "actor_gradient_norm": [0.487264, 0.353186],
+        "temperature_loss": [-10.928984, -10.846572],
+        "temperature_gradient_norm": [6.686625, 6.636448],
+        "temperature": [0.193124, 0.193124],
+        "entropy": [2.686625, 2.636448],
+    },
+    ("masac", 1, "mpe/simple_spread-discrete-v1"): {
+        "critic_loss": [18.383089, 7.298128],
+        "critic_gradient_norm": [9.313313, 5.577909],
+        "actor_loss": [0.296928, 0.301936],
+        "actor_gradient_norm": [0.098089, 0.126668],
+        "temperature_loss": [-1.837513, -1.839482],
+        "temperature_gradient_norm": [1.12425, 1.125453],
+        "temperature": [0.193124, 0.193124],
+        "entropy": [1.607082, 1.608285],
+    },
+    ("masac", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+        "critic_loss": [48.37619, 12.792454],
+        "critic_gradient_norm": [24.587841, 10.920753],
+        "actor_loss": [-0.205823, -0.095972],
+        "actor_gradient_norm": [0.39776, 0.360712],
+        "temperature_loss": [-10.946112, -10.877272],
+        "temperature_gradient_norm": [6.697064, 6.65515],
+        "temperature": [0.193124, 0.193124],
+        "entropy": [2.697064, 2.655151],
+    },
+    ("iddpg", 1, "mpe/simple_spread-continuous-v1"): {
+        "critic_loss": [7.91045, 2.54626],
+        "critic_gradient_norm": [8.393304, 4.221559],
+        "actor_loss": [0.248499, 0.29985],
+        "actor_gradient_norm": [0.494282, 0.649598],
+    },
+    ("iddpg", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+        "critic_loss": [22.837034, 6.785328],
+        "critic_gradient_norm": [12.802309, 6.670891],
+        "actor_loss": [0.334527, -0.473328],
+        "actor_gradient_norm": [0.610574, 0.750914],
+    },
+    ("maddpg", 1, "mpe/simple_spread-continuous-v1"): {
+        "critic_loss": [7.630808, 2.113919],
+        "critic_gradient_norm": [11.999442, 4.959385],
+        "actor_loss": [0.303374, 0.31128],
+        "actor_gradient_norm": [0.147777, 0.213241],
+    },
+    ("maddpg", 1, "mpe/simple_speaker_listener-continuous-v1"): {
+        "critic_loss": [22.306267, 6.460155],
+        "critic_gradient_norm": [16.472692, 8.481414],
+        "actor_loss": [-0.009983, 0.297444],
+        "actor_gradient_norm": [0.361806, 0.386133],
+    },
 }
 
 
@@ -324,7 +392,8 @@ def method_of(name: str) -> type[Method]:
 
 def tasks_of(name: str) -> tuple[str, ...]:
     """Two tasks that it can run on."""
-    return TASKS if method_of(name.split()[0]).capabilities.continuous else DISCRETE
+    able = method_of(name.split()[0]).capabilities
+    return TASKS if able.continuous and able.discrete else DISCRETE if able.discrete else CONTINUOUS
 
 
 def numbers(name: str, task: str) -> dict[str, list[float]]:

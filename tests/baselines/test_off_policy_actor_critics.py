@@ -1,4 +1,4 @@
-"""IDDPG and MADDPG keep the contract with all their settings; what they cannot do is refused at planning."""
+"""Off-policy actor-critics keep the contract with all their settings; what they cannot do is refused at planning."""
 
 from __future__ import annotations
 
@@ -32,14 +32,34 @@ def test_discrete_tasks_are_refused_at_planning(method: str) -> None:
         planned(method, memory="gru")
 
 
+@pytest.mark.parametrize("method", ["isac", "masac"])
+def test_soft_ones_plan_on_both_kinds_and_do_not_remember(method: str) -> None:
+    for task in (SPREAD, "mpe/simple_spread-discrete-v1", "lbf/8x8-2p-2f-coop-v1"):
+        planned(method, task)
+    with pytest.raises(BadInput, match="memory: input should be 'none', found 'gru'"):
+        planned(method, memory="gru")
+    with pytest.raises(BadInput, match="target_entropy_share: input should be less than or equal to 1, found 2"):
+        planned(method, target_entropy_share=2.0)
+    with pytest.raises(BadInput, match="temperature_start: input should be greater than 0, found 0"):
+        planned(method, temperature_start=0.0)
+
+
 def test_training_classes_are_told() -> None:
-    for method, told in {"iddpg": "independent", "maddpg": "centralised critic"}.items():
+    told_of = {
+        "iddpg": "independent",
+        "isac": "independent",
+        "maddpg": "centralised critic",
+        "masac": "centralised critic",
+    }
+    for method, told in told_of.items():
         assert find_method(method).training_class(find_method(method).configure({})) == told
 
 
 VARIANTS = [
     ("iddpg", SPREAD, {"share_parameters": False, "n_step": 3}, "individual"),
     ("maddpg", SPEAKER, {"share_parameters": False}, "individual"),
+    ("isac", "mpe/simple_speaker_listener-discrete-v1", {"share_parameters": False, "n_step": 3}, "individual"),
+    ("masac", SPEAKER, {"share_parameters": False}, "individual"),
 ]
 
 
