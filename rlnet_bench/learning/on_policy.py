@@ -39,6 +39,7 @@ class OnPolicyLearner(Trainer):
     """
 
     prefixes: Sequence[str] = ("",)  # of metrics: one per policy that is trained
+    epoch = 0  # of the passes over a rollout, the one that is being made
 
     def __init__(
         self,
@@ -76,14 +77,18 @@ class OnPolicyLearner(Trainer):
         """The losses of a minibatch, chunk by chunk, by the prefix of their metrics."""
         raise NotImplementedError
 
-    def adam(self, groups: Mapping[str, Sequence[Tensor]]) -> None:
-        """Train these groups as the settings say; ``PREFIXactor``'s gradient norm is a metric."""
+    def adam(self, groups: Mapping[str, Sequence[Tensor]], rates: Mapping[str, float] | None = None) -> None:
+        """Train these groups as the settings say, or each at a rate of its own.
+
+        The gradient norm of ``PREFIXactor`` is a metric.
+        """
         config = self.config
-        self.train(
-            Optimiser(
-                groups, self.replicas, learning_rate=config.learning_rate, max_grad_norm=config.max_grad_norm
-            )
-        )  # fmt: skip
+        rate = config.learning_rate if rates is None else rates
+        self.train(Optimiser(groups, self.replicas, learning_rate=rate, max_grad_norm=config.max_grad_norm))
+
+    def epochs_of(self, prefix: str) -> int:
+        """Passes over a rollout of the policy with this prefix of metrics."""
+        return self.config.epochs
 
     def update(self) -> dict[str, Tensor]:
         """Learn from the rollout."""
@@ -91,10 +96,11 @@ class OnPolicyLearner(Trainer):
         return self.passes(self.estimate())
 
     def passes(self, data: Any) -> dict[str, Tensor]:
-        """``epochs`` passes over the rollout, ``minibatches`` optimiser steps each; mean metrics [R]."""
+        """The passes over the rollout, ``minibatches`` optimiser steps each; mean metrics [R]."""
         config = self.config
         totals = {prefix: torch.zeros(len(METRICS), self.replicas, device=self.device) for prefix in self.prefixes}
-        for epoch in range(config.epochs):
+        for epoch in range(max(map(self.epochs_of, self.prefixes))):
+            self.epoch = epoch
             for batch in minibatches(self.batch_keys, (self.iteration, epoch), self.shape, config.minibatches):
                 self.optimiser.zero()
                 for losses in self.losses(data, batch):
@@ -107,8 +113,9 @@ class OnPolicyLearner(Trainer):
                 self.updates += 1
                 for prefix in self.prefixes:
                     totals[prefix][-1] += norms.get(f"{prefix}actor", 0.0)
-        count = config.epochs * config.minibatches
-        return {f"{p}{name}": x for p, total in totals.items() for name, x in zip(METRICS, total / count)}
+        for prefix, total in totals.items():
+            total /= self.epochs_of(prefix) * config.minibatches
+        return {f"{prefix}{name}": x for prefix, total in totals.items() for name, x in zip(METRICS, total)}
 
 
 class TeamLearner(OnPolicyLearner):

@@ -27,6 +27,14 @@ def number(value: Any, low: int, high: int) -> int:
     return value
 
 
+def finite(value: Any, low: float, high: float, *, above: bool = False) -> float:
+    """A number between two bounds; ``above``: greater than the lower one."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+    if not good or (above and value == low):
+        raise Refused(f"a number {f'above {low:g}, at most {high:g}' if above else f'from {low:g} to {high:g}'}")
+    return float(value)
+
+
 def choice(*words: str) -> Callable[[Any], Any]:
     """One of a few words."""
 
@@ -167,6 +175,13 @@ def deal_of(value: Any) -> Any:
     raise Refused(f"{', '.join(words)} or explicit lists such as [[0, 1], [2]]{guess}")
 
 
+def share(value: Any) -> Any:
+    """``true``, ``false`` or ``group``."""
+    if value == "group" or isinstance(value, bool):
+        return value
+    raise Refused("true, false or `group`")
+
+
 PARSERS: dict[str, Callable[[Any], Any]] = {
     "per_agent": per_agent,
     "count": count,
@@ -186,3 +201,15 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "evaluation": choice("own", "shuffled"),
     "carry": choice("both", "messages", "instructions"),
 }
+
+RECIPE: dict[str, Callable[[Any], Any]] = {
+    "learning_rate": lambda value: finite(value, 0.0, 1.0, above=True),
+    "entropy": lambda value: finite(value, 0.0, 10.0),
+    "log_std": lambda value: finite(value, -10.0, 2.0),
+    "epochs": lambda value: number(value, 1, 100),
+    "clip": lambda value: finite(value, 0.0, 10.0, above=True),
+    "target_kl": lambda value: finite(value, 0.0, 10.0, above=True),
+    "share": share,
+    "instruction_gain": lambda value: finite(value, 0.0, 10.0),
+}
+"""One parser per field of :class:`~rlnet_bench.networks.spec.Recipe`."""

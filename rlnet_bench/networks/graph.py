@@ -154,7 +154,8 @@ class Graph:
             sizes = (*sizes, self.card.action_sizes[node.agent])
             if padded:
                 sizes = () if v.sends.kind == "action" else (head,)
-        return node.generation, node.is_motor, settings, node.heads, sizes
+        led_by = node.superiors if v.recipe.share == "group" else None
+        return node.generation, node.is_motor, settings, node.heads, sizes, led_by
 
     def to_json(self) -> dict[str, Any]:
         """The measured columns and the vertices, as plain data."""

@@ -60,12 +60,18 @@ class NetworkLearner(OnPolicyLearner):
         self.clusters = clusters(self.nets)
         self.memory = Tensors(env.device, **self.executor.initial_memory(env.num_envs))
         self.labels, self.prefix_of = _names(self.nets)
-        self.prefixes = tuple(self.prefix_of[n.stack.number] for n in self.nets if n.is_trained)
+        self._net_of = {self.prefix_of[n.stack.number]: n for n in self.nets if n.is_trained}
+        self.prefixes = tuple(self._net_of)
         groups: dict[str, list[Tensor]] = {}
+        rates: dict[str, float] = {}
         for net in self.nets:
             prefix = self.prefix_of[net.stack.number]
-            groups |= {f"{prefix}actor": net.actor_parameters(), f"{prefix}critic": net.critic_parameters()}
-        self.adam(groups)
+            mine = {f"{prefix}actor": net.actor_parameters(), f"{prefix}critic": net.critic_parameters()}
+            groups |= mine
+            rates |= dict.fromkeys(mine, net.recipe.learning_rate)
+        self.adam(groups, rates)
+        self.moved: dict[int, Tensor] = {}  # how far policies have moved in this minibatch, [R] by stack
+        self.going: dict[int, Tensor] = {}  # which replicas of them still learn from this rollout, [R] bool
         self.parts |= {"actor": self.policy(), "estimator": self.estimator, "memory": self.memory}
         for net in self.nets:
             helpers = {"critic": net.critic, "readout": net.readout}
@@ -98,6 +104,36 @@ class NetworkLearner(OnPolicyLearner):
 
     # -- update ------------------------------------------------------------------------------------------
 
+    def epochs_of(self, prefix: str) -> int:
+        """As its recipe says."""
+        return self._net_of[prefix].recipe.epochs
+
+    def passes(self, data: dict[int, Rows]) -> dict[str, Tensor]:
+        """Every stack as often as its recipe says, and no further than that."""
+        ones = torch.ones(self.replicas, dtype=torch.bool, device=self.device)
+        limited = [n for n in self.nets if n.recipe.target_kl is not None and n.stack.learns]
+        self.going = {n.stack.number: ones for n in limited}
+        return super().passes(data)
+
+    def step(self, *groups: str) -> dict[str, Tensor]:
+        """One optimiser step of the stacks that are still learning; gradient norms before clipping, [R] each.
+
+        A policy beyond its ``target_kl`` waits for the next rollout, replica by replica; its critic goes on.
+        """
+        names, rows = [], {}
+        for net in self.nets:
+            number, prefix = net.stack.number, self.prefix_of[net.stack.number]
+            if self.epoch >= net.recipe.epochs:
+                continue
+            names += [f"{prefix}actor", f"{prefix}critic"]
+            if number in self.going:
+                assert net.recipe.target_kl is not None
+                if number in self.moved:
+                    self.going[number] = self.going[number] & (self.moved[number] <= net.recipe.target_kl)
+                rows[f"{prefix}actor"] = self.going[number].repeat_interleave(len(net.stack.copies))
+        self.moved = {}
+        return self.optimiser.step(self.frozen, names, rows)
+
     def estimate(self) -> dict[int, Rows]:
         """Flat rows of every stack that learns, by stack number."""
         return self.estimator.estimate()
@@ -105,12 +141,16 @@ class NetworkLearner(OnPolicyLearner):
     def losses(self, data: dict[int, Rows], batch: Minibatch) -> Iterator[dict[str, Loss]]:
         """Cluster by cluster, in chunks."""
         for cluster in self.clusters:
+            if all(self.epoch >= net.recipe.epochs for net in cluster):
+                continue
             numbers = [net.stack.number for net in cluster if net.stack.number in data]
             widest = max(net.stack.size_k for net in cluster)
             mine = {n: data[n] for n in numbers}
             for rows, more, steps in self._chunks(cluster, mine, batch, most(self.replicas * widest)):
                 batches = {n: Batch({**chosen(data[n], rows), **more}, steps[n]) for n in numbers}
-                found = cluster_loss(cluster, batches, self.config)
+                found, moved = cluster_loss(cluster, batches, self.config)
+                for number, kl in moved.items():
+                    self.moved[number] = self.moved[number] + kl if number in self.moved else kl
                 yield {self.prefix_of[n]: loss for n, loss in found.items()}
 
     def _chunks(

@@ -35,8 +35,10 @@ def clusters(nets: Sequence[StackNet]) -> list[list[StackNet]]:
     return ([coupled] if coupled else []) + alone
 
 
-def cluster_loss(nets: Sequence[StackNet], batches: Mapping[int, Batch], config: PpoConfig) -> dict[int, Loss]:
-    """Losses of a chunk of rows, by stack number.
+def cluster_loss(
+    nets: Sequence[StackNet], batches: Mapping[int, Batch], config: PpoConfig
+) -> tuple[dict[int, Loss], dict[int, Tensor]]:
+    """(losses of a chunk of rows, how far policies with a limit have moved [R]), by stack number.
 
     Args:
         nets: a cluster, superiors first.
@@ -51,6 +53,7 @@ def cluster_loss(nets: Sequence[StackNet], batches: Mapping[int, Batch], config:
             x = net.message_reads.renew(batches[s.number]["reported"], again)
             again.append(net.messages(x).flatten(-2))
     found: dict[int, Loss] = {}
+    moved: dict[int, Tensor] = {}
     for net in nets:
         s = net.stack
         if s.number not in batches:
@@ -61,8 +64,8 @@ def cluster_loss(nets: Sequence[StackNet], batches: Mapping[int, Batch], config:
             if s.through:
                 assert outputs[1] is not None
                 again.append(net.instruction(outputs[1]).flatten(-2))
-        found[s.number] = _stack_loss(net, batch, outputs if s.learns else None, config)
-    return found
+        found[s.number] = _stack_loss(net, batch, outputs if s.learns else None, config, moved)
+    return found, moved
 
 
 def _outputs(net: StackNet, batch: Batch, again: Sequence[Tensor]) -> Outputs:
@@ -81,14 +84,23 @@ def _values(net: StackNet, batch: Batch) -> Tensor:
     return net.values_along(x, batch["recalled"], batch["begins"])[0].flatten(1, 2)
 
 
-def _stack_loss(net: StackNet, batch: Batch, outputs: Outputs | None, config: PpoConfig) -> Loss:
+def divergence(log_ratio: Tensor) -> Tensor:
+    """r - 1 - log r of r = new / old: never negative, and on the mean KL(old, new), as that of r - 1 is 0."""
+    return torch.expm1(log_ratio) - log_ratio
+
+
+def _stack_loss(
+    net: StackNet, batch: Batch, outputs: Outputs | None, config: PpoConfig, divergences: dict[int, Tensor]
+) -> Loss:
     """One stack's own losses, as IPPO's; ``outputs`` is None where it has no policy loss."""
     policy = value = bonus = moved = total = batch["features"].new_zeros(net.replicas)
     if outputs is not None:
         log_p, entropy = net.stats(outputs, batch.get("env"), batch.get("own"), batch.get("mask"))
         ratio = torch.exp(log_p - batch["log_p"])
-        total = policy = -batch.acting_mean(clipped_surrogate(ratio, batch["advantage"], config.clip))
-        bonus, moved = batch.acting_mean(entropy), batch.mean(is_clipped(ratio, config.clip))
+        total = policy = -batch.acting_mean(clipped_surrogate(ratio, batch["advantage"], net.recipe.clip))
+        bonus, moved = batch.acting_mean(entropy), batch.mean(is_clipped(ratio, net.recipe.clip))
+        if net.recipe.target_kl is not None:
+            divergences[net.stack.number] = batch.acting_mean(divergence((log_p - batch["log_p"]).detach()))
     if net.critic is not None:
         value = batch.mean(half_squared_error(_values(net, batch), batch["returns"]))
         total = total + config.value_weight * value
@@ -97,7 +109,7 @@ def _stack_loss(net: StackNet, batch: Batch, outputs: Outputs | None, config: Pp
         told = net.readout(net.messages(batch["reported"])).squeeze(-1)
         total = total + config.value_weight * batch.mean(half_squared_error(told, batch["returns"]))
     if outputs is not None:
-        total = total - config.entropy_weight * bonus
+        total = total - net.recipe.entropy * bonus
     if net.stack.sparse:
         share = batch["features"].shape[1] / batch.steps
         total = total + SPARSITY * net.edge_weights().mean(dim=(1, 2)) * share

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
+
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput
-from rlnet_bench.learning.config import Positive, PpoConfig
+from rlnet_bench.learning.config import MethodConfig, Positive, PpoConfig
 from rlnet_bench.learning.learner import Learner
 from rlnet_bench.methods import Method
 from rlnet_bench.networks.build import load_network
@@ -21,15 +24,18 @@ from rlnet_bench.vocabulary import TrainingClass, TrainingReward
 if TYPE_CHECKING:
     from rlnet_bench.learning.policy import Policy
 
-VERSION = 2  # of training and execution; raise it whenever a network's numbers change
+VERSION = 3  # of training and execution; raise it whenever a network's numbers change
 
 
 class NetworkConfig(PpoConfig):
     """PPO at every vertex: the settings of :class:`~rlnet_bench.learning.config.PpoConfig`, on equal footing."""
 
-    share_parameters: bool = False
-    """One set of parameters for all motors that look alike (told apart by a one-hot id), or one per motor. Other
-    vertices, and motors by declaration, share with ``group``."""
+    share_parameters: bool = True
+    """One set of parameters for all motors that look alike (told apart by a one-hot id), or one per motor, as for
+    the agents of every method. Other vertices, and motors by declaration, say ``share`` or ``group``."""
+    changes: Mapping[str, Any] = Field(default_factory=dict)
+    """What differs from the network's file: ``VERTEX.FIELD`` and ``SUPERIOR -> SUBORDINATE.OPTION`` by value. Written
+    beside the other settings, as ``director.learning_rate: 1e-4``."""
     observe: Literal["own"] = "own"
     """A motor reads its own observation; what else it learns comes over edges."""
     memory: Literal["none"] = "none"
@@ -48,12 +54,37 @@ class NetworkMethod(Method):
     spec: NetworkSpec
 
     @classmethod
+    def configure(cls, overrides: dict[str, Any], where: str = "") -> MethodConfig:
+        """The configuration with overrides; names with a dot change the network's file.
+
+        Raises:
+            BadInput: naming key or vertex, what was expected and what was found.
+        """
+        own = {key: value for key, value in overrides.items() if "." not in key}
+        changes = {key: value for key, value in overrides.items() if "." in key}
+        if changes:
+            own["changes"] = {**own.get("changes", {}), **changes}
+        config = super().configure(own, where)
+        cls.network(config, where)
+        return config
+
+    @classmethod
+    def network(cls, config: Any, where: str = "") -> NetworkSpec:
+        """The network with what the settings change of it; raises BadInput naming vertex, expected and found."""
+        return changed(cls.spec, config.changes, where)
+
+    @classmethod
+    def training_class(cls, config: Any) -> TrainingClass:
+        """Whose knowledge flows where while learning."""
+        return _training(cls.network(config))
+
+    @classmethod
     def impossible(cls, card: TaskCard, config: Any) -> str | None:
         """Why this network cannot be trained on a task, naming the vertex; None when it can."""
         reason = super().impossible(card, config)
         if reason is None:
             try:
-                reason = unsupported(expand(cls.spec, card)) or cls._too_small(config)
+                reason = unsupported(expand(cls.network(config), card)) or cls._too_small(config)
             except BadInput as error:
                 reason = str(error)
         return reason
@@ -61,7 +92,7 @@ class NetworkMethod(Method):
     @classmethod
     def _too_small(cls, config: NetworkConfig) -> str | None:
         """Settings that leave a recurrent vertex nothing to learn from or remember with."""
-        for v in cls.spec.vertices:
+        for v in cls.network(config).vertices:
             head = f"{cls.spec.where(v.line)}vertex {v.name!r}: `memory: gru` "
             if v.memory == "gru" and config.minibatches > config.num_envs:
                 return (f"{head}learns from whole rollouts of environments, so that num_envs must be at least "
@@ -85,7 +116,7 @@ class NetworkMethod(Method):
         from rlnet_bench.envs.registry import make_env
         from rlnet_bench.networks.learner import NetworkLearner
 
-        graph = expand(cls.spec, card)
+        graph = expand(cls.network(config), card)
         reason = unsupported(graph) or cls._too_small(config)
         if reason:
             raise BadInput(reason)
@@ -98,6 +129,43 @@ class NetworkMethod(Method):
         from rlnet_bench.networks.policy import NetworkPolicy
 
         return NetworkPolicy.rebuild(spec, card, seeds, device)
+
+
+def changed(spec: NetworkSpec, changes: Mapping[str, Any], where: str = "") -> NetworkSpec:
+    """A network with some fields of its vertices and edges replaced.
+
+    Args:
+        spec: the network.
+        changes: values by ``VERTEX.FIELD`` or ``SUPERIOR -> SUBORDINATE.OPTION``; any but those that say which
+            vertices there are.
+        where: in front of errors.
+
+    Raises:
+        BadInput: naming the key, or the vertex, what was expected and what was found.
+    """
+    if not changes:
+        return spec
+    data = spec.to_json()
+    vertices = {v["name"]: v for v in data["vertices"]}
+    edges = [e if isinstance(e, dict) else {e: {}} for e in data["edges"]]
+    options = {name: held for e in edges for name, held in e.items()}
+    for key, value in changes.items():
+        owner, _, name = key.rpartition(".")
+        owner = " -> ".join(part.strip() for part in owner.split("->"))
+        known = vertices | options
+        if owner not in known:
+            near = get_close_matches(owner, known, n=1, cutoff=0.4)
+            guess = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(list(known)[:20])}."
+            raise BadInput(f"{where}network {spec.name}: {key!r} names no vertex or edge. {guess}")
+        if name in ("count", "per_agent", "place", "name", "deal"):
+            raise BadInput(f"{where}network {spec.name}: {key!r} would change which vertices there are or where; "
+                           "write a network of your own for that (`rlnet-bench new network`).")  # fmt: skip
+        known[owner][name] = value
+    data["edges"] = [e if next(iter(e.values())) else next(iter(e)) for e in edges]
+    try:
+        return NetworkSpec.from_json(data)
+    except BadInput as error:
+        raise BadInput(f"{where}{error}") from None
 
 
 def network_method(name: str) -> tuple[type[Method], dict[str, Any]]:

@@ -18,6 +18,7 @@ from rlnet_bench.learning.actor import LOG_STD
 from rlnet_bench.learning.agents import ACTOR, CRITIC, AgentNetwork, Memory
 from rlnet_bench.learning.distributions import categorical_sample, categorical_stats, gaussian_stats, mask_logits
 from rlnet_bench.learning.stacked import load_tensors
+from rlnet_bench.networks.recipe import Settled
 from rlnet_bench.networks.stacks import Reading, Stack
 
 Outputs = tuple[Tensor | None, Tensor | None]  # of the environment action, of the own instruction
@@ -83,10 +84,11 @@ class StackNet:
         hidden: Sequence[int],
         critic_hidden: Sequence[int],
         activation: str,
+        recipe: Settled,
         device: str | torch.device = "cpu",
         with_critic: bool = False,
     ) -> None:
-        self.stack, self.card, self.replicas = stack, card, len(seeds)
+        self.recipe, self.stack, self.card, self.replicas = recipe, stack, card, len(seeds)
         s, k = stack, stack.size_k
         ids = torch.eye(k, device=device) if s.shared else None
         self.reads = Gather(s.reads, ids, device)
@@ -123,16 +125,37 @@ class StackNet:
             self.message = network((self.message_reads.width, *hidden, m), MOTOR_MESSAGE, MESSAGE)
             if with_critic and s.has_critic and s.vertex.gradient == "stop":
                 self.readout = network((m, 1), MOTOR_READOUT, READOUT)
+        self._quieten()
         copies = self.replicas * len(s.copies)
+        spread = LOG_STD if recipe.log_std is None else recipe.log_std
         self.log_std = self.own_log_std = self.edges = None
         if s.is_motor and not self.actions.discrete:
-            self.log_std = torch.full((copies, self.env_outputs), LOG_STD, device=device).requires_grad_()
+            self.log_std = torch.full((copies, self.env_outputs), spread, device=device).requires_grad_()
         if self.own_outputs and s.vertex.sends.kind == "continuous" and not s.through:
-            self.own_log_std = torch.full((copies, self.own_outputs), LOG_STD, device=device).requires_grad_()
+            self.own_log_std = torch.full((copies, self.own_outputs), spread, device=device).requires_grad_()
         if s.weights:
             start = 0.0 if s.sparse else 1.0
             self.edges = torch.full((copies, s.weights), start, device=device).requires_grad_()
         self.progress = torch.zeros(self.replicas, 1, device=device)  # of the budget; anneals sparse edges
+
+    @torch.no_grad()
+    def _quieten(self) -> None:
+        """Scale the first weights that read instructions.
+
+        Shared ones: of the features that are instructions to every member (agents that observe less read theirs
+        earlier, where others still observe).
+        """
+        gain, rows = self.recipe.instruction_gain, self.stack.instructed
+        if gain == 1.0:
+            return
+        if self.stack.shared:
+            rows = (tuple(sorted(set(rows[0]).intersection(*rows))),)
+        local = self.critic_reads is None  # another critic reads instructions elsewhere, behind the state
+        for net in (self.policy, self.critic if local else None):
+            if net is not None:
+                first = next(net.parameters()).unflatten(0, (self.replicas, -1))  # [R, copies, F, hidden]
+                for copy, columns in enumerate(rows):
+                    first[:, copy, list(columns)] *= gain
 
     # -- networks ----------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import BadInput
-from rlnet_bench.networks._fields import PARSERS, Refused, deal_of, number, weight_of
+from rlnet_bench.networks._fields import PARSERS, RECIPE, Refused, deal_of, number, weight_of
 from rlnet_bench.networks.shape import check_shape
 from rlnet_bench.networks.spec import (
     FIELDS,
@@ -23,6 +23,7 @@ from rlnet_bench.networks.spec import (
     SENDS_KEY,
     Edge,
     NetworkSpec,
+    Recipe,
     Sends,
     Vertex,
 )
@@ -155,7 +156,9 @@ class _Reader:
             self.problem((*path, "instruction"), f"vertex {name!r}: `instruction` is for motors; what other vertices "
                          "send is their `action`.")  # fmt: skip
         sends = given.get(SENDS_KEY[is_motor], sends)
-        vertex = Vertex(name=str(name), line=self.line(path), **{**inherited, **fields, "sends": sends})
+        said = {**inherited, **fields, "sends": sends}
+        recipe = Recipe(**{key: said.pop(key) for key in RECIPE if key in said})
+        vertex = Vertex(name=str(name), line=self.line(path), recipe=recipe, **said)
         self.consistent(vertex, path)
         return vertex
 
@@ -173,6 +176,9 @@ class _Reader:
             if vertex.sends.kind == "discrete":
                 self.problem((*path, "gradient"), f"{who}: no gradient passes a discrete instruction; use "
                              "`{continuous: d}` or `gradient: stop`.")  # fmt: skip
+        if vertex.group is not None and vertex.recipe.share in (False, "group"):
+            self.problem((*path, "share"), f"{who}: `group: {vertex.group}` shares its parameters; "
+                         f"expected no `share`, found {vertex.recipe.share!r}.")  # fmt: skip
         if vertex.place.kind == "agents" and not vertex.is_motor and vertex.count != len(vertex.place.agents):
             self.problem((*path, "place"), f"{who}: expected one agent per vertex ({vertex.count}), "
                          f"found {len(vertex.place.agents)}.")  # fmt: skip
@@ -186,14 +192,14 @@ class _Reader:
             return {}
         known = tuple(k for k in FIELDS if k != "sends")
         known = tuple(k for k in known if k not in _NOT_DEFAULT) if for_defaults else ("per_agent", *known)
-        known = (*known, "action") if for_defaults else (*known, "action", "instruction")
+        known = (*known, *RECIPE, "action") if for_defaults else (*known, *RECIPE, "action", "instruction")
         self.keys(data, known, path, owner)
         out: dict[str, Any] = {}
         for key in known:
             if key not in data:
                 continue
             try:
-                value = PARSERS[key](data[key])
+                value = (PARSERS | RECIPE)[key](data[key])
             except Refused as refused:
                 self.problem((*path, key), f"{owner}: `{key}`: expected {refused}, found {_short(data[key])}.")
                 continue

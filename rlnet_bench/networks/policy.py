@@ -17,6 +17,7 @@ from rlnet_bench.learning.stacked import load_tensors
 from rlnet_bench.networks.execute import Executor
 from rlnet_bench.networks.graph import expand
 from rlnet_bench.networks.modules import StackNet
+from rlnet_bench.networks.recipe import settled
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.networks.stacks import Wiring
 from rlnet_bench.networks.wiring import wire
@@ -45,6 +46,7 @@ def build_nets(
             hidden=s.vertex.hidden if config.hidden is None else config.hidden,
             critic_hidden=s.vertex.hidden if config.critic_hidden is None else config.critic_hidden,
             activation=config.activation,
+            recipe=settled(s, config),
             device=device,
             with_critic=with_critic,
         )

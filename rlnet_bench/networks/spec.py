@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,6 +74,36 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What a declaration says; None: as the settings of the run say, see
+    :func:`rlnet_bench.networks.recipe.settled`."""
+
+    learning_rate: float | None = None
+    """Of its policy, critic and messages."""
+    entropy: float | None = None
+    """Weight of the entropy bonus."""
+    log_std: float | None = None
+    """Of its Gaussian instructions (and of a motor's continuous action) before training."""
+    epochs: int | None = None
+    """Passes over a rollout."""
+    clip: float | None = None
+    """Half width of the trust region."""
+    target_kl: float | None = None
+    """Its policy stops learning from a rollout once it has moved that far."""
+    share: bool | Literal["group"] | None = None
+    """One set of parameters for its members that look alike; ``group``: for those with the same superiors."""
+    instruction_gain: float | None = None
+    """Multiplies the first weights that read instructions, before training."""
+
+    def to_data(self) -> dict[str, Any]:
+        """What is said, as written in YAML."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+
+
+_OPEN = Recipe()
+
+
+@dataclass(frozen=True)
 class Vertex:
     """One declaration. ``agents`` is None for a non-motor; else which agents get a motor of this kind."""
 
@@ -93,6 +123,7 @@ class Vertex:
     reward: Reward = "mean"
     advantage: Literal["own", "superiors"] = "own"
     evaluation: Literal["own", "shuffled"] = "own"
+    recipe: Recipe = _OPEN
     line: int = field(default=0, compare=False, repr=False)
 
     @property
@@ -110,7 +141,7 @@ class Vertex:
             value = getattr(self, key)
             if value != getattr(blank, key):
                 out[SENDS_KEY[self.is_motor] if key == "sends" else key] = _plain(value)
-        return out
+        return out | self.recipe.to_data()
 
 
 FIELDS = (

@@ -58,6 +58,7 @@ class Stack:
     copies: tuple[int, ...]  # counters of initialisation keys, one per set of parameters
     ranks: tuple[int, ...]  # counters of noise, one per member
     reads: Reading
+    instructed: Rows  # positions among the features that instructions take, of every member
     critic: Reading | None  # None: the critic, where there is one, reads what the policy reads
     has_critic: bool
     acts: bool

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from rlnet_bench.networks.flow import Part
+from rlnet_bench.networks.flow import Part, width_of
 from rlnet_bench.networks.graph import Graph, Node
 from rlnet_bench.networks.refuse import is_through
 from rlnet_bench.networks.stacks import Mean, Reading, Rows, Stack, Wiring
@@ -62,7 +62,7 @@ def wire(graph: Graph, *, share_motors: bool = False) -> Wiring:
 
     Args:
         graph: see :func:`rlnet_bench.networks.graph.expand`.
-        share_motors: motors of a stack share parameters even without a group.
+        share_motors: motors of a stack share parameters unless their declaration says otherwise.
     """
     card = graph.card
     bus = _Bus(graph, card.num_agents * card.observation_size)
@@ -189,7 +189,7 @@ def _stack(
     agents = tuple(n.agent for n in nodes if n.agent is not None)
     others = [n.index for n in graph.nodes if not n.is_motor]
     ranks = agents or tuple(others.index(i) for i in members)
-    shared = v.group is not None or (share_motors and first.is_motor)
+    shared = v.group is not None or bool(share_motors and first.is_motor if v.recipe.share is None else v.recipe.share)
     trains = v.learner == "ppo"
     chooses = first.heads > 0 and v.sends.kind in ("continuous", "discrete")
     acts = first.is_motor or (chooses and v.learner in ("ppo", "frozen"))
@@ -205,9 +205,10 @@ def _stack(
         vertex=v,
         generation=first.generation,
         shared=shared,
-        copies=(min(ranks) if not (share_motors and first.is_motor) else 0,) if shared else ranks,
+        copies=(min(ranks),) if shared else ranks,
         ranks=ranks,
         reads=_reading(bus, [(*n.below, *n.above) for n in nodes], zero),
+        instructed=tuple(tuple(range(width_of(n.below), n.input_width)) for n in nodes),
         critic=_critic(graph, bus, nodes, zero, state),
         has_critic=trains and (learns or teaches or reports),
         acts=acts,

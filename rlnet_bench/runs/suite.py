@@ -283,11 +283,21 @@ def parse_suite(document: Document, overrides: list[str] | None = None) -> Suite
 
 def _wrong_settings(entry: MethodEntry, path: tuple[Any, ...], where: Callable[[tuple[Any, ...]], str]) -> list[str]:
     """A sentence with file and line for every wrong setting of a known method; planning judges the names."""
-    if entry.id is None or is_file(entry.id) or entry.id not in method_ids():
+    method = _known(entry)
+    if method is None:
         return []
-    method = find_method(entry.id)
     places = [((*path, "set"), entry.set), *(((*path, "per_task", t), x) for t, x in entry.per_task.items())]
     return [sentence for place, settings in places for sentence in _wrong_in(method, settings, place, where)]
+
+
+def _known(entry: MethodEntry) -> type[Method] | None:
+    """The method of an entry that names one of the catalogue's, or a network of the zoo."""
+    from rlnet_bench.networks.build import zoo_ids
+    from rlnet_bench.networks.method import network_method
+
+    if entry.network is not None:
+        return network_method(entry.network)[0] if entry.network in zoo_ids() else None
+    return find_method(str(entry.id)) if not is_file(str(entry.id)) and entry.id in method_ids() else None
 
 
 def _wrong_in(

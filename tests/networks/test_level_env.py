@@ -19,7 +19,7 @@ from rlnet_bench.networks.method import NetworkConfig
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.runs.checkpoint import flatten, unflatten
 
-CONFIG = NetworkConfig(**TINY)
+CONFIG = NetworkConfig(share_parameters=False, **TINY)
 
 IPPO = find_method("ippo").learner_class()
 

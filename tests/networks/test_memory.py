@@ -143,7 +143,7 @@ def test_gradients_through_time_equal_finite_differences() -> None:
     part = {k: v.double() if v.is_floating_point() else v for k, v in part.items()}
 
     def loss() -> Tensor:
-        return cluster_loss([net], {number: Batch(part, rows.shape[1])}, made.config)[number].total.sum()
+        return cluster_loss([net], {number: Batch(part, rows.shape[1])}, made.config)[0][number].total.sum()
 
     loss().backward()
     policy, critic = net.policy.gru, net.critic.gru

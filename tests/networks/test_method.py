@@ -11,6 +11,7 @@ from tiny import LBF, MIXED, SPREAD
 
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, ImpossibleCell, UnknownName
+from rlnet_bench.learning.config import PpoConfig
 from rlnet_bench.methods import check_possible
 from rlnet_bench.networks.build import Network, continuous
 from rlnet_bench.networks.build import learned as learned_message
@@ -24,7 +25,7 @@ MORE = [(f"zoo/{n}", t) for n in ("action-graph", "bayes-net", "tag-3ppo-comm", 
 
 def test_a_network_is_a_method() -> None:
     method, data = network_method("zoo/tag-3ppo")
-    assert (method.id, method.version, method.training) == ("zoo/tag-3ppo", 2, "independent")
+    assert (method.id, method.version, method.training) == ("zoo/tag-3ppo", 3, "independent")
     assert method_from_json(data) is method
     assert network_method("zoo/consensus")[0].training == "gradients across agents"
     assert network_method("zoo/tag-mappo-ppo")[0].training == "centralised critic"
@@ -41,7 +42,7 @@ def test_a_file_is_a_method_under_its_own_name(tmp_path: Path) -> None:
 def test_settings_are_those_of_ppo() -> None:
     method, _ = network_method("zoo/flat")
     assert method.configure({"gamma": 0.5}).model_dump()["gamma"] == 0.5
-    assert NetworkConfig().share_parameters is False
+    assert NetworkConfig().share_parameters is PpoConfig().share_parameters is True
     with pytest.raises(BadInput, match="observe"):
         method.configure({"observe": "all"})
 

@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
-from rlnet_bench.networks._fields import PARSERS
+from rlnet_bench.networks._fields import PARSERS, RECIPE
 from rlnet_bench.networks.build import load_network, zoo_ids
 from rlnet_bench.networks.spec import NetworkSpec, Vertex
+from rlnet_bench.reading.yaml import load
+from rlnet_bench.runs.plan import make_plan
+from rlnet_bench.runs.suite import parse_suite
 
 PAGE = (Path(__file__).parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
 
@@ -31,11 +34,12 @@ def test_every_field_is_described_with_its_default():
             plain = default.to_data() if hasattr(default, "to_data") else default
             plain = list(plain) if isinstance(plain, tuple) else plain
             assert row[1].strip("`") == str(plain), key
+    assert set(rows("How a vertex learns")) == set(RECIPE)
     assert set(rows("Edges")) == {"deal", "delay", "weight", "carry"}
 
 
 def test_examples_run():
-    (yaml,) = blocks("yaml")
+    yaml, suite = blocks("yaml")
     assert NetworkSpec.from_yaml(yaml).vertices == load_network("zoo/bridged-3ppo").vertices
     scope: dict = {}
     first, second = blocks("python")
@@ -43,6 +47,10 @@ def test_examples_run():
     assert scope["spec"] == NetworkSpec.from_yaml(yaml)
     exec(second, scope)
     assert scope["svg"].startswith("<svg")
+    tasks = "name: s\ntasks: [lbf/8x8-2p-2f-coop-v1]\nseeds: 1\nbudget: {frames: 10000}\n"
+    planned = make_plan(parse_suite(load(tasks + suite, "s.yaml")))
+    changes = [group.config["settings"].get("changes") for group in planned.groups]
+    assert changes[:3] == [None, {}, {"motor.share": "group"}] and len(changes[3]) == 7
 
 
 def test_every_zoo_id_is_listed():

@@ -74,7 +74,7 @@ def test_with_stop_no_gradient_crosses_an_edge(name: str) -> None:
         made.optimiser.zero()
         number = cluster[0].stack.number
         batches = {number: Batch({k: v[:24].unflatten(0, (2, 12)) for k, v in data[number].items()}, 12)}
-        cluster_loss(cluster, batches, made.config)[number].total.sum().backward()
+        cluster_loss(cluster, batches, made.config)[0][number].total.sum().backward()
         for other in made.nets:
             touched = [p for p in other.actor_parameters() if p.grad is not None]
             assert bool(touched) == (other is cluster[0] and bool(other.actor_parameters()))
@@ -95,7 +95,7 @@ def test_with_through_gradients_equal_finite_differences(name: str) -> None:
             n = net.stack.number
             rows = {k: v[:24].unflatten(0, (2, 12)) for k, v in data[n].items()}
             batches[n] = Batch({k: v.double() if v.is_floating_point() else v for k, v in rows.items()}, 12)
-        return torch.stack([loss.total.sum() for loss in cluster_loss(cluster, batches, made.config).values()]).sum()
+        return torch.stack([loss.total.sum() for loss in cluster_loss(cluster, batches, made.config)[0].values()]).sum()
 
     made.optimiser.zero()
     loss().backward()

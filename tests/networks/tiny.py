@@ -32,13 +32,14 @@ def learner(
     training_reward: TrainingReward = "team_mean",
     **settings: Any,
 ) -> Any:
-    """A fresh learner of a network (or, by a baseline's id, of that baseline)."""
+    """A fresh learner of a network, every motor with parameters of its own, or, by id, of a baseline."""
     method: type[Method]
     if isinstance(network, str) and "/" not in network:
         method = find_method(network)
     else:
         spec = network if isinstance(network, NetworkSpec) else load_network(network)
         method = method_from_json(spec.to_json())
+        settings = {"share_parameters": False, **settings}
     config = method.configure({**TINY, **settings})
     return method.learner(task_card(task), config, seeds, total_frames=100_000, training_reward=training_reward)
 
