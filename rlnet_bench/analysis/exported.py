@@ -24,6 +24,7 @@ def from_results(results: Results) -> ForeignTable:
     facts: dict[tuple[str, str], CellFacts] = {}
     floors: dict[str, float] = {}
     statuses: dict[tuple[str, str, int], RunStatus] = {}
+    reasons: dict[tuple[str, str, int], str] = {}
     infos = {m.label: m for m in results.methods}
     for record in results.records:
         method, task = record.method, record.task
@@ -36,11 +37,13 @@ def from_results(results: Results) -> ForeignTable:
                 floors[task] = card.floor
             elif status in ("failed", "incomplete"):
                 statuses[method, task, seed] = status
+            if status != "ok" and record.reason:
+                reasons[method, task, seed] = record.reason
         for e in record.evals:
             if e.kind in SCORED:
                 kind = cast(shape.Kind, e.kind)
                 evaluations.append(Evaluation(method, task, e.seed, kind, e.mode, e.frames, e.returns, e.success))
-    return ForeignTable(results.name, tuple(evaluations), facts, statuses, floors)
+    return ForeignTable(results.name, tuple(evaluations), facts, statuses, floors, reasons=reasons)
 
 
 def write_marl_eval(results: Results, mode: Mode | None = None) -> tuple[str, list[str]]:

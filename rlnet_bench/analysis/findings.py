@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from rlnet_bench.analysis.classes import trained
+from rlnet_bench.analysis.copies import fingerprint, same
 from rlnet_bench.analysis.references import TaskFacts
 from rlnet_bench.analysis.results import Results
 from rlnet_bench.analysis.wording import listed
@@ -25,7 +25,6 @@ Cell = tuple[str, str]  # (method, task)
 KINDS: tuple[EndKind, ...] = ("absolute", "final")  # in the order of reports
 BUDGET_RATIO = 1.1  # budgets further apart than this are different budgets
 FAR_BELOW = -1.0  # normalised: as far below the random policy as the documented best is above it
-MIN_VALUES = 4  # fewer different numbers than this may agree by chance
 
 
 @dataclass(frozen=True)
@@ -121,55 +120,30 @@ def _below(scores: Sequence[RunScores], facts: Sequence[TaskFacts], labels: Sequ
 def _copies(
     results: Results, labels: Sequence[str]
 ) -> tuple[dict[Cell, tuple[int, ...]], dict[tuple[str, str], tuple[str, ...]]]:
-    owners: dict[tuple[str, str], list[tuple[str, int]]] = {}  # (task, digest) -> runs
-    values: dict[tuple[str, str], list[np.ndarray]] = {}
-    for record in results.records:
-        if record.method not in labels:
-            continue
-        for seed, numbers in numbers_of(record).items():
-            key = record.task, fingerprint(numbers)
-            owners.setdefault(key, []).append((record.method, seed))
-            values[key] = numbers
     copies: dict[Cell, tuple[int, ...]] = {}
     twins: dict[tuple[str, str], tuple[str, ...]] = {}
-    for (task, digest), runs in owners.items():
-        if len(runs) < 2 or not is_telling(values[task, digest]):
-            continue
-        first = dict(reversed(runs))
-        for method in first:
-            again = tuple(s for m, s in runs if m == method and s != first[method])
-            if again:
-                copies[method, task] = (*copies.get((method, task), ()), *again)
-        for pair in combinations([m for m in labels if m in first], 2):
-            if task not in twins.get(pair, ()):
-                twins[pair] = (*twins.get(pair, ()), task)
+    for task in results.tasks:
+        prints = {(m, s): x for m in labels for r in results.find(m, task) for s, x in _fingerprints(r)}
+        for runs in same(prints):
+            first = dict(reversed(runs))
+            for method in first:
+                again = tuple(s for m, s in runs if m == method and s != first[method])
+                if again:
+                    copies[method, task] = (*copies.get((method, task), ()), *again)
+            for pair in combinations([m for m in labels if m in first], 2):
+                if task not in twins.get(pair, ()):
+                    twins[pair] = (*twins.get(pair, ()), task)
     return copies, twins
 
 
-def numbers_of(record: RunRecord) -> dict[int, list[np.ndarray]]:
-    """Seed -> what was scored at the end, else on the curve; the means alone where episodes wait on disk."""
-    out: dict[int, list[np.ndarray]] = {}
-    seeds = [s for s, status in record.seed_status.items() if status == "ok"]
-    if hasattr(record.evals, "means"):
-        for seed in seeds:
-            found = [record.score(kind, mode, seed) for kind in KINDS for mode in MODES]
-            out[seed] = [np.array(x) for x in found if x is not None]
-        return out
-    ends = [e for e in record.evals if e.kind in KINDS]
-    for e in sorted(ends or record.evals, key=lambda e: (e.kind, e.mode, e.frames)):
-        if e.frames > 0 and e.seed in seeds:
-            out.setdefault(e.seed, []).append(e.returns)
-    return out
+def _fingerprints(record: RunRecord) -> Iterator[tuple[int, str | None]]:
+    """Of every run of a record that ended well; episodes that wait on disk are left there where their means will do."""
+    for seed in [s for s, status in record.seed_status.items() if status == "ok"]:
+        found = [record.score(kind, mode, seed) for kind in KINDS for mode in MODES]
+        ends = [number for pair in found if pair is not None for number in pair if number == number]
+        yield seed, fingerprint(ends, partial(_lines, record, seed))
 
 
-def fingerprint(numbers: Sequence[np.ndarray]) -> str:
-    """A digest of a run's numbers."""
-    digest = hashlib.sha256()
-    for x in numbers:
-        digest.update(np.ascontiguousarray(x, dtype=np.float64).tobytes())
-    return digest.hexdigest()
-
-
-def is_telling(numbers: Sequence[Any]) -> bool:
-    """Whether equal numbers mean one run: too few of them, or a task that everybody solves, may be a coincidence."""
-    return len({float(x) for v in numbers for x in np.ravel(v)}) >= MIN_VALUES
+def _lines(record: RunRecord, seed: int) -> Iterator[np.ndarray]:
+    mine = [e for e in record.evals if e.seed == seed and e.frames > 0]
+    return (e.returns for e in sorted(mine, key=lambda e: (e.kind, e.mode, e.frames)))

@@ -2,20 +2,22 @@
 
 Every rule is a function from tables (one per source) to findings. A ``problem`` makes a comparison wrong or void;
 a ``note`` limits what can be said. Tables come from stores, published directories, tidy CSV files, marl-eval and
-BenchMARL JSON (:func:`rlnet_bench.analysis.loading.load_table`); summary tables of means have rules of their own.
+BenchMARL JSON (:func:`rlnet_bench.analysis.loading.load_source`); summary tables of means have rules of their own.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
+from rlnet_bench.analysis.copies import fingerprint, same
+from rlnet_bench.analysis.findings import KINDS, Findings, differ
 from rlnet_bench.envs.registry import task_card, task_ids
 from rlnet_bench.foreign.completeness import lost_runs
 from rlnet_bench.foreign.summary import Summary
@@ -56,8 +58,16 @@ class Cell:
         return [e for e in self.evaluations if e.kind in SCORED]
 
 
-def lint(tables: Sequence[ForeignTable], summaries: Sequence[Summary] = ()) -> list[Finding]:
-    """All findings, problems first, each sentence once."""
+def lint(
+    tables: Sequence[ForeignTable], summaries: Sequence[Summary] = (), judged: Sequence[Findings] = ()
+) -> list[Finding]:
+    """All findings, problems first, each sentence once.
+
+    Args:
+        tables: one per source.
+        summaries: tables of means.
+        judged: what marks the tables of those sources that can be scored.
+    """
     cells = [c for table in tables for c in _cells(table)]
     many = len(tables) > 1
     found: list[Finding] = []
@@ -68,6 +78,8 @@ def lint(tables: Sequence[ForeignTable], summaries: Sequence[Summary] = ()) -> l
     found += [*_versions(cells), *_coverage(cells, many), *(f for s in summaries for f in _summary(s))]
     for table in tables:
         found += _incomplete(table)
+    for f in judged:
+        found += [Finding("below-random", f"{method} on {task}: {text}.") for (method, task), text in f.below.items()]
     found += [Finding("damaged", f"{t.name}: {sentence}") for t in tables for sentence in t.damage]
     return sorted(dict.fromkeys(found), key=lambda f: f.severity != "problem")
 
@@ -109,7 +121,7 @@ def _steps(task: str, cells: Sequence[Cell], many: bool) -> Iterator[Finding]:
                 "If one counts parallel environments together and the other does not, they share no axis; else budgets "
                 "differ.",
             )
-        elif ratio > 1.1:
+        elif differ(ends.values()):
             yield Finding("budget", f"{task}: budgets differ: {high} has {ends[high]:,} steps, {low} {ends[low]:,}.")
 
 
@@ -232,20 +244,23 @@ def _hashes(task: str, cells: Sequence[Cell], many: bool) -> Iterator[Finding]:
 
 def _copies(task: str, cells: Sequence[Cell], many: bool) -> Iterator[Finding]:
     """Runs that are copies of each other: a seed without effect, or a file counted twice."""
-    owners: dict[str, set[str]] = {}
+    prints: dict[tuple[str, int], str | None] = {}
     for c in cells:
-        if not c.trains:
-            continue
-        for seed in c.seeds:
-            mine = sorted((e for e in c.evaluations if e.seed == seed), key=lambda e: (e.kind, e.mode, e.frames))
-            values = [e.returns for e in mine if e.frames > 0]
-            if sum(v.size for v in values) < 4 or len({float(x) for v in values for x in v.flat}) < 4:
-                continue  # too little to tell a copy from a coincidence, or a task that everybody solves
-            digest = hashlib.sha256(b"".join(np.ascontiguousarray(v).tobytes() for v in values)).hexdigest()
-            owners.setdefault(digest, set()).add(f"{c.where(many)} seed {seed}")
-    for names in owners.values():
-        if len(names) > 1:
-            yield Finding("copies", f"{task}: {_listed(sorted(names))} have identical numbers: they are one run.")
+        for seed in c.seeds if c.trains else ():
+            mine = [e for e in c.evaluations if e.seed == seed]
+            ends = [e.value for e in sorted(mine, key=_order) if e.kind in KINDS]
+            prints[c.where(many), seed] = fingerprint(ends, partial(_after_start, mine))
+    for runs in same(prints):
+        names = sorted(f"{who} seed {seed}" for who, seed in runs)
+        yield Finding("copies", f"{task}: {_listed(names)} have identical numbers: they are one run.")
+
+
+def _order(e: Evaluation) -> tuple[str, str, int]:
+    return e.kind, e.mode, e.frames
+
+
+def _after_start(evaluations: Sequence[Evaluation]) -> list[np.ndarray]:
+    return [e.returns for e in sorted(evaluations, key=_order) if e.frames > 0]
 
 
 Rule = Callable[[str, Sequence[Cell], bool], Iterable[Finding]]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rlnet_bench.analysis.estimates import judge
 from rlnet_bench.analysis.exported import from_results
+from rlnet_bench.analysis.findings import Findings
 from rlnet_bench.analysis.imported import to_results
 from rlnet_bench.analysis.results import MethodInfo, Results
 from rlnet_bench.envs.card import TaskCard, unknown_card
-from rlnet_bench.errors import StoreError
+from rlnet_bench.errors import BadInput, StoreError
 from rlnet_bench.foreign.door import is_table, read_file, read_table
 from rlnet_bench.foreign.summary import Summary
 from rlnet_bench.foreign.table import ForeignTable
@@ -131,14 +133,29 @@ def _method_info(plan: Plan, label: str, policies: Policies) -> MethodInfo:
     )
 
 
-def load_table(path: Path, suite: str | None = None) -> ForeignTable | Summary:
-    """Any source as a table, every number with what is known about it: what ``lint`` looks at.
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What ``lint`` looks at: a table of every number with what is known about it, or of means alone; and what marks
+    the tables of reports, where the source can be scored."""
+
+    table: ForeignTable | Summary
+    findings: Findings | None = None
+
+
+def load_source(path: Path, suite: str | None = None) -> Source:
+    """Any source, for ``lint``.
 
     Raises:
         BadInput, StoreError: when it is nothing that can be recognised, or damaged.
     """
     found = read_file(path)
-    if found is not None:
-        return found
-    results = load_results(path, suite)
-    return replace(from_results(results), name=str(path), damage=results.damage)
+    if isinstance(found, Summary):
+        return Source(found)
+    try:
+        results: Results = load_results(path, suite) if found is None else to_results(found)
+    except BadInput:  # nothing in the file may be scored: the other rules say why
+        if found is None:
+            raise
+        return Source(found)
+    table = found or replace(from_results(results), name=str(path), damage=results.damage)
+    return Source(table, judge(results, timings=False).findings)

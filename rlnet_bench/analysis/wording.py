@@ -7,6 +7,7 @@ table never shows digits that the runs cannot carry.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -148,6 +149,15 @@ def listed(names: Sequence[str], limit: int = 6) -> str:
     if len(names) > limit:
         names = [*names[: limit - 1], f"{len(names) - limit + 1} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
+
+
+def split_sentences(text: str) -> list[str]:
+    """A caption's sentences.
+
+    >>> split_sentences("Mean over runs, n = 5. Bold: the best. \u2020 cannot be told from it.")
+    ['Mean over runs, n = 5.', 'Bold: the best.', '\u2020 cannot be told from it.']
+    """
+    return re.split(r"(?<=\.) (?=[A-Z\u2020\u2021])", text) if text else []
 
 
 def plural(n: int, noun: str) -> str:

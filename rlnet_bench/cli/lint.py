@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rlnet_bench.cli.output import JsonFlag, SuiteOption, print_json
+from rlnet_bench.cli.output import JsonFlag, SuiteOption, print_json, tell_suites
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,12 +26,15 @@ def lint(
 ) -> None:
     """Find what cannot be compared within and between sources; exit code 1 when there is a problem."""
     from rlnet_bench.analysis.lint import lint as check
-    from rlnet_bench.analysis.loading import load_table
+    from rlnet_bench.analysis.loading import load_source
     from rlnet_bench.foreign.summary import Summary
 
-    read = [load_table(path, suite) for path in sources]
-    tables = [t for t in read if not isinstance(t, Summary)]
-    findings = check(tables, [t for t in read if isinstance(t, Summary)])
+    for path in sources:
+        tell_suites(path, suite)
+    read = [load_source(path, suite) for path in sources]
+    tables = [s.table for s in read if not isinstance(s.table, Summary)]
+    summaries = [s.table for s in read if isinstance(s.table, Summary)]
+    findings = check(tables, summaries, [s.findings for s in read if s.findings is not None])
     problems = [f for f in findings if f.severity == "problem"]
     if json:
         print_json([asdict(f) for f in findings])

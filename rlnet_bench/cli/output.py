@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -39,6 +39,8 @@ ResultsOption = Annotated[
 DEFAULT_STORE = "rlnet-store"
 
 
+WIDEST = 10_000  # characters of a line into a pipe
+
 damage_told: list[str] = []  # by the verb that runs: what is not as it was written
 
 
@@ -48,18 +50,21 @@ def loaded(source: str | Path, suite: str | None = None) -> Results:
     What is damaged in them is said on standard error, and the verb ends with code 1 (:class:`Verbs` of ``main``).
     """
     from rlnet_bench.analysis.loading import load_results
-    from rlnet_bench.runs.store import Store
 
-    if (Path(source) / "store.json").is_file():
-        tell_suites(Store(source), suite)
+    tell_suites(source, suite)
     results = load_results(source, suite)
     tell_damage(results.damage)
     return results
 
 
-def tell_suites(store: Store, suite: str | None) -> None:
-    """Say which suite of several is taken when none was named."""
-    names = store.suites() if suite is None else []
+def tell_suites(source: Store | str | Path, suite: str | None) -> None:
+    """Say which suite of several in a store is taken when none was named."""
+    from rlnet_bench.runs.store import Store
+
+    if suite is not None or not (isinstance(source, Store) or (Path(source) / "store.json").is_file()):
+        return
+    store = source if isinstance(source, Store) else Store(source)
+    names = store.suites()
     if len(names) > 1:
         print(
             f"{store.root} holds {', '.join(names)}: this is {names[0]}, the newest; --suite takes another.",
@@ -114,14 +119,24 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, indent=1, default=list))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
-    """A table on a terminal; the same, unwrapped, into a pipe."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "", right: Collection[int] = ()
+) -> None:
+    """A table on a terminal; the same, unwrapped, into a pipe. Columns ``right`` hold numbers."""
     console = Console()
-    table = Table(title=cell(title) if title else None, box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(cell(column), overflow="fold")
+    table = Table(
+        title=cell(title) if title else None, title_justify="left", box=None, header_style="bold", pad_edge=False,
+    )  # fmt: skip
+    for i, column in enumerate(columns):
+        table.add_column(cell(column), overflow="fold", justify="right" if i in right else "left")
     for row in rows:
-        table.add_row(*map(cell, row))
+        table.add_row(*(x if isinstance(x, Text) else cell(x) for x in row))
     if not console.is_terminal:
-        console = Console(width=max(200, *(len(str(x)) * len(columns) for row in rows for x in row), 0) if rows else 80)
+        console = Console(width=console.measure(table, options=console.options.update(width=WIDEST)).maximum)
     console.print(table)
+
+
+def say(notes: Iterable[str]) -> None:
+    """Remarks below a table, each once."""
+    for note in dict.fromkeys(n for n in notes if n):
+        print(f"- {note.rstrip('.')}.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, print_json, print_table
+from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, print_json, print_table, say
 from rlnet_bench.cli.stats import (
     LEVEL,
     KindOption,
@@ -17,7 +17,6 @@ from rlnet_bench.cli.stats import (
     SourceArgument,
     SourceOption,
     judged_source,
-    say,
     told,
 )
 from rlnet_bench.errors import BadInput

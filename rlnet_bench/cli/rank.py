@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, print_json, print_table
+from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, print_json, print_table, say
 from rlnet_bench.cli.stats import (
     KindOption,
     MetricChoice,
@@ -16,7 +16,6 @@ from rlnet_bench.cli.stats import (
     SourceArgument,
     SourceOption,
     judged_source,
-    say,
     told,
 )
 

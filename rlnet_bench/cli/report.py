@@ -10,10 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, StoreOption, SuiteOption, loaded, print_json
+from rlnet_bench.cli.output import (
+    DEFAULT_STORE,
+    JsonFlag,
+    StoreOption,
+    SuiteOption,
+    cell,
+    loaded,
+    print_json,
+    print_table,
+    say,
+)
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from rlnet_bench.analysis.results import Results
+    from rlnet_bench.reports.table import Cell, Table
 
 SourceArgument = Annotated[
     str | None, typer.Argument(help="A run store, a published directory, or a results.csv; instead of --store.")
@@ -23,6 +36,7 @@ SourceArgument = Annotated[
 class Format(StrEnum):
     """Table formats."""
 
+    text = "text"
     markdown = "markdown"
     latex = "latex"
     csv = "csv"
@@ -67,22 +81,52 @@ def table(
     source: SourceArgument = None,
     store: StoreOption = DEFAULT_STORE,
     suite: SuiteOption = None,
-    format: Annotated[Format, typer.Option("--format")] = Format.markdown,
+    format: Annotated[Format, typer.Option("--format", help="text is for terminals.")] = Format.text,
     which: Annotated[Which, typer.Option("--which")] = Which.tasks,
     json: JsonFlag = False,
 ) -> None:
     """Print one table of a suite's results."""
     from rlnet_bench.analysis import judge
     from rlnet_bench.analysis.plain import estimates_json
-    from rlnet_bench.reports import render_table
+    from rlnet_bench.reports.tables import chosen, render_table
 
     results = loaded(source or store, suite)
     if json:
         print_json(_finite(estimates_json(judge(results))))
         return
+    if format is Format.text:
+        for found in chosen(results, which.value):
+            _show(found)
+        return
     if format is Format.csv:  # it has no caption
         _notes(results)
     print(render_table(results, format.value, which.value))
+
+
+def _show(table: Table) -> None:
+    """A paper table on a terminal: names and numbers as they are, the caption's sentences below, one a line."""
+    from rlnet_bench.analysis.wording import split_sentences
+
+    rows: list[tuple[Any, ...]] = []
+    for group in table.groups:
+        if len(table.groups) > 1:
+            rows.append((cell(group.title, "italic"), *[""] * (len(table.columns) - 1)))
+        rows += [tuple(_shown(c) for c in row) for row in group.rows]
+    heads = [f"{c.title}\n{c.under}" if c.under else c.title for c in table.columns]
+    right = {i for i, c in enumerate(table.columns) if not c.is_text}
+    print_table(heads, rows, table.title, right)
+    say([*split_sentences(table.caption), *table.notes, *table.remarks])
+    print()
+
+
+def _shown(found: Cell) -> Text:
+    """The value, bold where the table says so, and what stands below it in fainter letters."""
+    from rlnet_bench.analysis.wording import typographic
+    from rlnet_bench.reports.table import DAGGER
+
+    text = cell(typographic(found.text) if not found.code else found.text, "bold" if found.bold else "")
+    text.append(DAGGER if found.dagger else "")
+    return text.append_text(cell(f" {typographic(found.under)}", "dim")) if found.under else text
 
 
 def _notes(results: Results) -> None:

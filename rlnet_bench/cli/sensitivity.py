@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, loaded, print_json, print_table
-from rlnet_bench.cli.stats import LEVEL, ReferenceOption, SourceArgument, SourceOption, references, say
+from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, loaded, print_json, print_table, say
+from rlnet_bench.cli.stats import LEVEL, ReferenceOption, SourceArgument, SourceOption, references
 from rlnet_bench.errors import BadInput
 
 if TYPE_CHECKING:

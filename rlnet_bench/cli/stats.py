@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, loaded, print_json, print_table
+from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, loaded, print_json, print_table, say
 from rlnet_bench.errors import BadInput
 from rlnet_bench.vocabulary import EndKind, Mode
 
@@ -108,12 +108,6 @@ def references(texts: list[str]) -> dict[str, Bounds]:
             raise BadInput(f"--reference {text!r}: expected TASK=LOW,HIGH, for instance spread=-80,-20.") from None
         found[task] = Bounds(low, high, source="--reference")
     return found
-
-
-def say(notes: tuple[str, ...] | list[str]) -> None:
-    """Remarks below a table, each once."""
-    for note in dict.fromkeys(n for n in notes if n):
-        print(f"- {note.rstrip('.')}.")
 
 
 def stats(

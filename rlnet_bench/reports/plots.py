@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
@@ -66,20 +65,19 @@ def aggregates(
     """
     frame = data if isinstance(data, pd.DataFrame) else estimates_frame(data)
     ax = _axes(ax)
-    colours = _palette(frame["method"], palette)
-    sns.barplot(
-        frame, x="value", y="method", hue="method", orient="h", ax=ax, palette=colours, legend=False, alpha=0.45,
-        saturation=1, width=0.62, errorbar=None, linewidth=0,
-    )  # fmt: skip
+    known = _palette(frame["method"], palette)
+    colours = [known[m] for m in frame["method"]]
     y = np.arange(len(frame))
-    ax.vlines(frame["value"], y - 0.31, y + 0.31, colors=[colours[m] for m in frame["method"]], linewidth=2.2)
+    ax.barh(y, frame["value"], 0.62, color=colours, alpha=0.45, linewidth=0)
+    ax.vlines(frame["value"], y - 0.31, y + 0.31, colors=colours, linewidth=2.2)
     sure = frame["low"].notna().to_numpy()
     low, high = frame["low"][sure], frame["high"][sure]
     ax.hlines(y[sure], low, high, colors=INK, linewidth=1.3)
     ax.vlines(
         np.concatenate([low, high]), np.tile(y[sure] - 0.16, 2), np.tile(y[sure] + 0.16, 2), colors=INK, linewidth=1
     )
-    ax.set(xlabel="", ylabel="")
+    ax.set(ylim=(len(frame) - 0.5, -0.5))
+    ax.set_yticks(y, list(frame["method"]))
     return ax
 
 
@@ -104,24 +102,15 @@ def curves(
     """
     frame = data if isinstance(data, pd.DataFrame) else bands_frame(data)
     ax = _axes(ax)
-    methods = list(dict.fromkeys(frame["method"]))
-    colours = _palette(methods, palette)
-    patterns = {m: ((dashes or {}).get(m, None) if dashes else LINES[i % len(LINES)]) for i, m in enumerate(methods)}
-    for method, part in frame.groupby("method", sort=False):
+    parts = {str(m): part for m, part in frame.groupby("method", sort=False)}
+    colours = _palette(list(parts), palette)
+    for i, (method, part) in enumerate(parts.items()):
         if part["low"].notna().any():
-            shade = ax.fill_between(
-                part["x"], part["low"], part["high"], color=colours[str(method)], alpha=band_alpha, lw=0
-            )
+            shade = ax.fill_between(part["x"], part["low"], part["high"], color=colours[method], alpha=band_alpha, lw=0)
             shade.set_label(f"_{method}")
-    before = len(ax.lines)
-    sns.lineplot(
-        frame, x="x", y="value", hue="method", style="method", hue_order=methods, style_order=methods, ax=ax,
-        palette=colours, dashes={m: "" if d is None else d for m, d in patterns.items()}, errorbar=None, estimator=None,
-        legend=False, **{"linewidth": 1.7, "zorder": 3, **line},
-    )  # fmt: skip
-    for drawn, method in zip(ax.lines[before:], methods):
-        drawn.set_label(method)
-    ax.set(xlabel="", ylabel="")
+        pattern = dashes.get(method) if dashes else LINES[i % len(LINES)]
+        how: dict[str, Any] = {"linewidth": 1.7, "zorder": 3, "linestyle": (0, pattern) if pattern else "-", **line}
+        ax.plot(part["x"], part["value"], color=colours[method], label=method, **how)
     return ax
 
 
@@ -146,6 +135,8 @@ def improvement(
         order: of the methods; as they come by default.
         fontsize: of the numbers, in points; below a legible size they are left out.
     """
+    import seaborn as sns  # it takes as long to import as everything else together
+
     frame = data if isinstance(data, pd.DataFrame) else pairs_frame(data)
     ax = _axes(ax)
     methods = list(order or dict.fromkeys(frame["row"]))

@@ -50,39 +50,46 @@ def as_text(table: Table, format: Format) -> str:
     return writers.markdown(table) if format == "markdown" else table.sheet.csv()
 
 
+def chosen(results: Results, which: Which = "tasks") -> list[Table]:
+    """The tables behind one name, with everything said that a reader of them alone must know.
+
+    Args:
+        results: the records.
+        which: ``tasks`` (absolute and final scores, and what channels cost where a method needs one), ``aggregate``,
+            ``ranks``, or ``channel`` alone.
+
+    Raises:
+        BadInput: for an unknown table.
+    """
+    if which not in WHICH:
+        raise BadInput(f"unknown table {which!r}: expected one of {', '.join(WHICH)}.")
+    estimates = judge(results, timings=False)
+    if which == "tasks":
+        kinds = [k for k in KINDS if not estimates.board(k, metric="return").is_empty] or [estimates.kind]
+        found = [score_table(estimates, kind) for kind in kinds]
+        channel = channel_table(estimates)
+        found += [] if channel.is_empty else [channel]
+    else:
+        found = [{"aggregate": aggregate_table, "ranks": rank_table, "channel": channel_table}[which](estimates)]
+    return [_told(estimates, t) for t in found]
+
+
 def render_table(results: Results, format: Format = "markdown", which: Which = "tasks") -> str:
     """A paper table of some results.
 
     Args:
         results: the records.
         format: ``latex`` (booktabs, without a document around it), ``markdown`` or ``csv`` (tidy numbers).
-        which: ``tasks`` (absolute and final scores, and what channels cost where a method needs one), ``aggregate``,
-            ``ranks``, or ``channel`` alone.
+        which: as of :func:`chosen`.
 
     Raises:
         BadInput: for an unknown format or table.
     """
     if format not in FORMATS:
         raise BadInput(f"unknown table format {format!r}: expected one of {', '.join(FORMATS)}.")
-    if which not in WHICH:
-        raise BadInput(f"unknown table {which!r}: expected one of {', '.join(WHICH)}.")
-    estimates = judge(results, timings=False)
-    made = tables(estimates)
-
-    def text(name: str, empty: Table) -> str:
-        return as_text(made.get(name, empty), format)
-
-    if which == "aggregate":
-        return text("aggregate", aggregate_table(estimates))
-    if which == "ranks":
-        return text("ranks", rank_table(estimates))
-    channel = channel_table(estimates)
-    if which == "channel":
-        return text("channel", channel)
-    kinds = [k for k in KINDS if not estimates.board(k, metric="return").is_empty] or [estimates.kind]
-    parts = [text(f"tasks-{kind}", score_table(estimates, kind)) for kind in kinds]
-    if format == "csv":
-        return parts[0] + "".join(part.partition("\n")[2] for part in parts[1:])
-    if not channel.is_empty:
-        parts.append(text("channel", channel))
-    return "\n".join(parts)
+    found = chosen(results, which)
+    if format != "csv":
+        return "\n".join(as_text(t, format) for t in found)
+    scores = [t for t in found if which == "channel" or t.name != "channel"]  # one header for all
+    parts = [as_text(t, format) for t in scores]
+    return parts[0] + "".join(part.partition("\n")[2] for part in parts[1:])

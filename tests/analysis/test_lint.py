@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from rlnet_bench.analysis import judge
+from rlnet_bench.analysis.imported import to_results
 from rlnet_bench.analysis.lint import lint
+from rlnet_bench.foreign.csv import parse_csv
 from rlnet_bench.foreign.summary import parse_summary
 from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable
 
@@ -119,6 +123,28 @@ def test_modes_means_copies_versions_and_tasks() -> None:
     assert "different tasks" in rules(v1, v2)["task-version"]
     other = ForeignTable("y", tuple(replace(e, task="y", method="b") for e in table.evaluations), {("b", "y"): FACTS})
     assert "no runs on" in rules(v1, other)["tasks"]
+
+
+def test_copies_are_found_by_the_rule_of_the_tables(make: SimpleNamespace) -> None:
+    """Means alone, one per evaluation: too few at the end to tell, enough along the curve."""
+    rng = np.random.default_rng(1)
+    values = {s: np.cumsum(rng.random(6)) for s in range(4)}
+    rows = "".join(
+        f"a,x,{seed + 10 * again},{100 * k},mean,{v}\n" for seed in values for again in (0, 1)
+        for k, v in enumerate(values[seed])
+    )  # fmt: skip
+    table = parse_csv(f"method,task,seed,frames,episode,return,scale\n{rows}".replace(",scale", ""))
+    table = table.with_scale("sum")
+    assert sum(f.rule == "copies" for f in lint([table])) == 4
+    e = judge(to_results(table))
+    assert e.findings.copies == {("a", "x"): (10, 11, 12, 13)} and e.board().cell("a", "x").n == 4
+
+
+def test_far_below_random_is_found(make: SimpleNamespace) -> None:
+    results = make.build({"qmix": -8.0, "ippo": 0.5}, ("mpe/simple_spread-discrete-v1",))
+    found = [f for f in lint([], judged=[judge(results).findings]) if f.rule == "below-random"]
+    assert len(found) == 1 and found[0].sentence.startswith("qmix on mpe/simple_spread-discrete-v1: ")
+    assert found[0].severity == "problem"
 
 
 def test_tables_of_means_that_contradict_themselves() -> None:

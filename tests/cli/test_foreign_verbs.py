@@ -89,11 +89,27 @@ def test_tables_without_a_suite(run: Run, tmp_path: Path, format: str) -> None:
     assert code == 0 and "ours" in text and "x-v1" in text and "last point of the curve" in text
 
 
+def test_a_table_in_the_terminal_is_no_markup(run: Run, tmp_path: Path) -> None:
+    source = tidy(tmp_path / "results.csv")
+    source.write_text(source.read_text().replace("x-v1", "x_y-v1"))
+    code, text = run("table", source)
+    assert code == 0 and "x_y" in text and "\\_" not in text and "|" not in text and "**" not in text
+    assert max(map(len, text.splitlines())) < 200 and "- Mean over runs with its 95% interval; n = 5 runs" in text
+    assert "| Method" in run("table", source, "--format", "markdown")[1]
+
+
 def test_table_json_is_strict(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, text = run("table", tidy(tmp_path / "results.csv"), "--json")
     start = text.index("{")
     found, _ = json.JSONDecoder(parse_constant=lambda c: pytest.fail(c)).raw_decode(text[start:])
     assert code == 0 and found["tasks"]
+
+
+def test_lint_finds_scores_far_below_random(run: Run, tmp_path: Path) -> None:
+    rows = "".join(f"qmix,mpe/simple_spread-discrete-v1,{s},100,mean,{-551 - s},sum\n" for s in range(5))
+    (tmp_path / "r.csv").write_text(f"{HEAD},scale\n{rows}")
+    code, text = run("lint", tmp_path / "r.csv")
+    assert code == 1 and "far below the random policy (-79" in text and "[below-random]" in text
 
 
 def test_report_without_a_suite(run: Run, tmp_path: Path) -> None:

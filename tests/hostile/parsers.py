@@ -21,7 +21,7 @@ import small
 
 from rlnet_bench.analysis import judge
 from rlnet_bench.analysis.imported import to_results
-from rlnet_bench.analysis.loading import load_results, load_table
+from rlnet_bench.analysis.loading import load_results, load_source
 from rlnet_bench.errors import RlnetError
 from rlnet_bench.foreign.door import Options, read_foreign
 from rlnet_bench.networks.method import NetworkSpec, network_method
@@ -294,7 +294,7 @@ def foreign(format: str, **options: Any) -> Callable[[Path, Random], None]:
         scale: Any = "unknown" if format == "benchmarl" else "sum"
         judge(to_results(read_foreign(format, target, Options(scale=scale, **options)))).scores()
         if draw.random() < 0.2:
-            load_table(target)
+            load_source(target)
 
     return read
 

@@ -16,7 +16,7 @@ import pytest
 import small
 
 from rlnet_bench.analysis.lint import lint
-from rlnet_bench.analysis.loading import load_results, load_table
+from rlnet_bench.analysis.loading import load_results, load_source
 from rlnet_bench.errors import StoreError
 from rlnet_bench.foreign.table import ForeignTable
 from rlnet_bench.runs import publish as publishing
@@ -181,7 +181,7 @@ def test_one_seed_under_the_numbers_of_all_is_shown_as_damaged(copy: Path) -> No
     assert [row.damaged for row in snapshot(store, plan)] == [True, False]
     with pytest.raises(StoreError, match="nothing is published of what was damaged"):
         publish(store, plan, copy / "new")
-    table = load_table(store.root)
+    table = load_source(store.root).table
     assert isinstance(table, ForeignTable) and "damaged" in [f.rule for f in lint([table]) if f.severity == "problem"]
 
 
