@@ -14,7 +14,7 @@ from rlnet_bench.analysis.wording import counted
 from rlnet_bench.envs.card import TaskCard, unknown_card
 from rlnet_bench.envs.registry import task_card, task_ids
 from rlnet_bench.errors import BadInput
-from rlnet_bench.foreign.completeness import lost_runs
+from rlnet_bench.foreign.completeness import lost_runs, overrulings
 from rlnet_bench.foreign.table import SCORED, CellFacts, Evaluation, ForeignTable, RunStatus
 from rlnet_bench.runs.records import EvalLine, RunRecord
 from rlnet_bench.stats.scores import TaskRuns
@@ -49,7 +49,7 @@ def to_results(table: ForeignTable) -> ForeignResults:
     Raises:
         BadInput: when nothing in the table can be scored, or a diverged run has no floor.
     """
-    notes = [*table.warnings, *filter(None, [lost_runs(table)])]
+    notes = [*table.warnings, *filter(None, [lost_runs(table), overrulings(table)])]
     unscored = {k: sorted({e.method for e in table.evaluations if e.kind == k}) for k in ("best-episode", "training")}
     for kind, methods in unscored.items():
         if methods:
@@ -132,7 +132,7 @@ def _record(table: ForeignTable, method: str, task: str, card: TaskCard) -> tupl
         if status == "diverged" and task not in table.floors and card.floor != card.floor:  # NaN: no floor known
             raise BadInput(
                 f"{table.name}: {method!r} diverged on {task!r}, seed {seed}, and nothing says what that scores: give "
-                f"the task's worst score in a column `floor`."
+                "the task's worst score, with `import --floor VALUE` (or TASK=VALUE) or in a column `floor`."
             )
         if status == "diverged" or (status == "ok" and any(e.seed == seed for e in usable)):
             seeds[seed] = status

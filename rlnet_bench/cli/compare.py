@@ -96,7 +96,7 @@ def compare(
         for t in found.by_task
         if s.runs[t].n_diverged
     ]
-    scores = f"{data.kind.capitalize()} scores, {data.mode} actions"
+    scores = f"{data.kind.capitalize()} scores, {data.results.origin.mode(data.mode)}"
     if any(c.difference.has_interval for c in contrasts):
         scores += f", {data.level:.0%} intervals over training runs"
     unit = [f"Suite differences are {found.suite.unit}; those on a task are in its own units"] if found.suite else []

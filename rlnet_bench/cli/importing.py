@@ -25,6 +25,7 @@ class Format(StrEnum):
     benchmarl = "benchmarl"
     epymarl = "epymarl"
     wandb = "wandb"
+    series = "series"
 
 
 class ScaleChoice(StrEnum):
@@ -79,11 +80,20 @@ def import_(
     evaluation: Annotated[
         bool | None, typer.Option("--evaluation/--training", help="wandb: whether the metric is an evaluation.")
     ] = None,
-    separator: Annotated[str, typer.Option("--separator", help="csv: what stands between cells.")] = ",",
-    decimal: Annotated[str, typer.Option("--decimal", help="csv: the decimal mark.")] = ".",
+    separator: Annotated[
+        str | None, typer.Option("--separator", help="csv: what stands between cells; found by the content.")
+    ] = None,
+    decimal: Annotated[str | None, typer.Option("--decimal", help="csv: the decimal mark, likewise.")] = None,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Leave unreadable runs out; else they count as failed.")
     ] = False,
+    complete: Annotated[
+        list[str] | None,
+        typer.Option("--complete", help="all, METHOD or METHOD:SEED: count runs that ended early; captions say so."),
+    ] = None,
+    floor: Annotated[
+        list[str] | None, typer.Option("--floor", help="VALUE or TASK=VALUE: what a diverged run scores.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json: JsonFlag = False,
 ) -> None:
@@ -108,6 +118,8 @@ def import_(
         separator=separator,
         decimal=decimal,
         skip_broken=skip_broken,
+        complete=tuple(complete or ()),
+        floors=floors(floor or []),
     )
     name = str(files[0]) if len(files) == 1 else f"{len(files)} sources"
     table = read_all(format.value if format else None, files, options, name)
@@ -139,6 +151,22 @@ def _scorable(table: ForeignTable) -> list[str]:
         return list(to_results(table).notes)
     except BadInput as error:
         return [f"{error} It can still be read by `lint`."]
+
+
+def floors(texts: list[str]) -> dict[str, float]:
+    """``VALUE`` or ``TASK=VALUE`` options; the task is empty for all of them.
+
+    Raises:
+        BadInput: with the option as it was written.
+    """
+    found = {}
+    for text in texts:
+        task, _, value = text.rpartition("=")
+        try:
+            found[task.strip()] = float(value)
+        except ValueError:
+            raise BadInput(f"--floor {text!r}: expected VALUE or TASK=VALUE, for instance spread=-120.") from None
+    return found
 
 
 def renames(texts: list[str]) -> dict[str, str]:

@@ -162,7 +162,8 @@ def stats(
         names = list(next(iter(table.values())))
         rows = [(m, data.info(m).execution, *(with_interval(table[m][n]) for n in names)) for m in table]
         rows += [(m, data.info(m).execution, pool.coverage(m), *[""] * (len(names) - 1)) for m in pool.lacking]
-        print_table(("method", "class", *names), rows, f"{data.results.name}: {data.kind}, {data.mode} actions")
+        how = data.results.origin.mode(data.mode)
+        print_table(("method", "class", *names), rows, f"{data.results.name}: {data.kind}, {how}")
         print()
     tasks = [t for t in data.results.tasks if any(board.cell(m, t) or (m, t) in board.lost for m in board.methods)]
     rows = [(m, data.info(m).execution, *(_cell(board, m, t) for t in tasks)) for m in board.methods]

@@ -10,13 +10,14 @@ import io
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from rlnet_bench.foreign import guess
 from rlnet_bench.foreign import table as shape
 from rlnet_bench.foreign.files import load_text
 from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Malformed, checked_name
@@ -28,6 +29,7 @@ OPTIONAL = (
     "execution", "trains", "reason", "attempt",
 )  # fmt: skip
 CLASSES = (*EXECUTION_CLASSES, shape.UNKNOWN_CLASS)
+_NOT_FINITE = ("nan", "inf", "+inf", "-inf", "infinity", "-infinity")
 _Key = tuple[str, str, int, str, str, int]  # method, task, seed, kind, mode, frames
 
 
@@ -35,13 +37,14 @@ _Key = tuple[str, str, int, str, str, int]  # method, task, seed, kind, mode, fr
 class CsvOptions:
     """How a file is written. ``columns``: our column name -> the file's, where they differ; ``method`` and ``task``
     are for a file without such a column; ``separator`` stands between cells, ``decimal`` before the digits of a
-    fraction."""
+    fraction; ``means`` says that every row is a mean over episodes, where there is no column for them."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     method: str | None = None
     task: str | None = None
     separator: str = ","
     decimal: str = "."
+    means: bool = False
 
     def __post_init__(self) -> None:
         for name, mark in (("separator", self.separator), ("decimal", self.decimal)):
@@ -60,6 +63,35 @@ def read_csv(path: Path, options: CsvOptions | None = None) -> ForeignTable:
     return parse_csv(load_text(path), str(path), options)
 
 
+def guessed(
+    text: str, name: str, options: CsvOptions, separator: str | None = None, decimal: str | None = None
+) -> tuple[CsvOptions, list[str]]:
+    """The options completed by what the file shows, and what to say about it.
+
+    Args:
+        text: of the file.
+        name: of the file.
+        options: what was given, which wins.
+        separator: between cells, where it was given.
+        decimal: before the digits of a fraction, where it was given.
+    """
+    separator = separator or guess.separator_of(text)
+    decimal = decimal or guess.decimal_of(text, separator)
+    header = [c.strip() for c in next(rows_of(text.partition("\n")[0], name, separator), (1, []))[1]]
+    given = {k for k in ("method", "task") if getattr(options, k) is not None}
+    found = guess.columns_of(header, [c for c in (*REQUIRED, "success") if c not in given], options.columns)
+    columns = {**found, **options.columns}
+    is_mean = "episode" not in header and "episode" not in columns
+    made = replace(options, columns=columns, separator=separator, decimal=decimal, means=is_mean)
+    said = []
+    if found:
+        names = ", ".join(f"{theirs!r} as {ours}" for ours, theirs in found.items())
+        said.append(f"{name}: columns are read by their names: {names}. --columns says otherwise.")
+    if is_mean:
+        said.append(f"{name}: there is no column episode, so that every row is taken for a mean over episodes.")
+    return made, said
+
+
 def parse_csv(text: str, name: str = "<text>", options: CsvOptions | None = None) -> ForeignTable:
     """Read tidy CSV text; see :func:`read_csv`."""
     options = options or CsvOptions()
@@ -68,8 +100,10 @@ def parse_csv(text: str, name: str = "<text>", options: CsvOptions | None = None
     if not header:
         raise Malformed(name, f"a header such as {','.join(REQUIRED)}", "nothing")
     given = {k: v for k, v in (("method", options.method), ("task", options.task)) if v is not None}
+    given |= {"episode": "mean"} if options.means else {}
     index, warnings = _columns(header, name, dict(options.columns), given)
-    builder = _Builder(name)
+    lacks = "Add a column episode: its number, or mean where a row is a mean over episodes." if options.means else ""
+    builder = _Builder(name, lacks)
     for line, row in rows:
         if len(row) != len(header):
             raise Malformed(f"{name}, line {line}", f"{len(header)} fields as in the header", f"a row of {len(row)}")
@@ -113,7 +147,7 @@ def _columns(
     if twice:
         raise Malformed(where, "every column once", twice, "Remove the second one.")
     for column in given:
-        if renamed.get(column, column) in names:
+        if column != "episode" and renamed.get(column, column) in names:
             raise Malformed(where, f"no column {column!r} beside --{column}", names, f"Leave --{column} out.")
     index, lost, remedies = {}, [], []
     for column in known:
@@ -207,8 +241,8 @@ class _Group:
 class _Builder:
     """Collects rows into evaluations and refuses what does not fit together."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, hint: str = "") -> None:
+        self.name, self.hint = name, hint
         self.groups: dict[_Key, _Group] = {}
         self.facts: dict[tuple[str, str], tuple[CellFacts, str]] = {}
         self.statuses: dict[shape.Run, shape.RunStatus] = {}
@@ -216,6 +250,7 @@ class _Builder:
         self.retried: dict[shape.Run, tuple[shape.RunStatus, ...]] = {}
         self.floors: dict[str, tuple[float, str]] = {}
         self.unsaid: set[tuple[str, str]] = set()
+        self.broken: dict[shape.Run, dict[int, str]] = {}  # frames -> what stands there for a number
 
     def add(self, row: _Row) -> None:
         """Take one row in."""
@@ -230,15 +265,18 @@ class _Builder:
             before = self.retried.get((method, task, seed), ())
             self.retried[method, task, seed] = (*before, cast(shape.RunStatus, status))
             return
+        if row.text("reason"):  # of a run that is ok: why it would not be
+            self.reasons[method, task, seed] = unquoted(row.text("reason"))
         if status != "ok":
             self.statuses[method, task, seed] = cast(shape.RunStatus, status)
-            if row.text("reason"):
-                self.reasons[method, task, seed] = unquoted(row.text("reason"))
             if not row.text("return"):
                 return
         kind, mode = row.choice("kind", shape.KINDS, "curve"), row.choice("mode", MODES, "deterministic")
         if not row.text("mode"):
             self.unsaid.add((method, task))
+        if row.text("return").lower() in _NOT_FINITE:
+            self.broken.setdefault((method, task, seed), {})[row.whole("frames")] = row.text("return")
+            return
         group = self.groups.setdefault((method, task, seed, kind, mode, row.whole("frames")), _Group(row.where))
         episode = None if row.text("episode").lower() == "mean" else row.whole("episode")
         agent = row.text("agent")
@@ -247,7 +285,7 @@ class _Builder:
             which = "mean" if episode is None else f"episode {episode}"
             raise Malformed(
                 f"{row.where}: episode", f"{which} of this evaluation once (the evaluation begins on {group.where})",
-                "a second row of it",
+                "a second row of it", self.hint,
             )  # fmt: skip
         agents[agent] = row.number("return")
         success = row.number("success") if row.text("success") else None
@@ -284,6 +322,16 @@ class _Builder:
         """All evaluations, in order of appearance."""
         if not self.facts:
             raise Malformed(self.name, "at least one row below the header", "nothing")
+        lost = []
+        for run, points in self.broken.items():
+            last = max(points)
+            if last >= max((k[-1] for k in self.groups if k[:3] == run), default=-1):
+                self.statuses.setdefault(run, "diverged")
+                self.reasons.setdefault(run, f"{points[last]} at {last:,} steps")
+            else:
+                lost.append(f"{run[0]} on {run[1]} seed {run[2]} at {', '.join(f'{x:,}' for x in points)} steps")
+        if lost:
+            warnings = (*warnings, f"{self.name}: without a finite value: {'; '.join(lost)}.")
         return ForeignTable(
             self.name,
             tuple(self._evaluation(key, group) for key, group in self.groups.items()),

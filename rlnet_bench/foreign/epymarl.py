@@ -23,6 +23,7 @@ from rlnet_bench.reading.plain import parse_json
 
 TESTED = ("test_return_mean", "test_total_return_mean")
 TRAINED = ("return_mean", "total_return_mean")
+METRICS = ("metrics.json", "info.json")  # info.json: what PyMARL keeps its numbers in
 SUCCESS = ("test_battle_won_mean", "test_won_mean", "test_success_mean")
 
 
@@ -117,7 +118,7 @@ def _folders(path: Path) -> list[Path]:
     if path.is_file():
         return [path.parent]
     found = {f.parent for pattern in ("metrics.json", "config.json") if _any(path, pattern)
-             for f in found_files(path, pattern)}  # fmt: skip
+             for f in found_files(path, pattern) if f.parent.name != "_sources"}  # fmt: skip
     return sorted(found) or [f.parent for f in found_files(path, "metrics.json")]
 
 
@@ -126,16 +127,12 @@ def _any(path: Path, pattern: str) -> bool:
 
 
 def _run(folder: Path, options: SacredOptions) -> ForeignTable:
-    config, metrics, ended = (folder / f"{n}.json" for n in ("config", "metrics", "run"))
+    config, ended = (folder / f"{n}.json" for n in ("config", "run"))
     if not config.is_file():
         raise Malformed(str(folder), "config.json beside metrics.json", "nothing of that name")
     settings = load_json(config)
     try:
-        if not metrics.is_file():
-            raise Malformed(str(folder), "metrics.json beside config.json", "nothing of that name")
-        state = _state(ended)
-        numbers = parse_json(load_text(metrics), str(metrics), finite=False)  # a run that broke down has NaN in it
-        return parse_run(settings, numbers, str(folder), options, state)
+        return parse_run(settings, _metrics(folder), str(folder), options, _state(ended))
     except BadInput as error:
         if options.skip_broken:
             raise
@@ -147,6 +144,20 @@ def _run(folder: Path, options: SacredOptions) -> ForeignTable:
         return ForeignTable(
             str(folder), (), facts, {(method, task, seed): "failed"}, reasons={(method, task, seed): str(error)}
         )
+
+
+def _metrics(folder: Path) -> Any:
+    """The series of a run; NaN in them says that it broke down."""
+    metrics, info = (folder / name for name in METRICS)
+    known = parse_json(load_text(metrics), str(metrics), finite=False) if metrics.is_file() else {}
+    if known or not info.is_file():
+        if not metrics.is_file():
+            raise Malformed(str(folder), "metrics.json beside config.json", "nothing of that name")
+        return known
+    told = parse_json(load_text(info), str(info), finite=False)
+    pairs = told if isinstance(told, dict) else {}
+    series = {k: {"steps": pairs[f"{k}_T"], "values": v} for k, v in pairs.items() if f"{k}_T" in pairs}
+    return series or known
 
 
 def _state(file: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlnet_bench.errors import BadInput, Malformed
 from rlnet_bench.reading.files import MiB, read_text
-from rlnet_bench.reading.plain import read_json
+from rlnet_bench.reading.plain import parse_json, read_json
 
 MAX_BYTES = 1024 * MiB  # of CSV, which is read row by row
 MAX_FILES = 20_000
@@ -19,9 +19,9 @@ def load_text(path: Path) -> str:
     return read_text(path, MAX_BYTES, links=True)
 
 
-def load_json(path: Path) -> Any:
+def load_json(path: Path, *, finite: bool = True) -> Any:
     """A JSON file; raises Malformed, as :func:`~rlnet_bench.reading.plain.parse_json`."""
-    return read_json(path, links=True)
+    return read_json(path, links=True) if finite else parse_json(load_text(path), str(path), finite=False)
 
 
 def mapping(value: Any, where: str, what: str = "an object") -> dict[str, Any]:

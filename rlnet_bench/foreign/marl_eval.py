@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,17 @@ import numpy as np
 from rlnet_bench.foreign.files import found_files, load_json, mapping, numbers, seed_of, whole
 from rlnet_bench.foreign.gathered import gathered
 from rlnet_bench.foreign.shares import as_shares
-from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Kind, Malformed, Scale, checked_name
+from rlnet_bench.foreign.table import (
+    CellFacts,
+    Evaluation,
+    ForeignTable,
+    Kind,
+    Malformed,
+    Run,
+    RunStatus,
+    Scale,
+    checked_name,
+)
 from rlnet_bench.vocabulary import Mode
 
 RETURNS = ("return", "episode_return", "mean_episode_return", "team_return", "episode_reward", "mean_return")
@@ -48,7 +59,11 @@ def read_marl_eval(path: Path, options: JsonOptions | None = None) -> ForeignTab
 def read_layout(path: Path, options: JsonOptions) -> ForeignTable:
     """The files of this layout as one table, without remarks on it."""
     files = found_files(path, "*.json")
-    return as_shares(gathered(files, lambda file: _parsed(load_json(file), str(file), options), str(path)))
+
+    def read(file: Path) -> ForeignTable:
+        return _parsed(load_json(file, finite=False), str(file), options)
+
+    return as_shares(gathered(files, read, str(path)))
 
 
 def parse_marl_eval(data: Any, name: str, options: JsonOptions | None = None) -> ForeignTable:
@@ -91,6 +106,8 @@ def _remarks(table: ForeignTable) -> list[str]:
 
 def _levels(data: Any, name: str) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     for env, tasks in mapping(data, name, "an object of environments").items():
+        if env == "extra":  # what marl-eval itself keeps beside the environments
+            continue
         for task, methods in mapping(tasks, f"{name}: {env}", "an object of tasks").items():
             for method, runs in mapping(methods, f"{name}: {env}/{task}", "an object of algorithms").items():
                 yield env, task, method, mapping(runs, f"{name}: {env}/{task}/{method}", "an object of runs")
@@ -114,6 +131,9 @@ class _Reader:
         self.name, self.options = name, options
         self.evaluations: list[Evaluation] = []
         self.facts: dict[tuple[str, str], CellFacts] = {}
+        self.statuses: dict[Run, RunStatus] = {}
+        self.reasons: dict[Run, str] = {}
+        self.warnings: list[str] = []
 
     def run(self, method: str, task: str, seed: int, run: dict[str, Any], where: str) -> None:
         """Read one run."""
@@ -123,6 +143,7 @@ class _Reader:
             raise Malformed(where, "at least one step_k beside absolute_metrics", list(run))
         metric = self._metric(mapping(run[steps[0]], f"{where}/{steps[0]}", "an object of metrics"), where)
         curve: dict[int, Evaluation] = {}
+        broken: list[int] = []
         for key in steps:
             at = f"{where}/{key}"
             point = mapping(run[key], at, "an object of metrics")
@@ -131,14 +152,23 @@ class _Reader:
             frames = whole(point["step_count"], f"{at}/step_count")
             if frames in curve:
                 raise Malformed(f"{at}/step_count", "every step_count once in a run", frames)
-            curve[frames] = self._evaluation(method, task, seed, "curve", frames, metric, point, at)
+            if any(isinstance(x, float) and not isfinite(x) for x in _listed(point.get(metric))):
+                broken.append(frames)
+            else:
+                curve[frames] = self._evaluation(method, task, seed, "curve", frames, metric, point, at)
+        if broken and max(broken) >= max(curve, default=0):
+            self.statuses[method, task, seed] = "diverged"
+            self.reasons[method, task, seed] = f"no finite return at {max(broken):,} steps"
+        elif broken:
+            lost = ", ".join(f"{x:,}" for x in broken)
+            self.warnings.append(f"{where}: no finite return at {lost} steps.")
         self.evaluations += [curve[f] for f in sorted(curve)]
         absolute = run.get(ABSOLUTE)
-        if not absolute:
+        if not absolute or not curve:
             return
         at = f"{where}/{ABSOLUTE}"
         point = mapping(absolute, at, "an object of metrics")
-        if metric not in point:
+        if metric not in point or any(x != x for x in _listed(point[metric])):
             return
         found = self._evaluation(method, task, seed, "absolute", max(curve), metric, point, at)
         if self._is_best_episode(found, list(curve.values())):
@@ -190,4 +220,11 @@ class _Reader:
     def table(self) -> ForeignTable:
         """What was read."""
         unsaid = frozenset() if self.options.mode else frozenset(self.facts)
-        return ForeignTable(self.name, tuple(self.evaluations), self.facts, unsaid_modes=unsaid)
+        return ForeignTable(
+            self.name, tuple(self.evaluations), self.facts, self.statuses, warnings=tuple(self.warnings),
+            unsaid_modes=unsaid, reasons=self.reasons,
+        )  # fmt: skip
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

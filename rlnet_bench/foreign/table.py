@@ -6,7 +6,7 @@ Imports without torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, get_args
 
@@ -137,6 +137,18 @@ class ForeignTable:
                 )
         return replace(self, facts={k: replace(f, scale=scale) for k, f in self.facts.items()})
 
+    def with_floors(self, given: Mapping[str, float]) -> ForeignTable:
+        """The table with the score of a diverged run, per task or (under ``""``) for every task that lacks one.
+
+        Raises:
+            BadInput: for a task that is not there.
+        """
+        unknown = sorted(set(given) - {"", *self.tasks})
+        if unknown:
+            raise BadInput(f"--floor {unknown[0]}: expected a task out of {', '.join(self.tasks)}.")
+        everywhere = dict.fromkeys(self.tasks, given[""]) if "" in given else {}
+        return replace(self, floors={**everywhere, **self.floors, **{t: x for t, x in given.items() if t}})
+
     def with_mode(self, mode: Mode) -> ForeignTable:
         """The table with the mode of actions filled in where it was not stated."""
         return replace(
@@ -159,7 +171,8 @@ def merged(tables: Iterable[ForeignTable], name: str) -> ForeignTable:
     Raises:
         BadInput: when two sources hold the same run, or disagree about a cell or a floor.
     """
-    tables, retried = _without_predecessors(list(tables))
+    tables, again = _without_repetitions(list(tables))
+    tables, retried = _without_predecessors(tables)
     if len(tables) == 1:
         return replace(tables[0], name=name)
     facts: dict[tuple[str, str], CellFacts] = {}
@@ -182,7 +195,10 @@ def merged(tables: Iterable[ForeignTable], name: str) -> ForeignTable:
                 )
         for run in sorted(table.runs):
             if home.setdefault(run, table.name) != table.name:
-                raise BadInput(f"{table.name}: {run[0]!r} on {run[1]!r}, seed {run[2]}, is also in {home[run]}.")
+                raise BadInput(
+                    f"{table.name}: {run[0]!r} on {run[1]!r}, seed {run[2]}, is also in {home[run]}, with other "
+                    "numbers: leave one of them out."
+                )
         for task, floor in table.floors.items():
             if floors.setdefault(task, floor) != floor:
                 raise BadInput(f"{table.name}: the floor of {task!r} is {floor:g}, elsewhere {floors[task]:g}.")
@@ -194,11 +210,27 @@ def merged(tables: Iterable[ForeignTable], name: str) -> ForeignTable:
         facts,
         statuses,
         floors,
-        tuple(dict.fromkeys(w for t in tables for w in t.warnings)),
+        tuple(dict.fromkeys([*(w for t in tables for w in t.warnings), *again])),
         frozenset(cell for t in tables for cell in t.unsaid_modes),
         reasons,
         retried,
     )
+
+
+def _without_repetitions(tables: list[ForeignTable]) -> tuple[list[ForeignTable], list[str]]:
+    """The tables without runs that an earlier one holds to the last digit, and what to say of each."""
+    first: dict[tuple[Run, str], str] = {}
+    kept, said = [], []
+    for table in tables:
+        again = set()
+        for run in sorted(table.runs - set(table.statuses)):
+            digits = repr([(e.kind, e.mode, e.frames, e.returns.tolist()) for e in table.evaluations if e.run == run])
+            if first.setdefault((run, digits), table.name) != table.name:
+                again.add(run)
+                who = f"{run[0]} on {run[1]}, seed {run[2]}"
+                said.append(f"{who}: {table.name} repeats {first[run, digits]}, and counts once.")
+        kept.append(table.without(again) if again else table)
+    return kept, said
 
 
 def _without_predecessors(tables: list[ForeignTable]) -> tuple[list[ForeignTable], dict[Run, tuple[RunStatus, ...]]]:

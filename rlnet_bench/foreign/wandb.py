@@ -16,14 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
+from rlnet_bench.foreign import guess
 from rlnet_bench.foreign.csv import rows_of
-from rlnet_bench.foreign.files import load_text
 from rlnet_bench.foreign.gathered import listed
 from rlnet_bench.foreign.table import (
     CellFacts,
     Evaluation,
     ForeignTable,
+    Kind,
     Malformed,
+    Run,
     RunStatus,
     Scale,
     StepUnit,
@@ -35,6 +37,7 @@ RANGES = ("__MIN", "__MAX")
 PARTS = ("method", "task", "seed")
 _LOGGER_STEPS = ("step", "_step")
 _FRAMES = re.compile(r"frame|env_?step|environment|t_env|timestep|num_steps|global_step|total_steps", re.IGNORECASE)
+_RETURN = re.compile(r"return|reward|score", re.IGNORECASE)
 _EVALUATION = re.compile(r"(^|[^a-z])(eval\w*|test\w*)([^a-z]|$)", re.IGNORECASE)
 
 
@@ -62,13 +65,15 @@ def read_wandb(path: Path, options: WandbOptions | None = None) -> ForeignTable:
     Raises:
         BadInput: with file, line, column, what was expected and what was found.
     """
-    return parse_wandb(load_text(path), str(path), options)
+    text, remark = guess.decoded(path)
+    table = parse_wandb(text, str(path), options)
+    return replace(table, warnings=(*table.warnings, *([remark] if remark else [])))
 
 
 def parse_wandb(text: str, name: str = "<text>", options: WandbOptions | None = None) -> ForeignTable:
     """Read the text of an export; see :func:`read_wandb`."""
     options = options or WandbOptions()
-    rows = list(rows_of(text, name))
+    rows = list(rows_of(text.removeprefix("\ufeff"), name))
     if len(rows) < 2:
         raise Malformed(name, "a header and at least one row", f"a file of {len(rows)} rows")
     header = [c.strip() for c in rows[0][1]]
@@ -89,6 +94,7 @@ class _Reader:
         self.name, self.options, self.header, self.rows = name, options, header, rows
         self.tables: list[ForeignTable] = []  # one per run
         self.warnings: list[str] = []
+        self.by_steps = False  # the axis is a time, so that every run's own count of steps is taken
 
     def panel(self) -> ForeignTable:
         """``Step, "run - metric", "run - metric__MIN", "run - metric__MAX"``, one column triple per run."""
@@ -110,14 +116,17 @@ class _Reader:
         if grouped:
             hint = "Switch grouping off before exporting: a mean over runs is not a run."
             raise Malformed(f"{self.name}, line 1", "a column per run", grouped[0], hint)
+        named = self._names([c.rpartition(" - ")[0] for c in columns if c.rpartition(" - ")[2] == metric])
         for column in columns:
             run, _, found = column.rpartition(" - ")
             if found == metric:
-                self._run(column, axis, metric, *self._named(run))
+                self._run(column, axis, metric, *named[run])
         unit = self._unit(axis)
-        if unit == "logger-steps":
+        if self.by_steps:
+            self.warnings.append(f"{self.name}: the axis {axis!r} is no count; every run's own `_step` is taken.")
+        if unit == "logger-steps" or self.by_steps:
             self.warnings.append(
-                f"{self.name}: the axis {axis!r} counts log calls, not environment frames; choose the frames as the "
+                f"{self.name}: steps count log calls, not environment frames; choose the frames as the "
                 "panel's x axis before exporting, or say --steps frames if they are the same."
             )
         self.warnings.append(f"{self.name}: panels are sampled down by W&B, so points may be missing.")
@@ -127,11 +136,14 @@ class _Reader:
         index = self.header.index(column)
         low, high = (self.header.index(column + r) if column + r in self.header else None for r in RANGES)
         points: dict[int, float] = {}
+        own = f"{column.rpartition(' - ')[0]} - _step"
+        place = self.header.index(own) if self._is_time(axis) and own in self.header else 0
+        self.by_steps = self.by_steps or place > 0
         for line, row in self.rows:
             if not row[index].strip():
                 continue
             where = f"{self.name}, line {line}: {column}"
-            frames = _whole(row[0], f"{self.name}, line {line}: {axis}")
+            frames = _whole(row[place], f"{self.name}, line {line}: {self.header[place]}")
             value = _value(row[index], where)
             if frames in points:
                 raise Malformed(f"{self.name}, line {line}: {axis}", "every step once per run", frames)
@@ -145,7 +157,18 @@ class _Reader:
                     if (limit < value - slack) if is_high else (limit > value + slack):
                         side = "maximum of at least" if is_high else "minimum of at most"
                         raise Malformed(where + RANGES[is_high], f"a {side} the value {value:g}", limit)
-        self._add(method, task, seed, metric, points, self._unit(axis))
+        self._add(method, task, seed, metric, points, "logger-steps" if place else self._unit(axis))
+
+    def _is_time(self, axis: str) -> bool:
+        return "time" in axis.lower() and "timestep" not in axis.lower()
+
+    def _names(self, runs: list[str]) -> dict[str, tuple[str, str, int]]:
+        """Method, task and seed of every run: by the template, or else by what all of the names show."""
+        shown = None if self.options.template else guess.run_names(runs, self.options.method, self.options.task)
+        if shown is None:
+            return {run: self._named(run) for run in dict.fromkeys(runs)}
+        self.warnings.append(f"{self.name}: {guess.said(shown, '--runs says otherwise.')}")
+        return shown
 
     def runs_table(self) -> ForeignTable:
         """``Name, State, ..., config and summary columns``: the last value of every run."""
@@ -155,7 +178,16 @@ class _Reader:
                 raise Malformed("--columns", "method, task, seed, frames or return on the left", part)
             if column not in self.header:
                 raise Malformed(f"{self.name}, line 1", f"a column {column!r}", self.header[:20])
-        metric = chosen.get("return") or self.options.metric
+        told = {*PARTS} if self.options.template else {p for p in ("method", "task") if getattr(self.options, p)}
+        wanted = [p for p in (*PARTS, "frames") if p not in told and p not in chosen]
+        shown = {p: p for p in wanted if p in self.header} | guess.columns_of(self.header, wanted, chosen)
+        if shown:
+            text = (
+                ", ".join(f"{theirs!r} as {ours}" for ours, theirs in shown.items() if ours != theirs) or "as ours are"
+            )
+            self.warnings.append(f"{self.name}: columns are read by their names: {text}. --columns says otherwise.")
+        chosen = {**chosen, **shown}
+        metric = chosen.get("return") or self.options.metric or self._only_return()
         if metric is None or metric not in self.header:
             raise Malformed(
                 f"{self.name}, line 1",
@@ -189,38 +221,17 @@ class _Reader:
             self.warnings.append(f"{self.name}: {text}")
         return self._table(metric)
 
+    def _only_return(self) -> str | None:
+        """The column of evaluated returns, where only one can be meant."""
+        returns = [c for c in self.header if _RETURN.search(c) and not c.endswith(RANGES)]
+        tested = [c for c in returns if _EVALUATION.search(c)]
+        return tested[0] if len(tested) == 1 else returns[0] if len(returns) == 1 else None
+
     def _add(
         self, method: str, task: str, seed: int, metric: str, points: dict[int, float], unit: StepUnit,
         state: str = "finished",
     ) -> None:  # fmt: skip
-        """One run; points that are not finite are no evaluations."""
-        is_evaluation = self.options.is_evaluation
-        kind = "curve" if (bool(_EVALUATION.search(metric)) if is_evaluation is None else is_evaluation) else "training"
-        run, cell = (method, task, seed), (method, task)
-        broken = sorted(frames for frames, value in points.items() if not np.isfinite(value))
-        evaluations = tuple(
-            Evaluation(method, task, seed, kind, "deterministic", frames, np.array([[value]]), None, None)  # type: ignore[arg-type]
-            for frames, value in sorted(points.items())
-            if np.isfinite(value)
-        )
-        status: RunStatus = "ok"
-        end, why = max(points, default=0), ""
-        if broken and broken[-1] == end:
-            status, why = "diverged", f"{points[end]} at {end:,} steps"
-        elif broken:
-            where = ", ".join(f"{x:,}" for x in broken)
-            self.warnings.append(f"{self.name}: {method} on {task} seed {seed} has no finite value at {where} steps.")
-        if not points:
-            status, why = "failed", f"{state}, no value of {metric!r}"
-        elif state != "finished" and status == "ok":
-            status, why = "incomplete", f"{state} at {end:,} steps"
-        statuses: dict[tuple[str, str, int], RunStatus] = {} if status == "ok" else {run: status}
-        self.tables.append(
-            ForeignTable(
-                self.name, evaluations, {cell: CellFacts(self.options.scale, unit)}, statuses,
-                unsaid_modes=frozenset({cell}), reasons={run: why} if why else {},
-            )
-        )  # fmt: skip
+        self.tables.append(one_run(self.name, (method, task, seed), metric, points, unit, self.options, state))
 
     def _named(self, run: str, given: dict[str, str] | None = None, where: str = "") -> tuple[str, str, int]:
         """Method, task and seed of a run."""
@@ -273,6 +284,39 @@ class _Reader:
             )
         self.warnings.append(f"{self.name}: every point is a mean over an unknown number of episodes.")
         return replace(table, warnings=(*table.warnings, *self.warnings))
+
+
+def one_run(
+    name: str, run: Run, metric: str, points: Mapping[int, float], unit: StepUnit, options: WandbOptions,
+    state: str = "finished",
+) -> ForeignTable:  # fmt: skip
+    """The table of one logged series; points that are not finite are no evaluations."""
+    method, task, seed = run
+    said = options.is_evaluation
+    kind: Kind = "curve" if (bool(_EVALUATION.search(metric)) if said is None else said) else "training"
+    broken = sorted(frames for frames, value in points.items() if not np.isfinite(value))
+    evaluations = tuple(
+        Evaluation(method, task, seed, kind, "deterministic", frames, np.array([[value]]), None, None)
+        for frames, value in sorted(points.items())
+        if np.isfinite(value)
+    )
+    status: RunStatus = "ok"
+    end, why = max(points, default=0), ""
+    warnings: tuple[str, ...] = ()
+    if broken and broken[-1] == end:
+        status, why = "diverged", f"{points[end]} at {end:,} steps"
+    elif broken:
+        where = ", ".join(f"{x:,}" for x in broken)
+        warnings = (f"{name}: {method} on {task} seed {seed} has no finite value at {where} steps.",)
+    if not points:
+        status, why = "failed", f"{state}, no value of {metric!r}"
+    elif state != "finished" and status == "ok":
+        status, why = "incomplete", f"{state} at {end:,} steps"
+    cell = (method, task)
+    return ForeignTable(
+        name, evaluations, {cell: CellFacts(options.scale, unit)}, {} if status == "ok" else {run: status},
+        warnings=warnings, unsaid_modes=frozenset({cell}), reasons={run: why} if why else {},
+    )  # fmt: skip
 
 
 def template_pattern(template: str) -> re.Pattern[str]:

@@ -48,7 +48,6 @@ def test_agents_means_and_statuses_are_read() -> None:
         (f"{HEAD}\na,t,-1,0,0,1\n", ["line 2: seed", "whole number", "'-1'"]),
         (f"{HEAD}\na,t,0.5,0,0,1\n", ["line 2: seed", "'0.5'"]),
         (f"{HEAD}\na,t,0,x,0,1\n", ["line 2: frames", "a number", "'x'"]),
-        (f"{HEAD}\na,t,0,0,0,nan\n", ["line 2: return", "finite", "'nan'", "diverged"]),
         (f"{HEAD}\na,t,0,0,0,\n", ["line 2: return", "a number", "nothing"]),
         (f"{HEAD}\n,t,0,0,0,1\n", ["line 2: method", "printable"]),
         (f"{HEAD}\na,t,0,0,0,1\na,t,0,0,0,2\n", ["line 3: episode", "begins on", "line 2", "second row"]),
