@@ -182,9 +182,7 @@ class _Reader:
         wanted = [p for p in (*PARTS, "frames") if p not in told and p not in chosen]
         shown = {p: p for p in wanted if p in self.header} | guess.columns_of(self.header, wanted, chosen)
         if shown:
-            text = (
-                ", ".join(f"{theirs!r} as {ours}" for ours, theirs in shown.items() if ours != theirs) or "as ours are"
-            )
+            text = ", ".join(f"{theirs!r} as {ours}" for ours, theirs in shown.items())
             self.warnings.append(f"{self.name}: columns are read by their names: {text}. --columns says otherwise.")
         chosen = {**chosen, **shown}
         metric = chosen.get("return") or self.options.metric or self._only_return()
