@@ -94,7 +94,7 @@ def table(
     if json:
         print_json(_finite(estimates_json(judge(results))))
         return
-    if format is Format.text:
+    if format.value == "text":
         for found in chosen(results, which.value):
             _show(found)
         return

@@ -74,7 +74,7 @@ def columns_of(header: Iterable[str], known: Iterable[str], given: Mapping[str, 
     plain: dict[str, list[str]] = {}
     for name in names:
         plain.setdefault(name.lower().replace(" ", "_").replace("-", "_"), []).append(name)
-    found = {}
+    found: dict[str, str] = {}
     for column in known:
         if column in given or column in names:
             continue

@@ -109,22 +109,8 @@ def test_a_turned_name_is_known_by_its_method(tmp_path: Path) -> None:
 
 
 def test_wandb_table_of_runs_with_notes(tmp_path: Path) -> None:
-    names = [
-        "Name",
-        "State",
-        "Notes",
-        "User",
-        "Created",
-        "Runtime",
-        "Sweep",
-        "algo",
-        "env_name",
-        "seed",
-        "total_steps",
-        "_step",
-        "eval/return",
-    ]
-    head = ",".join(f'"{name}"' for name in names)
+    names = "Name State Notes User Created Runtime Sweep algo env_name seed total_steps _step eval/return"
+    head = ",".join(f'"{name}"' for name in names.split())
     rows = [
         f'"glad-sun-{i}","finished","a note, with\nlines","me","2024","300","","{m}","spread","{s}","2000","7","{x}"'
         for i, ((m, s), x) in enumerate(SCORES.items())
