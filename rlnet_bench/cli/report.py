@@ -6,7 +6,7 @@ import math
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -100,7 +100,7 @@ def table(
         return
     if format is Format.csv:  # it has no caption
         _notes(results)
-    print(render_table(results, format.value, which.value))
+    print(render_table(results, cast("Any", format.value), which.value))
 
 
 def _show(table: Table) -> None:
