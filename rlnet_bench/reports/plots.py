@@ -135,8 +135,6 @@ def improvement(
         order: of the methods; as they come by default.
         fontsize: of the numbers, in points; below a legible size they are left out.
     """
-    import seaborn as sns  # it takes as long to import as everything else together
-
     frame = data if isinstance(data, pd.DataFrame) else pairs_frame(data)
     ax = _axes(ax)
     methods = list(order or dict.fromkeys(frame["row"]))
@@ -191,6 +189,8 @@ def _tinted(
     ax: Axes, frame: pd.DataFrame, rows: list[str], columns: list[str], colours: Any, span: tuple[float, float]
 ) -> dict[str, float]:
     """Cells of a heat map without numbers; returns the horizontal place of every column."""
+    import seaborn as sns  # it takes as long to import as everything else together
+
     wide = frame.pivot(index="row", columns="column", values="value").reindex(index=rows, columns=columns)
     low, high = span
     sns.heatmap(
