@@ -5,7 +5,7 @@ network whose tanh is stretched over the range of its actions, and a critic Q_i(
 Both are updated on rows of the replay:
 
     L(Q_i) = E[(y_i - Q_i(o_i, a_i))^2],   y_i = r_i + gamma Q_i^-(o_i', mu_i^-(o_i'))              (eqs. 4 and 5)
-    J(mu_i) = E[Q_i(o_i, mu_i(o_i))],      the gradient of which passes through Q_i to mu_i
+    J(mu_i) = E[Q_i(o_i, mu_i(o_i)) - w u_i^2],   the gradient of which passes through Q_i to mu_i = tanh(u_i)
 
 with target networks Q^- and mu^- that follow softly. After a termination y_i is r_i alone; where the clock cut an
 episode, o_i' is its final observation. Under the suite's ``training_reward: team_mean`` every r_i is
@@ -13,6 +13,9 @@ the team's mean reward.
 
 Actions are uniform until learning starts. Then a Gaussian is added to them, whose deviation falls, and what leaves the
 range is cut; *sampled* play is that of the final deviation.
+
+The small penalty w (``saturation_weight``) brings actors back from the edges of the range, where tanh is flat; it is
+that of the published code of Lowe et al. 2017 (MADDPG).
 
 Departures: Gaussian instead of Ornstein-Uhlenbeck noise, no batch normalisation, no weight decay.
 
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 @register(
     "iddpg",
-    version=1,
+    version=2,
     summary="independent DDPG: deterministic actors, each with a critic of its own observation and action",
     Config=DdpgConfig,
     training="independent",
@@ -82,9 +85,10 @@ class Iddpg(Method):
 
             def actor_loss(self, batch: Transitions) -> Tensor:
                 """-J(mu): in an agent's own value only its own action is what it would do now; the dead do nothing."""
-                own = self.actor.mode(self.actor(batch.observation))
-                value = self.critics(batch.observation, batch.state, batch.action, own)[0]
-                return -living_mean(value, batch.alive)
+                output = self.actor(batch.observation)
+                value = self.critics(batch.observation, batch.state, batch.action, self.actor.mode(output))[0]
+                penalty = self.config.saturation_weight * self.actor.mean_square(output)
+                return living_mean(penalty - value, batch.alive)
 
             def explore(self, output: Tensor, noise: Tensor) -> Tensor:
                 """With the deviation of now."""

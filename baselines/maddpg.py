@@ -4,7 +4,7 @@ Agent i has a deterministic policy mu_i(o_i) of its own observation, as in IDDPG
 while learning, the state x and the actions of all:
 
     L(Q_i) = E[(y_i - Q_i(x, a_1..a_N))^2],   y_i = r_i + gamma Q_i^-(x', mu_1^-(o_1')..mu_N^-(o_N'))
-    J(mu_i) = E[Q_i(x, a_1..a_N)],            with a_i = mu_i(o_i) and the others' actions of the replay
+    J(mu_i) = E[Q_i(x, a_1..a_N) - w u_i^2],  with a_i = mu_i(o_i) = tanh(u_i) and the others' actions of the replay
 
 so that the world is the same whatever the others' policies are. Each agent has a critic of its own reward, unless the
 suite's ``training_reward: team_mean`` gives everybody the same.
@@ -35,7 +35,7 @@ class MaddpgConfig(DdpgConfig):
 
 @register(
     "maddpg",
-    version=1,
+    version=2,
     summary="deterministic actors; critics read the state and everybody's actions",
     Config=MaddpgConfig,
     training="centralised critic",

@@ -318,6 +318,9 @@ class DdpgConfig(ActorCriticConfig):
     """The same at the end of exploration; sampled play is evaluated with it, too."""
     noise_share: Fraction = 0.5
     """Share of the budget in which the deviation falls, linearly."""
+    saturation_weight: Annotated[float, Field(ge=0.0)] = 1e-3
+    """Weight of the mean square of what actors say before it is squashed. An actor that a young critic has sent to the
+    edge of the range, where tanh is flat, would stay there; the published code of Lowe et al. 2017 has 1e-3, too."""
 
 
 class SacConfig(ActorCriticConfig):

@@ -83,6 +83,12 @@ class Heads:
             return output.argmax(dim=-1)
         return self._used(torch.tanh(self.gaussian(output)[0] if self.spec.kind == "squashed" else output))
 
+    def mean_square(self, output: Tensor) -> Tensor:
+        """Of what is squashed, over the dimensions that an agent has: [R, n, N]."""
+        if self.actions.used is None:
+            return output.square().mean(dim=-1)
+        return (output.square() * self.actions.used).sum(dim=-1) / self.actions.used.sum(dim=-1).clamp(min=1.0)
+
     def gaussian(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """(mean, log deviation) [R, n, N, A] of what is squashed; outputs of 0 are a deviation of 1: nearly uniform."""
         mean, raw = output.chunk(2, dim=-1)

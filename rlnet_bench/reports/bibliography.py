@@ -94,10 +94,9 @@ METHODS = {
         "booktitle = {International Conference on Learning Representations}", 2022,
     ),
     "haarnoja2018sac": (
-        "inproceedings",
-        "Soft Actor-Critic: Off-Policy Maximum Entropy Deep Reinforcement Learning with a Stochastic Actor",
-        "Haarnoja, Tuomas and Zhou, Aurick and Abbeel, Pieter and Levine, Sergey",
-        "booktitle = {International Conference on Machine Learning}", 2018,
+        "article", "Soft Actor-Critic Algorithms and Applications",
+        "Haarnoja, Tuomas and Zhou, Aurick and Hartikainen, Kristian and Tucker, George and Ha, Sehoon and others",
+        "journal = {arXiv preprint arXiv:1812.05905}", 2018,
     ),
     "lillicrap2016ddpg": (
         "inproceedings", "Continuous Control with Deep Reinforcement Learning",

@@ -22,7 +22,7 @@ TOY = {
     "num_envs": 8, "rollout_steps": 4, "updates_per_iteration": 4, "batch_size": 32, "buffer_size": 2000,
     "learning_starts": 256, "learning_rate": 3e-3, "hidden": [32], "critic_hidden": [32], "gamma": 0.9,
 }  # fmt: skip
-OPTIMUM = (0.5, -1.0)  # of actions in -2..2
+OPTIMUM = (0.5, -1.5)  # of actions in -2..2: the second is near the edge
 
 
 class Quadratic(Game):
@@ -56,16 +56,35 @@ def collected(method: str, game: Game | None = None, **settings: Any) -> tuple[A
     return made, batch
 
 
-@pytest.mark.parametrize(("method", "share"), [("iddpg", True), ("maddpg", False)])
-def test_a_quadratic_toy_reaches_its_optimum(method: str, share: bool) -> None:
+FAST_ACTORS = {"actor_learning_rate": 3e-3}  # as fast as their critics, which send them to an edge at first
+
+
+@pytest.mark.parametrize(
+    ("method", "updates", "settings"),
+    [("iddpg", 600, {}), ("maddpg", 600, {"share_parameters": False}), ("maddpg", 1000, FAST_ACTORS)],
+)
+def test_a_quadratic_toy_reaches_its_optimum(method: str, updates: int, settings: dict[str, Any]) -> None:
     """Independent critics are paid by agent: in the team's mean they cannot tell others' exploration from their own."""
-    reward = "team_mean" if method in JOINT else "individual"
-    made = learner(method, reward=reward, share_parameters=share)
-    while made.updates < 600:
+    made = learner(method, reward="team_mean" if method in JOINT else "individual", **settings)
+    while made.updates < updates:
         made.iterate()
     policy = made.policy()
     action, _ = policy.act(torch.ones(2, 2, 1), policy.initial_state(2))
-    assert (action[..., 0] - torch.tensor(OPTIMUM)).abs().max() < 0.3
+    assert (action[..., 0] - torch.tensor(OPTIMUM)).abs().max() < 0.25
+
+
+@pytest.mark.parametrize("method", DETERMINISTIC)
+def test_a_saturated_actor_is_drawn_back_whatever_critics_say(method: str) -> None:
+    """u = -9, where tanh is flat: dL / du = 2 w u per agent, the mean over both; an unused dimension is none."""
+    for weight, expected in ((0.0, 0.0), (1e-3, 2e-3 * -9.0)):
+        made, batch = collected(method, saturation_weight=weight)
+        *_, last, bias = made.actor.network.parameters()
+        last.data.zero_()
+        bias.data.fill_(-9.0)
+        (slope,) = torch.autograd.grad(made.actor_loss(batch).sum(), bias)
+        assert slope.flatten().tolist() == pytest.approx([expected] * 2, abs=1e-5)
+    made.actor.actions.used = torch.tensor([[1.0], [0.0]])
+    assert made.actor.mean_square(torch.full((2, 3, 2, 1), 3.0))[0, 0].tolist() == [9.0, 0.0]
 
 
 def test_targets_by_hand() -> None:
