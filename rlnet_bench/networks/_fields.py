@@ -13,6 +13,7 @@ from rlnet_bench.networks.spec import MAX_COUNT, MAX_PERIOD, WIDTH_CAP, Message,
 MAX_LAYERS = 8
 MAX_LAYER = 4_096
 _WORD = re.compile(r"[^\W\d_][\w.-]{0,39}")
+LEARNERS = ("ppo", "noise", "jitter", "frozen", "features")
 _METHOD = re.compile(r"method:\S{1,200}")
 
 
@@ -82,10 +83,11 @@ def count(value: Any) -> Any:
 
 def sends(value: Any, is_motor: bool = False) -> Sends:
     """The ``action`` of a vertex, or the ``instruction`` of a motor."""
-    alone = "action" if is_motor else "none"
-    if value == alone:
-        return Sends("action" if is_motor else "none")
-    expected = f"`{alone}`, {{continuous: d}} or {{discrete: n}}, with `per_subordinate: true` where wanted"
+    words = ("action",) if is_motor else ("none", "relay")
+    if isinstance(value, str) and value in words:
+        return Sends(value)  # type: ignore[arg-type]
+    alone = ", ".join(f"`{word}`" for word in words)
+    expected = f"{alone}, {{continuous: d}} or {{discrete: n}}, with `per_subordinate: true` where wanted"
     if not isinstance(value, Mapping):
         raise Refused(expected)
     rest = dict(value)
@@ -128,11 +130,11 @@ def place(value: Any) -> Place:
 
 def learner(value: Any) -> str:
     """Who chooses the vertex's instruction."""
-    if isinstance(value, str) and (value in ("ppo", "noise", "frozen") or _METHOD.fullmatch(value)):
+    if isinstance(value, str) and (value in LEARNERS or _METHOD.fullmatch(value)):
         return value
-    near = get_close_matches(str(value), ("ppo", "noise", "frozen"), n=1, cutoff=0.5)
+    near = get_close_matches(str(value), LEARNERS, n=1, cutoff=0.5)
     guess = f" (did you mean {near[0]!r}?)" if near else ""
-    raise Refused(f"`ppo`, `noise`, `frozen` or `method:NAME`{guess}")
+    raise Refused(f"{', '.join(f'`{name}`' for name in LEARNERS)} or `method:NAME`{guess}")
 
 
 def hidden(value: Any) -> tuple[int, ...]:
@@ -199,6 +201,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "reward": choice("mean", "sum", "team", "difference"),
     "advantage": choice("own", "superiors"),
     "evaluation": choice("own", "shuffled"),
+    "delivers": choice("own", "shuffled", "constant"),
     "carry": choice("both", "messages", "instructions"),
 }
 

@@ -90,7 +90,10 @@ def carried(policy: NetworkPolicy, links: Collection[int], *, numbers_only: bool
             sends = graph.nodes[part.source].vertex.sends.kind
             one_of = sends == "discrete" or (sends == "action" and graph.card.action_kind == "discrete")
             return part.link in gone and not (numbers_only and one_of)
-        return left[i].get((part.kind, part.source), 1 << 30) > part.delay
+        at, late = i, 0
+        if part.link is not None:  # relayed
+            at, late = graph.links[part.link].superior, graph.links[part.link].edge.delay
+        return part.link in gone or left[at].get((part.kind, part.source), 1 << 30) + late > part.delay
 
     out: dict[Key, Tensor] = {}
     for net in policy.nets:

@@ -158,9 +158,11 @@ class Executor:
         if env is not None:
             self._act(net, step, env)
         if s.instructs:
-            instruction = self._instruction(net, note, own, step.draws)
-            if s.vertex.evaluation == "shuffled" and self.shuffled:
+            instruction = self._instruction(net, note, own, step.draws, bus.shape[:2])
+            if s.vertex.delivers == "shuffled" or (s.vertex.evaluation == "shuffled" and self.shuffled):
                 instruction = instruction.roll(1, dims=1)
+            elif s.vertex.delivers == "constant":
+                instruction = net.usual.expand_as(instruction)
             if due is not None:
                 instruction = torch.where(due[..., None], instruction, self._held(s, memory))
                 step.held = self._hold(s, step.held, instruction)
@@ -240,7 +242,9 @@ class Executor:
             m = net.messages(x).flatten(-2)
             bus[..., step.message_start : step.message_start + m.shape[-1]] = m
 
-    def _instruction(self, net: StackNet, note: Taken, own: Tensor | None, draws: Draws) -> Tensor:
+    def _instruction(
+        self, net: StackNet, note: Taken, own: Tensor | None, draws: Draws, shape: Sequence[int]
+    ) -> Tensor:
         """What subordinates read, [R, B, K * H * D]."""
         s = net.stack
         if s.number in self.given:
@@ -251,7 +255,9 @@ class Executor:
                 return torch.nn.functional.one_hot(note.env, s.size).to(torch.float32).flatten(-2)
             return net.actions.to_task(note.env).flatten(-2)
         noise = draws.own.get(s.number)
-        if s.noise:
+        if s.vertex.learner == "jitter":
+            raw = net.jitter(noise, shape)
+        elif s.noise:
             assert noise is not None
             raw = (noise * s.size).long().clamp(max=s.size - 1) if s.vertex.sends.kind == "discrete" else noise
         else:

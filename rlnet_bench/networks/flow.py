@@ -13,6 +13,7 @@ from typing import Literal
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput
+from rlnet_bench.networks.cost import NOISE
 from rlnet_bench.networks.spec import WIDTH_CAP, NetworkSpec
 from rlnet_bench.networks.topology import Instance, Joint, informs, instructs
 
@@ -74,14 +75,14 @@ def make_flow(spec: NetworkSpec, nodes: Sequence[Instance], links: Sequence[Join
     below = tuple(parts(seen[i], i) for i in range(len(nodes)))
     message = tuple(parts(_emitted(nodes, seen, i)) for i in range(len(nodes)))
     mean_of = tuple(_items(nodes, up, message, i, widths) for i in range(len(nodes)))
-    instruction, heads, above = _instructions(spec, nodes, links, card)
+    instruction, heads, above = _instructions(spec, nodes, links, card, below)
     for i, x in enumerate(nodes):
         what = {"reads": (*below[i], *above[i]), "returns a message of": message[i]}
         for verb, blocks in what.items():
             if width_of(blocks) > WIDTH_CAP:
                 raise BadInput(f"{spec.where(x.vertex.line)}vertex {x.name!r} {verb} {width_of(blocks)} numbers, and "
                                f"the cap is {WIDTH_CAP}; use {{learned: m}} or `mean` messages below it.")  # fmt: skip
-        if not below[i] and not above[i] and x.vertex.sends.kind != "none" and x.vertex.learner != "noise":
+        if not below[i] and not above[i] and x.vertex.sends.kind != "none" and x.vertex.learner not in NOISE:
             raise BadInput(f"{spec.where(x.vertex.line)}vertex {x.name!r} reads inputs of width 0: no subordinate "
                            "sends it a message and no superior instructs it; give one a `message` other than none, "
                            "or set `learner: noise`.")  # fmt: skip
@@ -195,7 +196,11 @@ def _items(
 
 
 def _instructions(
-    spec: NetworkSpec, nodes: Sequence[Instance], links: Sequence[Joint], card: TaskCard
+    spec: NetworkSpec,
+    nodes: Sequence[Instance],
+    links: Sequence[Joint],
+    card: TaskCard,
+    below: Sequence[tuple[Part, ...]],
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[Part, ...], ...]]:
     down: list[list[tuple[int, Joint]]] = [[] for _ in nodes]
     for number, link in enumerate(links):
@@ -205,7 +210,7 @@ def _instructions(
     above: list[list[Part]] = [[] for _ in nodes]
     for i, x in enumerate(nodes):
         sends = x.vertex.sends
-        size = sends.size
+        size = width_of(below[i]) if sends.kind == "relay" else sends.size
         if sends.kind == "action":
             assert x.agent is not None
             size = card.action_sizes[x.agent]
@@ -214,8 +219,13 @@ def _instructions(
             raise BadInput(f"{spec.where(x.vertex.line)}vertex {x.name!r} sends {size} numbers to each of {count} "
                            f"subordinates, and the cap is {WIDTH_CAP} in all; send fewer.")  # fmt: skip
         sizes.append(size)
-        heads.append(count if down[i] else 0)
+        heads.append(count if down[i] and sends.kind != "relay" else 0)
         for slot, (number, link) in enumerate(sorted(down[i], key=lambda d: d[1].subordinate)):
+            if sends.kind == "relay":
+                above[link.subordinate] += [
+                    Part(p.kind, p.source, p.width, p.delay + link.edge.delay, p.start, number) for p in below[i]
+                ]
+                continue
             start = slot * size if sends.per_subordinate else 0
             above[link.subordinate].append(Part("instruction", i, size, link.edge.delay, start, number))
     return tuple(sizes), tuple(heads), tuple(tuple(p) for p in above)

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from rlnet_bench.networks.method import NetworkConfig
 
 
+MEAN_OVER = 20  # iterations, of what a vertex with `delivers: constant` says on average
+
+
 class NetworkLearner(OnPolicyLearner):
     """PPO for every stack of a network."""
 
@@ -88,10 +91,21 @@ class NetworkLearner(OnPolicyLearner):
 
     def learn(self) -> dict[str, Tensor]:
         """The updates after a rollout; the next one begins."""
+        self._average()
         metrics = super().learn()
         self.estimator.carry_on()
         self._tell_progress()
         return metrics
+
+    def _average(self) -> None:
+        """What vertices have said, for those that send its mean."""
+        for net, buffer in zip(self.nets, self.rollout.stacks):
+            if net.usual.shape[-1] and buffer.own is not None:
+                said = net.instruction(buffer.own).flatten(-2)  # [T, R, B, K * H * D]
+                decided = buffer.due[: len(said), ..., None]
+                mean = (said * decided).sum(dim=(0, 2)) / decided.sum(dim=(0, 2)).clamp(min=1)
+                share = 1.0 / (1 + min(self.iteration, MEAN_OVER - 1))
+                net.usual.lerp_(mean[:, None], share)
 
     def _tell_progress(self) -> None:
         for net in self.nets:

@@ -6,6 +6,7 @@ features, **A** actions, **H** instructions chosen at once, **D** numbers of one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -113,7 +114,8 @@ class StackNet:
         self.policy: AgentNetwork | None = None
         if s.acts:
             sizes = (self.reads.width, *hidden, self.env_outputs + self.own_outputs)
-            self.policy = network(sizes, ACTOR, POLICY, 1.0 if s.through and not s.is_motor else 0.01, memory)
+            loud = (s.through and not s.is_motor) or s.vertex.learner == "features"
+            self.policy = network(sizes, ACTOR, POLICY, 1.0 if loud else 0.01, memory)
         self.critic: AgentNetwork | None = None
         if s.has_critic and with_critic:
             width = (self.critic_reads or self.reads).width
@@ -127,15 +129,23 @@ class StackNet:
                 self.readout = network((m, 1), MOTOR_READOUT, READOUT)
         self._quieten()
         copies = self.replicas * len(s.copies)
-        spread = LOG_STD if recipe.log_std is None else recipe.log_std
+        self.first_log_std = spread = LOG_STD if recipe.log_std is None else recipe.log_std
         self.log_std = self.own_log_std = self.edges = None
         if s.is_motor and not self.actions.discrete:
             self.log_std = torch.full((copies, self.env_outputs), spread, device=device).requires_grad_()
-        if self.own_outputs and s.vertex.sends.kind == "continuous" and not s.through:
+        if (
+            self.own_outputs
+            and s.vertex.sends.kind == "continuous"
+            and not s.through
+            and s.vertex.learner != "features"
+        ):
             self.own_log_std = torch.full((copies, self.own_outputs), spread, device=device).requires_grad_()
         if s.weights:
             start = 0.0 if s.sparse else 1.0
             self.edges = torch.full((copies, s.weights), start, device=device).requires_grad_()
+        # With `delivers: constant`: what its members have said on average so far.
+        width = k * s.heads * s.size if s.vertex.delivers == "constant" else 0
+        self.usual = torch.zeros(self.replicas, 1, width, device=device)
         self.progress = torch.zeros(self.replicas, 1, device=device)  # of the budget; anneals sparse edges
 
     @torch.no_grad()
@@ -240,6 +250,12 @@ class StackNet:
             return own
         return own + torch.exp(self.spread(self.own_log_std)) * noise
 
+    def jitter(self, noise: Tensor | None, rows: Sequence[int]) -> Tensor:
+        """Noise [rows, K, H * D] as loud as that of a policy before training; nothing where play is deterministic."""
+        if noise is None:
+            return self.progress.new_zeros(*rows, self.stack.size_k, self.stack.heads * self.stack.size)
+        return noise * math.exp(self.first_log_std)
+
     def instruction(self, raw: Tensor) -> Tensor:
         """What subordinates read, [..., H * D]: numbers in (-1, 1), or one-hot options."""
         if self.stack.vertex.sends.kind == "discrete":
@@ -298,10 +314,14 @@ class StackNet:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Weights of the acting part."""
-        state = {name: p.detach() for name, p in self._acting()}
-        return {**state, "progress": self.progress} if self.stack.sparse else state
+        return {name: p.detach() for name, p in self._acting()} | self._held()
+
+    def _held(self) -> dict[str, Tensor]:
+        """What belongs to the weights and no gradient reaches."""
+        held = {"progress": self.progress} if self.stack.sparse else {}
+        return held | ({"usual": self.usual} if self.usual.shape[-1] else {})
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Copy values in place; raises ValueError naming a tensor that does not fit."""
-        own = dict(self._acting()) | ({"progress": self.progress} if self.stack.sparse else {})
+        own = dict(self._acting()) | self._held()
         load_tensors(own, state, f"{self.stack.name}: ")

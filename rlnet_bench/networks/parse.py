@@ -169,6 +169,18 @@ class _Reader:
         if vertex.is_motor and vertex.learner != "ppo":
             self.problem((*path, "learner"), f"{who}: a motor learns by ppo, found {vertex.learner!r}; other learners "
                          "sit at vertices above the motors.")  # fmt: skip
+        if vertex.sends.kind == "relay" and (vertex.period != 1 or vertex.learner != "ppo" or vertex.delivers != "own"):
+            self.problem((*path, "action"), f"{who}: `action: relay` chooses nothing; expected period 1 and no "
+                         "`learner` or `delivers`.")  # fmt: skip
+        if vertex.learner == "jitter" and vertex.sends.kind == "discrete":
+            self.problem((*path, "learner"), f"{who}: `learner: jitter` is noise around zero; expected a continuous "
+                         "`action`, found a discrete one.")  # fmt: skip
+        if vertex.delivers != "own" and vertex.gradient == "through":
+            self.problem((*path, "delivers"), f"{who}: no gradient passes an instruction that is not delivered; "
+                         f"expected `gradient: stop` with `delivers: {vertex.delivers}`.")  # fmt: skip
+        if vertex.delivers != "own" and vertex.is_motor and vertex.sends.kind == "action":
+            self.problem((*path, "delivers"), f"{who}: it passes on its action; expected an `instruction` of its own "
+                         f"with `delivers: {vertex.delivers}`.")  # fmt: skip
         if vertex.gradient == "through":
             if vertex.learner != "ppo":
                 self.problem((*path, "gradient"), f"{who}: `gradient: through` needs a vertex that learns by ppo, "

@@ -31,17 +31,18 @@ Reward = Literal["mean", "sum", "team", "difference"]
 class Sends:
     """What a vertex sends down: ``size`` numbers (continuous) or one of ``size`` options (discrete).
 
-    ``action`` is a motor's own environment action, whose size the task knows; ``none`` sends nothing.
-    ``per_subordinate`` gives every subordinate its own vector or option instead of one for all.
+    ``action`` is a motor's own environment action, whose size the task knows; ``none`` sends nothing; ``relay`` passes
+    on what the vertex sees from below. ``per_subordinate`` gives every subordinate its own vector or option instead of
+    one for all.
     """
 
-    kind: Literal["none", "continuous", "discrete", "action"]
+    kind: Literal["none", "continuous", "discrete", "action", "relay"]
     size: int = 0
     per_subordinate: bool = False
 
     def to_data(self) -> Any:
         """As written in YAML."""
-        if self.kind in ("none", "action"):
+        if self.kind in ("none", "action", "relay"):
             return self.kind
         return {self.kind: self.size, **({"per_subordinate": True} if self.per_subordinate else {})}
 
@@ -123,6 +124,7 @@ class Vertex:
     reward: Reward = "mean"
     advantage: Literal["own", "superiors"] = "own"
     evaluation: Literal["own", "shuffled"] = "own"
+    delivers: Literal["own", "shuffled", "constant"] = "own"
     recipe: Recipe = _OPEN
     line: int = field(default=0, compare=False, repr=False)
 
@@ -146,7 +148,7 @@ class Vertex:
 
 FIELDS = (
     "count", "sends", "period", "message", "critic", "group", "place", "learner", "memory", "hidden",
-    "gradient", "reward", "advantage", "evaluation",
+    "gradient", "reward", "advantage", "evaluation", "delivers",
 )  # fmt: skip
 SENDS_KEY = {True: "instruction", False: "action"}
 

@@ -96,7 +96,8 @@ def network_noise(wiring: Wiring, keys: Tensor, steps: Tensor, replicas: int, sa
         env = env.unflatten(1, (replicas, -1))
     own = {}
     for s in wiring.stacks:
-        if s.own_instruction and not s.through and (sampled or s.noise):
+        always = s.vertex.learner == "noise"  # in deterministic play, too
+        if s.own_instruction and not s.through and s.vertex.learner != "features" and (sampled or always):
             first = 0 if s.is_motor else card.num_agents
             ranks = torch.tensor([first + i for i in s.ranks], device=device)
             key = rng.fold(base[..., None], ranks)[..., None]

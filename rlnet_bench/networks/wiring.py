@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from rlnet_bench.networks.cost import NOISE
 from rlnet_bench.networks.flow import Part, width_of
 from rlnet_bench.networks.graph import Graph, Node
 from rlnet_bench.networks.refuse import is_through
@@ -192,7 +193,7 @@ def _stack(
     shared = v.group is not None or bool(share_motors and first.is_motor if v.recipe.share is None else v.recipe.share)
     trains = v.learner == "ppo"
     chooses = first.heads > 0 and v.sends.kind in ("continuous", "discrete")
-    acts = first.is_motor or (chooses and v.learner in ("ppo", "frozen"))
+    acts = first.is_motor or (chooses and v.learner in ("ppo", "frozen", "features"))
     learns = trains and (first.is_motor or (chooses and not is_through(first)))
     taught = v.advantage == "superiors"
     teaches = any(graph.nodes[j].vertex.advantage == "superiors" for n in nodes for j in n.subordinates)
@@ -214,7 +215,7 @@ def _stack(
         acts=acts,
         learns=learns,
         through=is_through(first),
-        noise=v.learner == "noise",
+        noise=v.learner in NOISE,
         heads=first.heads,
         size=_size(graph, first),
         start=starts[0],

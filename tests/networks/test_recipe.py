@@ -58,6 +58,10 @@ def test_a_recipe_is_read_at_a_vertex_and_in_defaults() -> None:
         ("target_kl: 0", "`target_kl`: expected a number above 0, at most 10, found 0."),
         ("share: some", "`share`: expected true, false or `group`, found 'some'."),
         ("group: g, share: false", "`group: g` shares its parameters; expected no `share`, found False."),
+        ("action: relay, period: 2", "`action: relay` chooses nothing; expected period 1"),
+        ("learner: jitter, action: {discrete: 3}", "`learner: jitter` is noise around zero; expected a continuous"),
+        ("learner: jiter", "(did you mean 'jitter'?)"),
+        ("delivers: constant, gradient: through", "no gradient passes an instruction that is not delivered"),
         ("instruction_gain: 11", "`instruction_gain`: expected a number from 0 to 10, found 11."),
     ],
 )

@@ -30,7 +30,8 @@ defaults: {learner: ppo, hidden: [64, 64], gradient: stop, reward: mean}
 ZOO = {
     "flat", "tag-2ppo", "tag-3ppo", "tag-3ppo-comm", "tag-mappo-ppo", "tag-2mappo-ppo", "bridged-3ppo", "multi-parent",
     "diamond", "messenger", "leader-follower", "bayes-net", "consensus", "lead-critic", "action-graph",
-    "noise-director", "frozen-director", "shuffled-director",
+    "noise-director", "frozen-director", "shuffled-director", "control-features", "control-noise", "control-shuffled",
+    "control-constant", "control-self", "control-broadcast",
 }  # fmt: skip
 
 
@@ -202,8 +203,8 @@ def test_check_command(tmp_path):
     assert bad.returncode == 2
     assert bad.stderr == (
         "rlnet-bench: bad.yaml:3: unknown key 'colour' of vertex 'motor'. Known keys: per_agent, count, period, "
-        "message, critic, group, place, learner, memory, hidden, gradient, reward, advantage, evaluation, action, "
-        "instruction.\n"
+        "message, critic, group, place, learner, memory, hidden, gradient, reward, advantage, evaluation, delivers, "
+        "learning_rate, entropy, log_std, epochs, clip, target_kl, share, instruction_gain, action, instruction.\n"
     )
 
 
