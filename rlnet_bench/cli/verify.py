@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rlnet_bench.cli.output import JsonFlag, print_json, print_table
 from rlnet_bench.cli.submit import ResultsOption
+from rlnet_bench.errors import BadInput
+
+if TYPE_CHECKING:
+    from rlnet_bench.leaderboard.season import Drawing
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,6 +25,11 @@ def verify(
     folder: Annotated[Path, typer.Argument(help="The submission.")],
     results: ResultsOption = None,
     episodes: Annotated[int, typer.Option("--episodes", min=2, help="Of every policy on every task.")] = 320,
+    season: Annotated[
+        str | None, typer.Option("--season", help="Draw with this season's secret; else practice.")
+    ] = None,
+    secret: Annotated[Path | None, typer.Option("--secret", help="The file with the season's secret.")] = None,
+    beacon: Annotated[Path | None, typer.Option("--beacon", help="A file with the values of its rounds.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the evidence into this folder.")] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -31,7 +40,7 @@ def verify(
     from rlnet_bench.leaderboard.verify import verify as find
 
     torch.set_num_threads(1)
-    evidence, lines = find(folder, results, episodes=episodes)
+    evidence, lines = find(folder, results, drawing=_drawing(results, season, secret, beacon), episodes=episodes)
     if out is not None:
         write_evidence(out, evidence, lines)
     if json:
@@ -51,3 +60,15 @@ def verify(
 
 def _bits(columns: dict[str, float]) -> float:
     return columns.get("bits_up", 0.0) + columns.get("bits_down", 0.0)
+
+
+def _drawing(results: Path | None, season: str | None, secret: Path | None, beacon: Path | None) -> Drawing | None:
+    """The season's seeds, or None for practice."""
+    from rlnet_bench.leaderboard.season import Drawing, Log, committed, read_beacon, read_season, read_secret
+
+    if season is None and secret is None and beacon is None:
+        return None
+    if results is None or season is None or secret is None or beacon is None:
+        raise BadInput("--season needs --results, --secret and --beacon: the board, the key, the values of its rounds.")
+    found = read_season(results, season)
+    return Drawing(found, committed(found, read_secret(secret)), read_beacon(beacon), Log.read(results, season))

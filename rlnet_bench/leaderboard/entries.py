@@ -26,6 +26,7 @@ from rlnet_bench.runs.publish import is_published
 from rlnet_bench.stats import sidak
 from rlnet_bench.vocabulary import Mode
 
+CONFIRMED = ", as on ours"  # the end of a flag "too good" that the original package confirms
 Division = Literal["policies", "algorithms"]
 """What is ranked: given weights (only the episodes are new), or a way to train (runs are new)."""
 
@@ -85,7 +86,13 @@ class Entry:
     def is_ranked(self) -> bool:
         """Policies rank from V2 on, algorithms at V3 only: a lucky training seed survives any re-evaluation."""
         enough: tuple[Level, ...] = ("V2", "V3") if self.division == "policies" else ("V3",)
-        return self.level in enough and not (self.withdrawn or self.needs_rerun or self.is_control)
+        lost = self.withdrawn or self.needs_rerun or self.is_control or self.is_suspended
+        return self.level in enough and not lost
+
+    @property
+    def is_suspended(self) -> bool:
+        """Too good, and neither confirmed on the original package nor trained again by us."""
+        return self.level != "V3" and any("too good" in f and not f.endswith(CONFIRMED) for f in self.flags)
 
     @property
     def interval_level(self) -> float:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import BadInput, Malformed
+from rlnet_bench.leaderboard.submission import Submission
 from rlnet_bench.reading.files import KiB, read_bytes
 from rlnet_bench.reading.plain import parse_json, parse_signed, read_json, signed
 from rlnet_bench.reading.shapes import Maybe, check
@@ -225,6 +226,30 @@ class Log:
             line["event"] == event and line["row"] == row and digest in line["digests"].get(task, ())
             for line in self.lines
         )
+
+
+def freeze(results: Path, manifest: Submission, digests: Mapping[str, list[str]]) -> int:
+    """Bind digests to the round that a manifest names, in its season's log; returns the round that holds.
+
+    A digest that was frozen before keeps the round of that time.
+
+    Raises:
+        BadInput: for a manifest without a season, or one that is closed.
+    """
+    if manifest.season is None or manifest.beacon_round is None:
+        raise BadInput(f"{manifest.row}: expected `season` and `beacon_round` in its manifest, found neither; name "
+                       "an open season, and a round of its beacon that lies in the future.")  # fmt: skip
+    season = read_season(results, manifest.season)
+    if season.secret is not None:
+        raise BadInput(f"season {season.name} is closed, and its secret is known; name an open one.")
+    log = Log.read(results, season.name)
+    new = {t: [d for d in found if log.round_of(d) is None] for t, found in digests.items()}
+    if any(new.values()):
+        log = log.written("frozen", manifest.row, new, manifest.beacon_round)
+    first = next(iter(digests.values()))[0]
+    found = log.round_of(first)
+    assert found is not None
+    return found
 
 
 def _check_of(text: bytes) -> str:

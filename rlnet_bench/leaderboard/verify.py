@@ -20,6 +20,7 @@ from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, WorkFailed
 from rlnet_bench.leaderboard.check import check_submission
 from rlnet_bench.leaderboard.claims import FAMILY, MOVED, TooGood, check_claims
+from rlnet_bench.leaderboard.entries import CONFIRMED
 from rlnet_bench.leaderboard.evaluate import EPISODES, evaluate_task, on_reference, play_controls
 from rlnet_bench.leaderboard.evidence import Control, Evidence, Level, TaskEvidence
 from rlnet_bench.leaderboard.folder import Folder
@@ -120,4 +121,4 @@ def _refereed(folder: Folder, found: TooGood, lines: Sequence[EvalLine]) -> str:
         return "no original package can referee this task, so it is to be trained again"
     team = on_reference(folder, found.task).team.ravel()
     low, high = welch_interval(np.concatenate([x.team for x in lines]), team, FAMILY)
-    return f"{team.mean():.4g} on the original package, {'as' if low <= 0 <= high else 'not as'} on ours"
+    return f"{team.mean():.4g} on the original package{CONFIRMED if low <= 0 <= high else ', not as on ours'}"

@@ -26,6 +26,7 @@ ELSEWHERE = {
     "envs/vmas/scenario.py": "the source of imported code",
     "foreign/csv.py": "rows of text that was read",
     "foreign/door.py": "the first row of text that was read",
+    "leaderboard/season.py": "to write a secret, and to append to a log",
     "leash.py": "a pipe of our own",
     "networks/build.py": "the package's own networks",
     "reports/page.py": "the package's own templates",

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import RlnetError
 from rlnet_bench.leaderboard.board import EVIDENCE, SUBMISSIONS
-from rlnet_bench.leaderboard.claims import MOVED
+from rlnet_bench.leaderboard.claims import MOVED, check_claims
 from rlnet_bench.leaderboard.evidence import LEVELS, Evidence, read_evidence
 from rlnet_bench.leaderboard.rules.rule import Broken, Listing, of_board
 from rlnet_bench.leaderboard.season import Log, read_season
 from rlnet_bench.leaderboard.snapshot import Snapshot, cell_of
+from rlnet_bench.leaderboard.submission import read_manifest
 from rlnet_bench.reading.files import listing as files_in
 
 PUT_BACK = "put back what was listed; what is wrong with it is said by a new version, or a withdrawal with its reason"
@@ -166,6 +167,28 @@ def controls_are_played_with_every_batch(now: Listing, before: Snapshot) -> Iter
             if c.p < MOVED:
                 yield row, f"the control {c.name} on {c.task} moved: {c.found:.4g}, known as {c.known:.4g}", (
                     "find out why before anything is listed")  # fmt: skip
+
+
+@of_board
+def claims_outside_are_flagged(now: Listing, before: Snapshot) -> Iterator[Broken]:
+    """A claim that our own evaluation contradicts is marked in its row; one test per submission, at 1 %."""
+    for folder in files_in(now.results / SUBMISSIONS) if now.results is not None else ():
+        evidence, claims = read_evidence(folder / EVIDENCE), read_manifest(folder).claims
+        for c in check_claims(claims, {t.task: t.policies for t in evidence.tasks}):
+            if not c.holds and not any(f.startswith("claim") for f in evidence.task(c.task).flags):
+                yield f"{folder.name} on {c.task}", f"claims {c.claimed:.4g}, outside [{c.low:.4g}, {c.high:.4g}]", (
+                    "verify it again: the flag was taken off")  # fmt: skip
+
+
+@of_board
+def all_variants_are_counted(now: Listing, before: Snapshot) -> Iterator[Broken]:
+    """All k entries of one submitter are shown, each with the interval that holds for all of them (Sidak over k), and
+    as "best of k" until we trained them from fresh seeds; what is withdrawn still counts."""
+    for e in now.entries:
+        same = [x for x in now.entries if (x.submitter, x.task, x.division) == (e.submitter, e.task, e.division)]
+        if not e.is_maintainers and e.variants != len(same):
+            yield f"{e.method}@{e.version} on {e.task}", f"is shown as one of {e.variants}, and is one of {len(same)}", (
+                "count every entry of its submitter")  # fmt: skip
 
 
 @of_board
