@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import RlnetError
@@ -130,15 +131,16 @@ def exemptions_only_shrink(now: Listing, before: Snapshot) -> Iterator[Broken]:
                 yield f"board.yaml: {e.subject}", f"is newly exempt from {e.rule}", "mend it instead"
 
 
-def _evidence(now: Listing) -> Iterator[tuple[str, Evidence]]:
+def _evidence(now: Listing) -> Iterator[tuple[Path, Evidence]]:
     for folder in files_in(now.results / SUBMISSIONS) if now.results is not None else ():
-        yield folder.name, read_evidence(folder / EVIDENCE)
+        yield folder, read_evidence(folder / EVIDENCE)
 
 
 @of_board
 def a_log_line_precedes_each_evaluation(now: Listing, before: Snapshot) -> Iterator[Broken]:
     """What ranks was scored on hidden seeds: its season was opened, its digest frozen, and the log says so."""
-    for row, evidence in _evidence(now):
+    for folder, evidence in _evidence(now):
+        row = folder.name
         drawn = [t for t in evidence.tasks if t.level in ("V2", "V3")]
         if not drawn:
             continue
@@ -159,7 +161,8 @@ def a_log_line_precedes_each_evaluation(now: Listing, before: Snapshot) -> Itera
 @of_board
 def controls_are_played_with_every_batch(now: Listing, before: Snapshot) -> Iterator[Broken]:
     """Random play and a policy of known score are evaluated with every batch, and did not move."""
-    for row, evidence in _evidence(now):
+    for folder, evidence in _evidence(now):
+        row = folder.name
         for t in evidence.tasks:
             if t.level in ("V2", "V3") and not any(c.task == t.task and c.name == "random" for c in evidence.controls):
                 yield row, f"was scored on {t.task} without a control", "verify it again"
@@ -172,9 +175,8 @@ def controls_are_played_with_every_batch(now: Listing, before: Snapshot) -> Iter
 @of_board
 def claims_outside_are_flagged(now: Listing, before: Snapshot) -> Iterator[Broken]:
     """A claim that our own evaluation contradicts is marked in its row; one test per submission, at 1 %."""
-    for folder in files_in(now.results / SUBMISSIONS) if now.results is not None else ():
-        evidence, claims = read_evidence(folder / EVIDENCE), read_manifest(folder).claims
-        for c in check_claims(claims, {t.task: t.policies for t in evidence.tasks}):
+    for folder, evidence in _evidence(now):
+        for c in check_claims(read_manifest(folder).claims, {t.task: t.policies for t in evidence.tasks}):
             if not c.holds and not any(f.startswith("claim") for f in evidence.task(c.task).flags):
                 yield f"{folder.name} on {c.task}", f"claims {c.claimed:.4g}, outside [{c.low:.4g}, {c.high:.4g}]", (
                     "verify it again: the flag was taken off")  # fmt: skip
@@ -187,8 +189,8 @@ def all_variants_are_counted(now: Listing, before: Snapshot) -> Iterator[Broken]
     for e in now.entries:
         same = [x for x in now.entries if (x.submitter, x.task, x.division) == (e.submitter, e.task, e.division)]
         if not e.is_maintainers and e.variants != len(same):
-            yield f"{e.method}@{e.version} on {e.task}", f"is shown as one of {e.variants}, and is one of {len(same)}", (
-                "count every entry of its submitter")  # fmt: skip
+            sentence = f"is shown as one of {e.variants}, and is one of {len(same)}"
+            yield f"{e.method}@{e.version} on {e.task}", sentence, "count every entry of its submitter"
 
 
 @of_board
