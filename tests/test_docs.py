@@ -19,7 +19,7 @@ import pytest
 from rlnet_bench.runs.suite import load_suite
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/suites.md", "docs/environments.md", "docs/own-learner.md"]
+PAGES = ["README.md", "docs/suites.md", "docs/environments.md", "docs/own-learner.md", "docs/tuning.md"]
 TINY = "--set budget.frames=3200 --set evaluation.absolute_episodes=8 --seeds 2"
 OURS = ("rlnet-bench ", "python ", "cat ")  # others install, or set a machine up
 PLACEHOLDER = re.compile(r"\b[A-Z][A-Z_]{2,}\b|<[a-z ]+>")  # RUN_DIR, STORE, <run id>

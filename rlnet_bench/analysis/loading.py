@@ -25,6 +25,7 @@ from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.publish import is_published, read_published
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
+from rlnet_bench.runs.tuned import tuning_words
 from rlnet_bench.runs.verify import read_policy
 from rlnet_bench.vocabulary import Status, class_rank
 
@@ -111,7 +112,9 @@ def _of_this_task(record: RunRecord, card: TaskCard | None) -> RunRecord:
 def _method_info(plan: Plan, label: str, policies: Policies) -> MethodInfo:
     """What is known of a method without its code, and what its trained policies turned out to be."""
     group = next(g for g in plan.groups if g.label == label)
+    entry = next(m for m in plan.suite.methods if m.name == label)
     facts = facts_of(group.config, group.described)
+    tuning, by_hand = tuning_words(entry.tuned, facts.algorithms, entry.only or plan.suite.tasks)
     found = {task: p for task in plan.suite.tasks if (p := policies.get((label, task)))}
     sizes = [p["actor_parameters"] for p in found.values() if p.get("actor_parameters") is not None]
     return MethodInfo(
@@ -129,7 +132,9 @@ def _method_info(plan: Plan, label: str, policies: Policies) -> MethodInfo:
             | p.get("columns", {})
             for task, p in found.items()
         },
-        only=tuple(next(m.only for m in plan.suite.methods if m.name == label)),
+        tuning=tuning,
+        by_hand=by_hand,
+        only=tuple(entry.only),
     )
 
 

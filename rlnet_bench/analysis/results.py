@@ -33,7 +33,14 @@ class MethodInfo:
     trains: bool = True
     citation: str = ""
     columns: dict[str, dict[str, Any]] = field(default_factory=dict)  # task -> bits_up, bits_down, hops, ...
+    tuning: str = ""  # how settings were found: ``4 trials × 2 seeds``, ``untuned``; empty: not stated
+    by_hand: str = ""  # and what was tried by hand before
     only: tuple[str, ...] = ()  # the tasks that the suite has it for; all when empty
+
+    @property
+    def tried(self) -> str:
+        """How its settings were found, in a line."""
+        return f"{self.tuning or 'not stated'} {self.by_hand}".rstrip() if self.trains else "–"
 
 
 @dataclass(frozen=True)

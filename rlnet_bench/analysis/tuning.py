@@ -8,6 +8,8 @@ with those of a shorter one. Imports without torch.
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import random
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,7 +41,6 @@ from rlnet_bench.trust import Wanted, is_file
 from rlnet_bench.vocabulary import Mode
 
 RANDOM_TRIALS = 4  # before the sampler uses what it saw
-SEED = 0  # of the sampler
 Settings = Mapping[str, Any]
 
 
@@ -206,16 +207,16 @@ def sampler_name() -> str:
     return f"optuna {optuna.__version__} TPESampler"
 
 
-def propose(space: Space, history: Sequence[tuple[Settings, float]], seed: int = SEED) -> dict[str, Any]:
+def propose(space: Space, history: Sequence[tuple[Settings, float]]) -> dict[str, Any]:
     """The next combination of a space, none that was tried already.
 
     A pure function: Optuna's tree-structured Parzen estimator (Bergstra et al. 2011), started afresh on the history
-    with a seed of its own for every trial; random in the first :data:`RANDOM_TRIALS`.
+    with a seed of its own for every trial, random in the first :data:`RANDOM_TRIALS`. Where it repeats itself, one of
+    the untried that share most with it is drawn.
 
     Args:
         space: what may be proposed.
         history: settings and scores so far; settings outside the space are no evidence.
-        seed: of the whole tuning.
 
     Raises:
         BadInput: when everything was tried.
@@ -235,18 +236,15 @@ def propose(space: Space, history: Sequence[tuple[Settings, float]], seed: int =
         for x, (_, score), fits in zip(tried, history, inside)
         if fits
     ]
-    attempt = 0
-    while True:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what Optuna calls experimental
-            draw = (seed * 1_000 + len(history)) * 100_000 + attempt
-            sampler = optuna.samplers.TPESampler(seed=draw % 2**32, n_startup_trials=RANDOM_TRIALS)
-            study = optuna.create_study(direction="maximize", sampler=sampler)
-            study.add_trials(known)
-            found = dict(study.ask(kinds).params)
-        if found not in tried:
-            return {name: found[name] for name in space.choices}
-        attempt += 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what Optuna calls experimental
+        sampler = optuna.samplers.TPESampler(seed=len(history), n_startup_trials=RANDOM_TRIALS)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        study.add_trials(known)
+        wanted = study.ask(kinds).params
+    every = [dict(zip(space.choices, x)) for x in itertools.product(*space.choices.values())]
+    equal = [sum(x[n] == wanted[n] for n in x) if x not in tried else -1 for x in every]
+    return random.Random(len(history)).choice([x for x, n in zip(every, equal) if n == max(equal)])
 
 
 def recorded(store: Store, tuning: Tuning) -> list[dict[str, Settings]]:

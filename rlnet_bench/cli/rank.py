@@ -59,7 +59,8 @@ def rank(
             for r in ranking.ranks:
                 out.append(
                     {
-                        "class": name, "task": task or None, "method": r.method, "rank": r.rank, "low": r.low,
+                        "class": name, "task": task or None, "method": r.method,
+                        "tuning": data.info(r.method).tried, "rank": r.rank, "low": r.low,
                         "high": r.high, "mean": r.value, "verdict": _verdict(r.method, ties),
                         "p_against_best": ties.adjusted_p.get(r.method), "reason": ranking.reason,
                         "family": ranking.family,
@@ -86,14 +87,23 @@ def rank(
     for name in dict.fromkeys(r["class"] for r in out):
         rows = [
             (
-                *([r["task"]] if by_task else []), r["method"],
+                *([r["task"]] if by_task else []), r["method"], r["tuning"],
                 str(r["low"]) if r["low"] == r["high"] else f"{r['low']}-{r['high']}", r["rank"], f"{r['mean']:.3g}",
                 "" if r["p_against_best"] is None else f"{r['p_against_best']:.2g}", r["verdict"],
             )
             for r in out
             if r["class"] == name
         ]  # fmt: skip
-        head = (*(["task"] if by_task else []), "method", "ranks", "by mean", "mean", "p against the best", "")
+        head = (
+            *(["task"] if by_task else []),
+            "method",
+            "tuning",
+            "ranks",
+            "by mean",
+            "mean",
+            "p against the best",
+            "",
+        )
         print_table(head, rows, f"class {name}: {EXECUTION_CLASSES.get(name, 'not known')}")
         print()
     how = f"{data.level:.0%} simultaneous rank intervals from permutation tests of all pairs (step-down max-T)"

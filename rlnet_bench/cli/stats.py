@@ -149,6 +149,7 @@ def stats(
                 "suite": data.results.name, "kind": data.kind, "mode": data.mode, "metric": metric.value,
                 "level": data.level, "unit": pool.unit,
                 "classes": {m: data.info(m).execution for m in board.methods},
+                "tuning": {m: data.info(m).tried for m in board.methods},
                 "aggregates": _plain(table),
                 "tasks": _plain({m: {t: c.estimate for t, c in row.items()} for m, row in board.cells.items()}),
                 "lost": [{"method": m, "task": t, "what": text} for (m, t), text in board.lost.items()],
@@ -160,14 +161,14 @@ def stats(
         return
     if table:
         names = list(next(iter(table.values())))
-        rows = [(m, data.info(m).execution, *(with_interval(table[m][n]) for n in names)) for m in table]
-        rows += [(m, data.info(m).execution, pool.coverage(m), *[""] * (len(names) - 1)) for m in pool.lacking]
+        rows = [(*_head(data, m), *(with_interval(table[m][n]) for n in names)) for m in table]
+        rows += [(*_head(data, m), pool.coverage(m), *[""] * (len(names) - 1)) for m in pool.lacking]
         how = data.results.origin.mode(data.mode)
-        print_table(("method", "class", *names), rows, f"{data.results.name}: {data.kind}, {how}")
+        print_table((*HEAD, *names), rows, f"{data.results.name}: {data.kind}, {how}")
         print()
     tasks = [t for t in data.results.tasks if any(board.cell(m, t) or (m, t) in board.lost for m in board.methods)]
-    rows = [(m, data.info(m).execution, *(_cell(board, m, t) for t in tasks)) for m in board.methods]
-    print_table(("method", "class", *tasks), rows, f"mean {metric.value} per task")
+    rows = [(*_head(data, m), *(_cell(board, m, t) for t in tasks)) for m in board.methods]
+    print_table((*HEAD, *tasks), rows, f"mean {metric.value} per task")
     print()
     if predict:
         _print_predictions(_predictions(data))
@@ -187,6 +188,14 @@ def _unused() -> Any:
     import numpy as np
 
     return np.random.default_rng(0)
+
+
+HEAD = ("method", "class", "tuning")
+
+
+def _head(data: Any, method: str) -> tuple[str, str, str]:
+    info = data.info(method)
+    return method, info.execution, info.tried
 
 
 def _cell(board: TaskBoard, method: str, task: str) -> str:

@@ -77,11 +77,13 @@ class Table:
 
 
 def turned(table: Table) -> Table:
-    """A grid with rows and columns exchanged: one row per task, one column per method, its class below."""
+    """A grid with rows and columns exchanged: a row per task and further head, a column per method, its class below."""
     methods = [row for group in table.groups for row in group.rows]
     columns = [Column(row[0].text, row[1].text if table.heads > 1 else "") for row in methods]
     rows = tuple(
-        (Cell(c.title, c.under), *(row[i] for row in methods)) for i, c in enumerate(table.columns) if i >= table.heads
+        (Cell(c.title, c.under), *(row[i] for row in methods))
+        for i, c in enumerate(table.columns)
+        if i >= min(table.heads, 2)
     )
     return replace(table, columns=(Column("Task", is_text=True), *columns), groups=(Group("", rows),), heads=1)
 

@@ -7,13 +7,14 @@ from rlnet_bench.analysis.results import MethodInfo
 from rlnet_bench.analysis.wording import short_count
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
-from rlnet_bench.reports.table_parts import NOTHING
+from rlnet_bench.reports.table_parts import HEAD, NOTHING, tuning_cell
 from rlnet_bench.reports.titles import task_titles
 from rlnet_bench.vocabulary import CHANNEL_KINDS, EXECUTION_CLASSES, Kind
 
 COLUMNS = (
     Column("Method", is_text=True),
     Column("Class", "on this task", is_text=True, note="what an acting agent sees in a step: D0 < D1 < D2 < C"),
+    HEAD[2],
     Column("Parameters", "acting policy"),
     Column("Bits up", "per step", note="messages between places, 32 bits a number, summed over recipients"),
     Column("Bits down", "per step", note="instructions and actions between places, likewise"),
@@ -50,7 +51,7 @@ def channel_table(estimates: Estimates) -> Table:
         "agents, or comes from outside of them, is replaced by its mean over a random walk. Delay 1: it arrives one "
         "step late. 1 to 8 bit: each such number is sent as one of 2, 4, 16 or 256 values (intervals in the CSV). = "
         "acts without a channel.",
-        (), Sheet(header, tuple(numbers)), 6,
+        (), Sheet(header, tuple(numbers)), 7,
     )  # fmt: skip
 
 
@@ -71,6 +72,7 @@ def _row(estimates: Estimates, info: MethodInfo, task: str) -> tuple[Cell, ...] 
     return (
         Cell(info.label, sort=info.label, look=info.label, note=info.summary),
         Cell(name, sort=name, note=EXECUTION_CLASSES.get(name, "")),
+        tuning_cell(info),
         _count(known.get("actor_parameters")),
         *(_count(known.get(k, least)) for k in ("bits_up", "bits_down", "hops")),
         estimate_cell(whole.estimate),

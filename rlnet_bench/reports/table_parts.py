@@ -15,6 +15,7 @@ from rlnet_bench.vocabulary import EXECUTION_CLASSES
 HEAD = (
     Column("Method", is_text=True),
     Column("Class", "execution, training", is_text=True, note="what an acting agent sees in a step: D0 < D1 < D2 < C"),
+    Column("Tuning", "settings tried", is_text=True, note="by `tune`, on seeds of its own, and by hand before"),
 )
 NOTHING = Cell("–", sort=None, note="no finished run")
 
@@ -31,7 +32,15 @@ def head(info: MethodInfo) -> tuple[Cell, ...]:
         Cell(info.execution, info.training, sort=info.execution, note=EXECUTION_CLASSES.get(info.execution, ""))
         if info.trains
         else Cell("–", "untrained", sort=""),
+        tuning_cell(info),
     )
+
+
+def tuning_cell(info: MethodInfo) -> Cell:
+    """How a method's settings were found."""
+    if not info.trains:
+        return Cell("–", sort="")
+    return Cell(info.tuning or "not stated", info.by_hand, sort=info.tuning)
 
 
 def grouped(

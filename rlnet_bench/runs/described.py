@@ -17,6 +17,7 @@ from rlnet_bench import trust
 from rlnet_bench.envs.card import TaskCard, card_digest
 from rlnet_bench.envs.registry import is_catalogued, task_card
 from rlnet_bench.errors import BadInput, Malformed, RlnetError, UnknownName
+from rlnet_bench.learning.spaces import space_of
 from rlnet_bench.methods import Method, catalogued
 from rlnet_bench.reading.files import Absent
 from rlnet_bench.reading.names import checked_name
@@ -52,6 +53,8 @@ class MethodFacts:
     training: str = "unknown"  # a :data:`TrainingClass`, where it is known
     trains: bool = True
     citation: str = ""
+    algorithms: str = ""
+    """Its family of algorithms (:mod:`rlnet_bench.learning.spaces`), where it is known."""
 
 
 def describe(config: Mapping[str, Any], card: TaskCard, method: type[Method], written: str) -> dict[str, Any]:
@@ -165,7 +168,9 @@ def facts_of(config: Mapping[str, Any], described: Mapping[str, Any]) -> MethodF
         training: str = method.training_class(method.configure(config["settings"]))
     except RlnetError:
         training = said.get("training", method.training)
-    return MethodFacts(method.id, method.summary, training, method.capabilities.trains, method.citation)
+    space = space_of(method.Config)
+    family = space.family if space else ""
+    return MethodFacts(method.id, method.summary, training, method.capabilities.trains, method.citation, family)
 
 
 def _known(config: Mapping[str, Any]) -> type[Method] | None:

@@ -29,6 +29,7 @@ from rlnet_bench.vocabulary import Mode
 
 TUNING_SEEDS = range(1_000_000, 1_001_000)  # of trials only: no suite may have them
 LEAST_SEEDS = 2
+UNTUNED = "untuned"
 
 
 def task_family(task: str) -> str:
@@ -184,7 +185,7 @@ def read_record(path: Path) -> TuningRecord:
     try:
         record = TuningRecord.model_validate(document.data)
     except ValidationError as error:
-        raise BadInput(f"{document.where()}: not a tuning record: {explain(error, TuningRecord)}") from None
+        raise BadInput(f"{path}: not a tuning record: {explain(error, TuningRecord)}") from None
     return record
 
 
@@ -198,6 +199,18 @@ def write_record(path: Path, record: TuningRecord) -> None:
 def _digest(content: Mapping[str, Any]) -> str:
     """16 hex digits of a sha256."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def tuning_words(record: TuningRecord | None, algorithms: str, tasks: Iterable[str]) -> tuple[str, str]:
+    """What tables say of how a method's settings were found: by ``tune``, and by hand before.
+
+    Args:
+        record: what its entry adopts.
+        algorithms: its family of algorithms; empty where it has none that is known.
+        tasks: on which it runs.
+    """
+    hand = record.hand if record else hand_trials().get(algorithms, 0)
+    return record.describe(tasks) if record else UNTUNED, f"+ about {hand} by hand" if hand else ""
 
 
 @cache

@@ -71,7 +71,8 @@ def test_what_a_channel_costs(make: SimpleNamespace) -> None:
         records.append(replace(r, evals=(*r.evals, *late)) if (r.method, r.task) == ("central", SPREAD) else r)
     results = replace(plain, methods=tuple(infos), records=tuple(records))
     text = render_table(results, "markdown", "channel")
-    assert [line.split(" | ")[1:6] for line in rows_of(text, "central")] == [["C", "200", "3.46k", "1.5", "2"]]
+    cells = ["C", "not stated", "200", "3.46k", "1.5", "2"]
+    assert [line.split(" | ")[1:7] for line in rows_of(text, "central")] == [cells]
     [own] = rows_of(text, "ippo")  # on the other task nobody needs a channel
     assert own.count(" = |") == 6 and " 0 | 0 | 0 |" in own
     rows = {
@@ -105,6 +106,7 @@ def test_many_tasks_are_turned(make: SimpleNamespace) -> None:
     text = render_table(make.build({"a": 0.6, "b": 0.2}, tasks, points=2), "latex", "tasks")
     check_latex(text)
     assert re.search(r"^Task & a & b & random & nearest \\\\$", text, re.MULTILINE)
+    assert re.search(r"^Tuning .*not stated", text, re.MULTILINE)  # as every table says
 
 
 def check_latex(text: str) -> None:
