@@ -157,11 +157,12 @@ def describe(door: Door, env: Any) -> Plan:
     """Sizes, bounds and horizon of a freshly built environment; resets it once with seed 0.
 
     Raises:
-        BadInput: a space is not supported, kinds of actions are mixed, or the horizon is unknown.
+        BadInput: a space is not supported, kinds of actions are mixed, an agent has no legal action at the start, or
+            the horizon is unknown.
     """
     agents = tuple(str(a) for a in env.possible_agents)
     try:
-        _, infos = env.reset(seed=0)
+        seen, infos = env.reset(seed=0)
     except Exception as error:
         raise BadInput(f"task {door.task!r}: the environment raised in reset: {said(error)}.") from error
     spaces = [env.action_space(a) for a in env.possible_agents]
@@ -171,6 +172,13 @@ def describe(door: Door, env: Any) -> Plan:
         pairs = ", ".join(f"{a}: {k}" for a, k in zip(agents, kinds))
         raise BadInput(f"task {door.task!r}: expected one kind of action for all agents, found {pairs}.")
     discrete = kinds[0] == "discrete"
+    for agent in env.possible_agents if discrete else ():
+        legal = seen_and_legal(env.observation_space(agent), seen.get(agent), (infos or {}).get(agent))[1]
+        if legal is not None and not np.any(legal):
+            raise BadInput(
+                f"task {door.task!r}: agent {agent}: expected at least one legal action at the start of an episode, "
+                "found none; where an agent cannot act, its mask allows one that does nothing."
+            )
     sizes = tuple(_observation_size(door, agent, space) for agent, space in zip(agents, observed))
     masked = discrete and (
         any(is_masked(env.observation_space(a)) for a in env.possible_agents)
@@ -193,6 +201,13 @@ def is_masked(space: Any) -> bool:
     """The convention of an observation dict that carries the action mask."""
     inner = getattr(space, "spaces", None)
     return isinstance(inner, Mapping) and set(inner) == {"observation", "action_mask"}
+
+
+def seen_and_legal(space: Any, value: Any, info: Any) -> tuple[Any, Any]:
+    """(observation, action mask or None) of an agent, by the convention of its space or else of its info."""
+    if is_masked(space) and value is not None:
+        return value["observation"], value["action_mask"]
+    return value, (info or {}).get("action_mask")
 
 
 def inner_space(space: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.envs.pettingzoo.door import build, inner_space, is_masked, parse
+from rlnet_bench.envs.pettingzoo.door import build, inner_space, parse, seen_and_legal
 from rlnet_bench.errors import said
 
 Board = dict[str, NDArray[Any]]
@@ -132,12 +132,9 @@ class Seat:
         target[...] = 0.0
         for i, agent in enumerate(self.agents):
             mask[i] = np.arange(mask.shape[1]) < self.card.action_sizes[i]
-            value = observations.get(agent)
+            value, legal = seen_and_legal(self.observed[i], observations.get(agent), (infos or {}).get(agent))
             if value is None:
                 continue
-            legal = (infos or {}).get(agent, {}).get("action_mask")
-            if is_masked(self.observed[i]):
-                value, legal = value["observation"], value["action_mask"]
             flat = _flat(inner_space(self.observed[i]), value)
             size = self.card.observation_sizes[i]
             if flat.size != size:

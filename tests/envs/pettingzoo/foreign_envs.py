@@ -70,6 +70,14 @@ class Fading(ParallelEnv):
         return seen, rewards, {a: done[a] for a in live}, {a: cut[a] for a in live}, infos
 
 
+class Helpless(Fading):
+    """Agent c may do nothing, not even nothing."""
+
+    def _see(self, agent):
+        seen = super()._see(agent)
+        return {**seen, "action_mask": np.zeros(2, np.int8)} if agent == "c" else seen
+
+
 class Pushing(ParallelEnv):
     """Two agents with boxes of different shapes and bounds; says nothing about its time limit."""
 

@@ -295,6 +295,7 @@ def test_an_action_out_of_range_is_the_environments_to_refuse():
         (f"{FOREIGN}:Fading?colour=red", "refused its arguments: .*colour"),
         (f"{FOREIGN}:Pushing", r"time limit is unknown.*Pushing\?horizon=100"),
         (f"{FOREIGN}:unbounded?horizon=5", "agent q: expected bounded actions"),
+        (f"{FOREIGN}:Helpless", "agent c: expected at least one legal action at the start of an episode, found none"),
         (f"{FOREIGN}:mixed?horizon=5", "expected one kind of action .* p: continuous, q: discrete"),
         (f"{FOREIGN}:binary?horizon=5", "agent q: expected Discrete or floating-point Box actions, found MultiBinary"),
         (f"{FOREIGN}:growing?horizon=5", "agent p: expected an observation space of a fixed size"),
