@@ -262,8 +262,10 @@ def parse_suite(document: Document, overrides: list[str] | None = None) -> Suite
     """Validate a document; see :func:`load_suite`."""
     if not isinstance(document.data, dict):
         raise BadInput(f"{document.where()}: expected a mapping with keys such as `name` and `tasks`.")
-    declared = document.data.get("tasks")
+    declared, entries = document.data.get("tasks"), document.data.get("methods")
     changed = {path: f"--set {'.'.join(path)}" for path in (_override(document.data, x) for x in overrides or [])}
+    if ("methods",) in changed:
+        document.data["methods"] = _entries(document.data["methods"], entries)
     if ("tasks",) in changed:
         _forget(document.data, declared)
 
@@ -347,6 +349,16 @@ def _model_at(path: tuple[Any, ...]) -> type[BaseModel]:
     """The model whose key a path names, for did-you-mean."""
     models: dict[str, type[BaseModel]] = {"budget": Budget, "evaluation": Evaluation, "methods": MethodEntry}
     return models.get(str(path[0]), Suite) if len(path) > 1 else Suite
+
+
+def _entries(wanted: Any, declared: Any) -> Any:
+    """The methods that an override names, those that the document has with all that it says of them."""
+    if not isinstance(wanted, list) or not isinstance(declared, list):
+        return wanted
+    known = {
+        str(m.get("label") or m.get("id") or m.get("network")): m for m in reversed(declared) if isinstance(m, dict)
+    }
+    return [known.get(m, m) if isinstance(m, str) else m for m in wanted]
 
 
 def _forget(data: dict[str, Any], declared: Any) -> None:

@@ -167,6 +167,15 @@ def test_settings_of_one_task_lie_on_top_of_the_method_s(tmp_path: Path) -> None
 ONE, TWO = "mpe/simple_spread-discrete-v1", "lbf/8x8-2p-2f-coop-v1"
 
 
+def test_chosen_methods_keep_what_the_suite_says_of_them() -> None:
+    entry = f"{{id: ippo, label: mine, set: {{gamma: 0.5}}, per_task: {{{ONE}: {{clip: 0.1}}, {TWO}: {{clip: 0.3}}}}}}"
+    text = f"name: x\ntasks: [{ONE}, {TWO}]\nmethods: [random, {entry}]\nseeds: 1\nbudget: {{frames: 9999}}\n"
+    found = parse(text, "methods=[mine, ippo, mappo]", f"tasks=[{TWO}]")
+    assert [(m.name, m.settings(TWO)) for m in found.methods] == [
+        ("mine", {"gamma": 0.5, "clip": 0.3}), ("ippo", {}), ("mappo", {})
+    ]  # fmt: skip
+
+
 def test_tasks_may_be_split_into_development_and_test() -> None:
     split = parse(GOOD.replace(f"tasks: [{ONE}]", f"tasks: {{development: [{ONE}], test: [{TWO}]}}"))
     assert (split.tasks, split.test, split.development) == ([ONE, TWO], [TWO], [ONE])
