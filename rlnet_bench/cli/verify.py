@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlnet_bench.cli.output import JsonFlag, print_json, print_table
+from rlnet_bench.cli.output import JsonFlag, TrustFlag, print_json, print_table
 from rlnet_bench.cli.submit import ResultsOption
 from rlnet_bench.errors import BadInput
 
@@ -30,6 +30,8 @@ def verify(
     ] = None,
     secret: Annotated[Path | None, typer.Option("--secret", help="The file with the season's secret.")] = None,
     beacon: Annotated[Path | None, typer.Option("--beacon", help="A file with the values of its rounds.")] = None,
+    retrain: Annotated[int, typer.Option("--retrain", min=0, help="Fresh training seeds per task, for V3.")] = 0,
+    trust_code: TrustFlag = False,
     out: Annotated[Path | None, typer.Option("--out", help="Write the evidence into this folder.")] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -40,7 +42,14 @@ def verify(
     from rlnet_bench.leaderboard.verify import verify as find
 
     torch.set_num_threads(1)
-    evidence, lines = find(folder, results, drawing=_drawing(results, season, secret, beacon), episodes=episodes)
+    drawing = _drawing(results, season, secret, beacon)
+    evidence, lines = find(folder, results, drawing=drawing, episodes=episodes)
+    if retrain and evidence.level != "V0":
+        from rlnet_bench.leaderboard.folder import Folder
+        from rlnet_bench.leaderboard.retrain import retrain as again
+        from rlnet_bench.leaderboard.season import practice
+
+        evidence = again(Folder.at(folder), evidence, drawing or practice, seeds=retrain, trust_code=trust_code)
     if out is not None:
         write_evidence(out, evidence, lines)
     if json:
@@ -54,6 +63,8 @@ def verify(
         for t in evidence.tasks
         for p in t.policies
     ]
+    for task, trained in evidence.retrained.items():
+        print(f"trained again, {len(trained.runs)} seeds on {task}: {trained.verdict}")
     if rows:
         print_table(["task", "seed", "return", "se", "episodes", "class", "bits"], rows)
 

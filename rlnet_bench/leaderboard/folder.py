@@ -27,7 +27,7 @@ from rlnet_bench.leaderboard.submission import (
 )
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.reading.files import KiB, MiB, read_bytes, read_text, tree
-from rlnet_bench.runs.publish import Publication, read_published
+from rlnet_bench.runs.publish import SUITE, Publication, read_published
 from rlnet_bench.runs.suite import file_stem
 from rlnet_bench.runs.verify import read_policy
 
@@ -78,6 +78,11 @@ class Folder:
         head = f"{POLICIES}/{file_stem(task)}/"
         names = [f.removeprefix(head) for f in self.files if f.startswith(head)]
         return sorted(int(m[1]) for name in names if (m := _WEIGHTS.fullmatch(name)))
+
+    @property
+    def is_to_be_trained(self) -> bool:
+        """A network alone: neither policies nor records, so that we train it."""
+        return self.manifest.kind == "network" and not self.seeds and f"{RECORDS}/{SUITE}" not in self.files
 
     def strangers(self) -> list[str]:
         """Files that have no place in a submission of this kind."""

@@ -17,6 +17,7 @@ from typing import IO
 from rlnet_bench.errors import BadInput
 from rlnet_bench.leash import Leash
 from rlnet_bench.runs.launch import ENDINGS, Ending, Job
+from rlnet_bench.runs.limits import Limits
 from rlnet_bench.trust import search_path
 
 LAST_WORDS = 2000
@@ -55,6 +56,7 @@ class LocalLauncher:
     gpus: float = 0.0
     devices: Sequence[str] | None = None  # the GPUs of this machine by default
     poll_seconds: float = 0.25
+    limits: Limits | None = None  # of workers that run somebody else's code
     started: list[Process] = field(default_factory=list)
     leash: Leash = field(default_factory=Leash)
 
@@ -63,7 +65,8 @@ class LocalLauncher:
         return [self._spawn(job) for _ in range(count)]
 
     def _spawn(self, job: Job) -> Process:
-        env, gpu = {**os.environ, **job.environment(), "PYTHONPATH": search_path()}, None
+        around = dict(os.environ) if self.limits is None else self.limits.environment(str(job.folder))
+        env, gpu = {**around, **job.environment(), "PYTHONPATH": search_path()}, None
         if self.gpus:
             gpu = self._free_gpus()
             env["CUDA_VISIBLE_DEVICES"] = gpu
@@ -72,6 +75,7 @@ class LocalLauncher:
         popen = subprocess.Popen(
             command, env=env, cwd=job.folder, stdout=subprocess.DEVNULL, stderr=complaint, text=True,
             start_new_session=True, pass_fds=(self.leash.end,),
+            preexec_fn=None if self.limits is None else self.limits.apply,
         )  # fmt: skip
         process = Process(popen, complaint, gpu)
         self.started.append(process)

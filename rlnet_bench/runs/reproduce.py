@@ -24,6 +24,7 @@ from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import StoreError, WorkFailed
 from rlnet_bench.runs.described import read_description
 from rlnet_bench.runs.launch import Workers
+from rlnet_bench.runs.limits import Limits
 from rlnet_bench.runs.local_launch import LocalLauncher
 from rlnet_bench.runs.plan import Group, Plan, method_of, trust_groups
 from rlnet_bench.runs.provenance import provenance
@@ -102,16 +103,34 @@ def reproduce(
         root = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="reproduce-"))
         if folder is None:
             stack.callback(shutil.rmtree, root, ignore_errors=True)
-        store = Store.create(root / "store" if folder is None else root)
-        plan = Plan(_suite(old.config), (group,))
-        store.add_plan(plan)
-        workers = Workers(store, plan, 1, LocalLauncher(1.0 if old.config["device"].startswith("cuda") else 0.0))
-        workers.start()
-        complaint = workers.wait(on_poll)
-        new = store.record(group)
-        if new is None or new.status not in ("ok", "diverged"):
-            raise WorkFailed(f"{group.describe()}: it could not be run again. {new.reason if new else complaint}")
+        new = run_again(group, root / "store" if folder is None else root, on_poll)
         return compare(old, new, tuple(changes(old)))
+
+
+def run_again(
+    group: Group, root: Path, on_poll: Callable[[], None] = lambda: None, *, limits: Limits | None = None
+) -> RunRecord:
+    """Run a group in a store of its own, by a worker process.
+
+    Args:
+        group: its code, where it is code, is trusted.
+        root: of the new store.
+        on_poll: called while it runs.
+        limits: of the worker, where the code is somebody else's.
+
+    Raises:
+        WorkFailed: when the run fails.
+    """
+    store, plan = Store.create(root), Plan(_suite(group.config), (group,))
+    store.add_plan(plan)
+    gpus = 1.0 if group.config["device"].startswith("cuda") else 0.0
+    workers = Workers(store, plan, 1, LocalLauncher(gpus, limits=limits))
+    workers.start()
+    complaint = workers.wait(on_poll)
+    new = store.record(group)
+    if new is None or new.status not in ("ok", "diverged"):
+        raise WorkFailed(f"{group.describe()}: it could not be run again. {new.reason if new else complaint}")
+    return new
 
 
 def compare(old: RunRecord, new: RunRecord, changed: Sequence[str] = ()) -> Reproduction:

@@ -47,7 +47,7 @@ def readme_is_plain_text(folder: Folder, listing: Listing) -> Iterator[Broken]:
 def parts_are_there(folder: Folder, listing: Listing) -> Iterator[Broken]:
     """What its kind needs is in the folder: policies, a network, records, code."""
     kind = folder.manifest.kind
-    if kind in ("frozen-policy", "network"):
+    if kind in ("frozen-policy", "network") and not folder.is_to_be_trained:
         for task in folder.manifest.tasks:
             if task.id not in folder.seeds:
                 yield MANIFEST, f"tasks: {task.id} has no policy in the folder", REPACK

@@ -58,6 +58,8 @@ def seeds_are_declared(folder: Folder, listing: Listing) -> Iterator[Broken]:
     """Seeds are declared before the first launch: all of them are launched on every task, and no others."""
     manifest = folder.manifest
     launched = {(x.task, x.seed) for x in manifest.launches}
+    if folder.is_to_be_trained and not launched:
+        return
     for t in manifest.tasks:
         for seed in manifest.seeds:
             if (t.id, seed) not in launched:
