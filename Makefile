@@ -11,10 +11,10 @@ bench: $(READY)
 	$(BIN)/rlnet-bench table --store rlnet-store --suite quick
 	$(BIN)/rlnet-bench report --store rlnet-store --suite quick --out quick-report
 
-test: $(READY) browser
+test: $(READY) browser axe
 	$(BIN)/python -m pytest tests --ignore tests/benchmarks -n 2 --dist worksteal
 
-test-all: $(READY) browser
+test-all: $(READY) browser axe
 	$(BIN)/python -m pytest tests --ignore tests/benchmarks -n 2 --dist worksteal --slow all
 
 benchmarks: $(READY)
@@ -51,5 +51,12 @@ browser:
 	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
 	  { apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || echo "no chromium: browser tests will be skipped"
 
+# The accessibility checks want axe-core from the npm registry; without npm they are skipped by name.
+AXE := .axe/node_modules/axe-core/axe.min.js
+.PHONY: axe
+axe:
+	@test -f $(AXE) || { mkdir -p .axe && command -v npm >/dev/null && \
+	  npm install --silent --no-audit --no-fund --prefix .axe axe-core@4.14.1; } || echo "no axe-core: its tests will be skipped"
+
 clean:
-	rm -rf $(VENV) rlnet-store quick-report build *.egg-info
+	rm -rf .axe $(VENV) rlnet-store quick-report build *.egg-info

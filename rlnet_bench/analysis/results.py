@@ -118,7 +118,14 @@ class Results:
 
     def find(self, method: str, task: str) -> list[RunRecord]:
         """The records of a cell (several when the seeds were split into groups)."""
-        return [r for r in self.records if r.method == method and r.task == task]
+        return self._cells.get((method, task), [])
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, str], list[RunRecord]]:
+        out: dict[tuple[str, str], list[RunRecord]] = {}
+        for record in self.records:
+            out.setdefault((record.method, record.task), []).append(record)
+        return out
 
     @property
     def damage(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ beside it. Nothing is ranked here; what may be ranked says :attr:`Entry.is_ranke
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -112,8 +112,12 @@ class Entry:
         return sum(found) / len(found) if found else None
 
 
-def entries(results: Path) -> list[Entry]:
+def entries(results: Path, load: Callable[[Path], Results] = load_results) -> list[Entry]:
     """What a folder of results lists, in order of task, division, method and version.
+
+    Args:
+        results: the folder.
+        load: reads a publication; whoever needs its runs, too, gives one that remembers.
 
     Raises:
         RlnetError: when a publication, a submission or its evidence is not what was written.
@@ -122,9 +126,9 @@ def entries(results: Path) -> list[Entry]:
     found: list[Entry] = []
     for folder in listing(results):
         if is_published(folder):
-            found += _published(folder, board)
+            found += _published(folder, board, load)
     for folder in listing(results / SUBMISSIONS):
-        found += _submitted(folder, board)
+        found += _submitted(folder, board, load)
     return sorted(_counted(found), key=lambda e: (e.task, e.division, *e.key))
 
 
@@ -135,9 +139,9 @@ def _counted(found: list[Entry]) -> Iterator[Entry]:
         yield e if e.is_maintainers else replace(e, variants=together[e.submitter, e.task, e.division])
 
 
-def _published(folder: Path, board: Board) -> Iterator[Entry]:
+def _published(folder: Path, board: Board, load: Callable[[Path], Results]) -> Iterator[Entry]:
     """A publication of the maintainers: all its runs were launched as planned, and are listed."""
-    results = load_results(folder)
+    results = load(folder)
     for info in results.methods:
         for task in results.tasks:
             records = results.find(info.label, task)
@@ -201,13 +205,13 @@ def _run_scores(results: Results, label: str, task: str) -> Iterator[Score]:
                 yield Score(seed, record.run_id, "failed", None, None, 0, None, "-")
 
 
-def _submitted(folder: Path, board: Board) -> Iterator[Entry]:
+def _submitted(folder: Path, board: Board, load: Callable[[Path], Results]) -> Iterator[Entry]:
     """An accepted submission: its policies as we scored them, its runs as they were recorded."""
     manifest, evidence = read_manifest(folder), read_evidence(folder / EVIDENCE)
     if manifest.kind in ("frozen-policy", "network"):
         for task in evidence.tasks:
             yield _of_policies(folder, manifest, evidence, task.task, board)
-    yield from _of_records(folder, manifest, evidence, board)
+    yield from _of_records(folder, manifest, evidence, board, load)
 
 
 def _of_policies(folder: Path, manifest: Submission, evidence: Evidence, task: str, board: Board) -> Entry:
@@ -238,11 +242,13 @@ def _of_policies(folder: Path, manifest: Submission, evidence: Evidence, task: s
     )  # fmt: skip
 
 
-def _of_records(folder: Path, manifest: Submission, evidence: Evidence, board: Board) -> Iterator[Entry]:
+def _of_records(
+    folder: Path, manifest: Submission, evidence: Evidence, board: Board, load: Callable[[Path], Results]
+) -> Iterator[Entry]:
     if not is_published(folder / RECORDS):
         yield from (_of_training(folder, manifest, evidence, task, board) for task in evidence.retrained)
         return
-    results = load_results(folder / RECORDS)
+    results = load(folder / RECORDS)
     for info in results.methods:
         for task in results.tasks:
             if not results.find(info.label, task):

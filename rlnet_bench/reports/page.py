@@ -104,7 +104,7 @@ def render(
         n: _Shown(n, f.caption, {k: Markup(x) for k, x in f.markup.items()}, f.pdfs) for n, f in figures.items()
     }  # fmt: skip
     said = sentences(estimates)
-    return _environment().get_template("report.html.j2").render(
+    return environment().get_template("report.html.j2").render(
         title=title or f"{results.name} v{results.version}: results",
         suite_id=f"{results.name} v{results.version}",
         facts=_facts(estimates),
@@ -123,8 +123,8 @@ def render(
         versions=provenance.versions(estimates, timings),
         runs=html_table(provenance.run_table(estimates)),
         suite=provenance.suite_text(estimates),
-        css=Markup(_file("style.css")),
-        js=Markup(_file("sort.js")),
+        css=asset("style.css"),
+        js=asset("sort.js"),
     )  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def fragment(estimates: Estimates) -> str:
         "{% for t in chosen %}<h4>{{ t.title }}</h4>{{ table(t, looks, False) }}{% endfor %}</div>"
     )
     picked = [html_table(chosen[n]) for n in ("aggregate", "tasks-absolute") if n in chosen]
-    return _environment().from_string(source).render(said=sentences(estimates), chosen=picked, looks={})
+    return environment().from_string(source).render(said=sentences(estimates), chosen=picked, looks={})
 
 
 def html_table(table: Table) -> Table:
@@ -170,6 +170,7 @@ def _shown_cell(cell: Cell, column: Column) -> Cell:
     made = _ShownCell(
         plain, typographic(cell.under), cell.half, cell.low, cell.high, cell.bold, cell.dagger, cell.shade,
         f"{cell.sort:.9g}" if isinstance(cell.sort, float) else cell.sort, typographic(cell.note), cell.look, cell.code,
+        cell.href,
     )  # fmt: skip
     object.__setattr__(made, "is_text", column.is_text)
     return made
@@ -245,12 +246,14 @@ def _sections(estimates: Estimates, shown: dict[str, _Shown], tables: dict[str, 
     ]  # fmt: skip
 
 
-def _environment() -> jinja2.Environment:
-    loader = jinja2.PackageLoader("rlnet_bench.reports", "templates")
+def environment(*packages: str) -> jinja2.Environment:
+    """Templates of packages, then those of reports; every value is escaped."""
+    loader = jinja2.ChoiceLoader([jinja2.PackageLoader(p, "templates") for p in (*packages, "rlnet_bench.reports")])
     return jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
 
 
-def _file(name: str) -> str:
-    return resources.files("rlnet_bench.reports").joinpath("templates", name).read_text(encoding="utf-8")
+def asset(name: str, package: str = "rlnet_bench.reports") -> Markup:
+    """A style sheet or script of ours, to stand inside a page."""
+    return Markup(resources.files(package).joinpath("templates", name).read_text(encoding="utf-8"))

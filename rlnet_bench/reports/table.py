@@ -27,6 +27,7 @@ class Cell:
     note: str = ""  # tooltip; never the only place of a fact
     look: str = ""  # the method whose colour stands before the text
     code: bool = False  # ids, hashes and commands
+    href: str = ""  # a page of ours that tells more
 
     @property
     def is_empty(self) -> bool:
