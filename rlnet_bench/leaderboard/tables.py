@@ -257,7 +257,8 @@ def runs_table(listing: Listing, entry: Entry) -> Table:
         f"{entry.method} on {entry.task}: task {entry.task_hash[:16] or 'of unknown digest'}; "
         f"{entry.mode} actions; from {entry.source.name}."
     )
-    return Table("runs", "Runs behind this number", columns, (Group("", rows),), caption)
+    title = f"Runs of {entry.method}, version {entry.version}, on {entry.task} ({entry.suite or entry.division})"
+    return Table("runs", title, columns, (Group("", rows),), caption)
 
 
 def _what(e: Entry) -> tuple[Cell, ...]:
