@@ -213,7 +213,10 @@ def _class(row: Row) -> str:
 def _estimates(board: Standing) -> dict[tuple[str, str], Estimate]:
     return {
         (row.key, task): estimate(
-            row.scores([task]), mean, named("task mean", row.key, task, "absolute", board.mode, "return")
+            row.scores([task]),
+            mean,
+            named("task mean", row.key, task, "absolute", board.mode, "return"),
+            level=entry.interval_level,
         )
         for row in (*board.rows, *board.controls)
         for task, entry in row.entries.items()

@@ -129,7 +129,8 @@ def method_cell(listing: Listing, row: Row, root: str = "") -> Cell:
     """A method's name, with its page and who sent it."""
     e = row.any
     sender = "maintainers" if e.is_maintainers else e.submitter
-    under = "control" if e.is_control else f"by {sender}" + (" · withdrawn" if e.withdrawn else "")
+    best_of = f" · best of {e.variants}" if e.is_best_of else ""
+    under = "control" if e.is_control else f"by {sender}{best_of}"
     return Cell(
         row.key, under, sort=row.key, look=row.key, note=e.title, href=root + listing.pages[f"method/{e.method}"]
     )
