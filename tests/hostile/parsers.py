@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import io
 import json
 import shutil
@@ -24,6 +25,16 @@ from rlnet_bench.analysis.imported import to_results
 from rlnet_bench.analysis.loading import load_results, load_source
 from rlnet_bench.errors import RlnetError
 from rlnet_bench.foreign.door import Options, read_foreign
+from rlnet_bench.leaderboard.accept import accept
+from rlnet_bench.leaderboard.check import check_board, check_submission
+from rlnet_bench.leaderboard.entries import entries
+from rlnet_bench.leaderboard.evidence import write_evidence
+from rlnet_bench.leaderboard.folder import Folder, write_sums
+from rlnet_bench.leaderboard.pack import pack
+from rlnet_bench.leaderboard.policies import digests
+from rlnet_bench.leaderboard.season import Drawing, Log, freeze, open_season, read_beacon, read_season, read_secret
+from rlnet_bench.leaderboard.snapshot import read_snapshot
+from rlnet_bench.leaderboard.verify import verify
 from rlnet_bench.networks.method import NetworkSpec, network_method
 from rlnet_bench.reading.tensors import read_arrays
 from rlnet_bench.reading.yaml import load
@@ -331,6 +342,92 @@ def command(root: Path, draw: Random) -> None:
     assert "Traceback" not in said and not set(said) & set("\x1b\x07\x9b\u202e\u200b\ufeff"), said[-500:]
 
 
+# -- submissions and the board ------------------------------------------------------------------------------
+
+
+WORDS = """\
+method: my-model
+title: My model
+submitter: {id: my-lab, name: My Lab}
+license: MIT
+tuning: {trials: 2, seeds: 1, tasks: [mpe/simple_spread-discrete-v1], space: "learning rate"}
+season: s1
+beacon_round: 7
+"""
+
+
+def make_submission(root: Path, method: str = "ippo") -> None:
+    """A submission of a policy, or of a network."""
+    store, plan = small.store(root / "store", small.method(method))
+    work(store, plan.groups)
+    (root / "s").mkdir()
+    (root / "s" / "submission.yaml").write_text(WORDS)
+    pack(store, root / "s")
+    shutil.rmtree(root / "store")
+
+
+def submitted(root: Path) -> list[tuple[Path, str]]:
+    """Its files, by kind."""
+    words = [(p, "yaml") for p in sorted((root / "s").glob("*.yaml"))]
+    text = [(p, "bytes") for p in (root / "s" / "README.md", root / "s" / "SHA256SUMS")]
+    return [*words, *text, *files_below(root / "s")]
+
+
+def read_submission(root: Path, draw: Random) -> None:
+    """Every rule; a change is found, and what breaks no rule can be scored."""
+    findings = check_submission(root / "s", root)
+    assert all(f.where.strip() and f.sentence.strip() and f.mend.strip() for f in findings), findings
+    if not (root / "listed-again").exists() and not findings:
+        assert not changed_since_packed(root / "s"), "a change that no rule found"
+    elif not findings and draw.random() < 0.2:
+        verify(root / "s", root, episodes=2)
+
+
+def changed_since_packed(folder: Path) -> bool:
+    sums = dict(reversed(line.split("  ", 1)) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    return any(hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest for name, digest in sums.items())
+
+
+def forge_submission(root: Path, draw: Random, mutator: mutants.Mutator) -> None:
+    """A file changed, and the digests listed again."""
+    path, kind = draw.choice([x for x in submitted(root) if x[0].name != "SHA256SUMS"])
+    path.write_bytes(mutator.of(kind, path.read_bytes(), draw))
+    (root / "listed-again").touch()
+    with contextlib.suppress(RlnetError):
+        write_sums(root / "s")
+
+
+def make_board(root: Path) -> None:
+    """A board with a submission that was scored in a season."""
+    make_submission(root)
+    results, folder = root / "results", Folder.at(root / "s")
+    results.mkdir()
+    (results / "board.yaml").write_text("version: 1\nmaintainers: [rlnet-bench]\nseason: s1\n")
+    season = open_season(results, "s1", "drand", 1, root / "secret")
+    (root / "beacon.json").write_text(json.dumps([{"round": 7, "randomness": "ab" * 32}]))
+    freeze(results, folder.manifest, {t: list(digests(folder, t).values()) for t in folder.seeds})
+    drawing = Drawing(season, read_secret(root / "secret"), read_beacon(root / "beacon.json"), Log.read(results, "s1"))
+    found, lines = verify(root / "s", results, drawing=drawing, episodes=2)
+    write_evidence(root / "evidence", found, lines)
+    accept(root / "s", root / "evidence", results)
+
+
+def board_files(root: Path) -> list[tuple[Path, str]]:
+    yaml = [(p, "yaml") for p in sorted((root / "results").rglob("*.yaml"))]
+    return [*yaml, (root / "beacon.json", "json"), (root / "secret", "bytes"), *files_below(root / "results")]
+
+
+def read_board_folder(root: Path, draw: Random) -> None:
+    results = root / "results"
+    for look in (
+        partial(entries, results), partial(check_board, results), partial(read_season, results, "s1"),
+        partial(Log.read, results, "s1"), partial(read_beacon, root / "beacon.json"),
+        partial(read_secret, root / "secret"), partial(read_snapshot, results),
+    ):  # fmt: skip
+        with contextlib.suppress(RlnetError):
+            look()
+
+
 def all_parsers() -> Iterator[Parser]:
     """Every format."""
     yield Parser("suite", *one_file("suite.yaml", SUITE, "yaml"), read_suite)
@@ -340,6 +437,10 @@ def all_parsers() -> Iterator[Parser]:
     yield Parser("store", make_store, lambda root: files_below(root / "store"), read_store, forge_plan)
     yield Parser("plans", make_store, plan_files, read_plans)
     yield Parser("commands", make_store, files_below, command, forge_plan)
+    yield Parser("submission", make_submission, submitted, read_submission, forge_submission)
+    network = partial(make_submission, method="zoo/tag-3ppo")
+    yield Parser("submission-network", network, submitted, read_submission, forge_submission)
+    yield Parser("board", make_board, board_files, read_board_folder)
     yield Parser("checkpoint", make_checkpoints, files_below, read_checkpoints)
     yield Parser("lease", make_lease, files_below, read_lease_file)
     yield Parser("tensors", make_tensors, files_below, read_tensor_file)

@@ -101,6 +101,8 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _count(name: str, slow: str) -> int:
     if name == "commands":  # whole verbs, of parsers that have their own mutants
         return MANY // 4 if slow == "all" else FEW // 3
+    if name == "submission":  # what strangers send
+        return 5000 if slow == "all" else 100
     return MANY if slow == "all" else FEW
 
 
