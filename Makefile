@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: bench test test-all benchmarks peers gpu lint format setup clean
+.PHONY: bench test test-all benchmarks peers gpu wheel pictures lint format setup clean
 
 bench: $(READY)
 	$(BIN)/rlnet-bench run quick --store rlnet-store
@@ -27,6 +27,14 @@ peers: $(READY)
 # The smoke set and the scaling table on a machine with CUDA; elsewhere it says that there is none.
 gpu: $(READY)
 	$(BIN)/python tests/gpu
+
+# dist/*.whl
+wheel: $(READY)
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+
+# The pictures of README.md, from the published results; wants Chromium.
+pictures: $(READY)
+	PATH="$(abspath $(BIN)):$$PATH" bash docs/pictures/make.sh
 
 lint: $(READY)
 	$(BIN)/ruff check .

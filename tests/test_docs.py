@@ -19,7 +19,9 @@ import pytest
 from rlnet_bench.runs.suite import load_suite
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/suites.md", "docs/environments.md", "docs/own-learner.md", "docs/tuning.md"]
+PAGES = ["README.md", *(f"docs/{name}.md" for name in (
+    "comparable", "environments", "extending", "own-learner", "paper-table", "suites", "tuning"
+))]  # fmt: skip
 TINY = "--set budget.frames=3200 --set evaluation.absolute_episodes=8 --seeds 2"
 OURS = ("rlnet-bench ", "python ", "cat ")  # others install, or set a machine up
 PLACEHOLDER = re.compile(r"\b[A-Z][A-Z_]{2,}\b|<[a-z ]+>")  # RUN_DIR, STORE, <run id>

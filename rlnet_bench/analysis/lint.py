@@ -138,9 +138,12 @@ def _scales(task: str, cells: Sequence[Cell], many: bool) -> Iterator[Finding]:
         )
     if len(scales) > 1:
         text = "; ".join(f"{_listed(v)} on the scale {k}" for k, v in scales.items())
-        yield Finding(
-            "scale", f"{task}: rewards are joined in different ways: {text}. Returns differ by the agents' number."
-        )
+        joined = f"{task}: rewards are joined in different ways: {text}."
+        if task in task_ids():
+            agents = task_card(task).num_agents
+            yield Finding("scale", f"{joined} All verbs show them as sums over the task's {agents} agents.", "note")
+        else:
+            yield Finding("scale", f"{joined} Returns differ by the agents' number.")
 
 
 def _horizons(task: str, cells: Sequence[Cell], many: bool) -> Iterator[Finding]:

@@ -50,7 +50,7 @@ def evaluate(
     import torch
 
     from rlnet_bench.learning.play import evaluate as play
-    from rlnet_bench.learning.play import record_scenes
+    from rlnet_bench.learning.play import record_episode
     from rlnet_bench.rng import Stream
     from rlnet_bench.runs.plan import read_group, task_of, trust_groups
     from rlnet_bench.runs.policies import load_policy
@@ -96,7 +96,7 @@ def evaluate(
     if gif or png:
         if len(seeds) > 1:
             policy = loaded(seeds[0])
-        scenes = record_scenes(policy, card, seeds[0], mode)
+        scenes, shown = record_episode(policy, card, seeds[0], mode)
         _draw(scenes, gif, png)
     if json:
         print_json(rows)
@@ -105,7 +105,7 @@ def evaluate(
         print_table(list(rows[0]), [[f"{x:.4g}" if isinstance(x, float) else x for x in row.values()] for row in rows])
         for path in (gif, png):
             if path:
-                print(f"written: {path}")
+                print(f"written: {path}: an episode of seed {seeds[0]}, return {shown:.4g}")
 
 
 def _draw(scenes: list[Scene], gif: Path | None, png: Path | None) -> None:

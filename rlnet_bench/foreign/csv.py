@@ -17,10 +17,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from rlnet_bench.errors import Malformed
 from rlnet_bench.foreign import guess
 from rlnet_bench.foreign import table as shape
 from rlnet_bench.foreign.files import load_text
-from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Malformed, checked_name
+from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, checked_name
 from rlnet_bench.vocabulary import EXECUTION_CLASSES, MODES
 
 REQUIRED = ("method", "task", "seed", "frames", "episode", "return")

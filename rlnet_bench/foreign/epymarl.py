@@ -13,12 +13,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from rlnet_bench.errors import BadInput
+from rlnet_bench.errors import BadInput, Malformed
 from rlnet_bench.foreign.completeness import falls_short
 from rlnet_bench.foreign.files import found_files, load_json, load_text, mapping, number, whole
 from rlnet_bench.foreign.gathered import gathered
 from rlnet_bench.foreign.shares import as_shares
-from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Kind, Malformed, Scale, checked_name
+from rlnet_bench.foreign.table import CellFacts, Evaluation, ForeignTable, Kind, Scale, checked_name
 from rlnet_bench.reading.plain import parse_json
 
 TESTED = ("test_return_mean", "test_total_return_mean")

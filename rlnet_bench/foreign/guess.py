@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+from rlnet_bench.errors import Malformed
 from rlnet_bench.foreign.files import MAX_BYTES
-from rlnet_bench.foreign.table import Malformed
 from rlnet_bench.methods import method_ids
 from rlnet_bench.reading.files import as_text, read_bytes
 

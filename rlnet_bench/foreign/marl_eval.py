@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from rlnet_bench.errors import Malformed
 from rlnet_bench.foreign.files import found_files, load_json, mapping, numbers, seed_of, whole
 from rlnet_bench.foreign.gathered import gathered
 from rlnet_bench.foreign.shares import as_shares
@@ -23,7 +24,6 @@ from rlnet_bench.foreign.table import (
     Evaluation,
     ForeignTable,
     Kind,
-    Malformed,
     Run,
     RunStatus,
     Scale,

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from rlnet_bench.errors import BadInput
+from rlnet_bench.errors import BadInput, Malformed
 from rlnet_bench.foreign import guess
 from rlnet_bench.foreign.csv import rows_of
 from rlnet_bench.foreign.files import found_files, load_json, whole
 from rlnet_bench.foreign.gathered import gathered
-from rlnet_bench.foreign.table import ForeignTable, Malformed, Run, Scale, StepUnit
+from rlnet_bench.foreign.table import ForeignTable, Run, Scale, StepUnit
 from rlnet_bench.foreign.wandb import WandbOptions, one_run, template_pattern
 
 Dialect = Literal["tensorboard", "rllib", "torchrl"]

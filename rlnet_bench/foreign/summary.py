@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rlnet_bench.errors import Malformed
 from rlnet_bench.foreign.csv import rows_of
-from rlnet_bench.foreign.table import Malformed, checked_name
+from rlnet_bench.foreign.table import checked_name
 
 NAMES = {"max": "maximum", "maximum": "maximum", "min": "minimum", "minimum": "minimum", "n": "n", "seeds": "n"}
 

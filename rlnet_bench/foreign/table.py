@@ -12,7 +12,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from rlnet_bench.errors import BadInput, Malformed
+from rlnet_bench.errors import BadInput
+from rlnet_bench.reading import names
 from rlnet_bench.vocabulary import Mode
 
 Kind = Literal["curve", "final", "absolute", "best-episode", "training"]
@@ -263,12 +264,10 @@ def _differ(a: CellFacts, b: CellFacts, name: str) -> bool:
 
 
 def checked_name(text: object, where: str, what: str) -> str:
-    """A method or task name that can be printed.
+    """A method or task name that can be printed, without the spaces around it.
 
     Raises:
         Malformed: for empty, overlong or unprintable text.
     """
-    name = text.strip() if isinstance(text, str) else ""
-    if not name or len(name) > MAX_NAME or not name.isprintable():
-        raise Malformed(where, f"a {what} name of 1 to {MAX_NAME} printable characters", text)
-    return name
+    name = text.strip() if isinstance(text, str) else text
+    return names.checked_name(name, where, f"a name ({what})", MAX_NAME)

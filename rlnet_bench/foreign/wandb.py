@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rlnet_bench.errors import Malformed
 from rlnet_bench.foreign import guess
 from rlnet_bench.foreign.csv import rows_of
 from rlnet_bench.foreign.gathered import listed
@@ -24,7 +25,6 @@ from rlnet_bench.foreign.table import (
     Evaluation,
     ForeignTable,
     Kind,
-    Malformed,
     Run,
     RunStatus,
     Scale,

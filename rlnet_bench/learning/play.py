@@ -191,12 +191,14 @@ def evaluate_on_reference(
     return Episodes(*(x[:, :episodes] for x in joined))
 
 
-def record_scenes(policy: Policy, card: TaskCard, seed: int, mode: Mode = "deterministic") -> list[Scene]:
-    """The scenes of one whole episode of a single-replica policy (for pictures and replays)."""
+def record_episode(
+    policy: Policy, card: TaskCard, seed: int, mode: Mode = "deterministic"
+) -> tuple[list[Scene], float]:
+    """The scenes of one whole episode of a single-replica policy, and its team return (for pictures and replays)."""
     scenes: list[Scene] = []
-    evaluate(
+    played = evaluate(
         policy, card, [seed], 1, stream=rng.Stream.ABSOLUTE_ENV, mode=mode,
         on_step=lambda env: scenes.append(env.scene(0)),
     )  # fmt: skip
     # The last step resets at once, so its picture already shows the next episode.
-    return scenes[:-1]
+    return scenes[:-1], float(played.team[0, 0])

@@ -128,7 +128,13 @@ def load_policy(
     trust_groups([group], folder, trust_code, given, tasks=known is None)
     weights = load_weights(folder, seed, which, device, mode=mode)
     if not weights and described.get("actor_parameters", 1):
-        raise StoreError(f"{folder}: no {which} weights here.")
+        some = [s for s in seeds if adopted_weights(folder, s).exists()] if which == "best" else []
+        hint = (
+            f" of all its seeds; there are those of seed {some[0]}: ask for that one (--seed {some[0]})."
+            if some
+            else "."
+        )
+        raise StoreError(f"{folder}: no {which} weights here{hint}")
     card = known or task_of(config)
     policy = rebuild_policy(method_of(config), described, weights, chosen, card, device)
     policy.plays, policy.trained = card, Trained(group.label, chosen, (run_id(config),) * len(chosen))

@@ -271,11 +271,11 @@ def _episode(store: Store, plan: Plan, label: str, cell: Sequence[RunRecord], ma
     import torch
 
     from rlnet_bench.envs.registry import task_card
-    from rlnet_bench.learning.play import record_scenes
+    from rlnet_bench.learning.play import record_episode
     from rlnet_bench.runs.policies import load_policy
 
     torch.set_num_threads(1)
-    scenes = record_scenes(load_policy(folder, seed), task_card(record.task), seed, mode)
+    scenes, _ = record_episode(load_policy(folder, seed), task_card(record.task), seed, mode)
     _write_gzip(file, (json.dumps(_scene_json(scene)) for scene in scenes))
     yield file
 

@@ -83,6 +83,15 @@ def test_a_task_of_ours_with_another_hash_or_horizon() -> None:
     assert "another version of the task" in found["task-hash"] and "last 50 steps" in found["horizon"]
 
 
+def test_sums_beside_means_on_a_task_of_ours_are_only_said() -> None:
+    """The card knows how many agents there are, so that all verbs bring both to one scale."""
+    task = "mpe/simple_spread-discrete-v1"
+    table = made({"ippo": FACTS, "mappo": replace(FACTS, scale="mean")})
+    facts = {(m, task): f for (m, _), f in table.facts.items()}
+    (found,) = lint([ForeignTable("t", tuple(replace(e, task=task) for e in table.evaluations), facts)])
+    assert (found.rule, found.severity) == ("scale", "note") and "3 agents" in found.sentence
+
+
 def test_budgets_that_differ_by_a_whole_factor() -> None:
     found = rules(made({"ippo": FACTS}, end=1000), made({"mappo": FACTS}, end=10_000, name="other"))
     assert "10 times as many" in found["steps"] and "parallel environments" in found["steps"]
