@@ -7,6 +7,7 @@ tiny budget appended; nothing else is changed.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -108,3 +109,20 @@ def test_example_runs() -> None:
     done = subprocess.run([sys.executable, ROOT / "examples" / "python_api.py"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "actions" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    """As plain Python, on a smaller budget; what is stored in it was made by one run of the same cells."""
+    cells = [c for c in json.loads((ROOT / "examples" / "quickstart.ipynb").read_text())["cells"] if "outputs" in c]
+    assert [c["execution_count"] for c in cells] == list(range(1, len(cells) + 1))
+    assert all(c["outputs"] for c in cells) and "error" not in {o["output_type"] for c in cells for o in c["outputs"]}
+    script = "\n".join("".join(c["source"]) for c in cells)
+    for shown, tiny in (("frames=40000", "frames=3200"), ("every=10000", "every=1600"), ("seeds=3", "seeds=2")):
+        assert script.count(shown) == 1
+        script = script.replace(shown, tiny)
+    script = script.replace("small = [", 'small = ["evaluation.absolute_episodes=8", ')
+    env = {**os.environ, "MPLBACKEND": "Agg"}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "| zoo/tag-3ppo |" in done.stdout and (tmp_path / "quickstart-report" / "index.html").exists()
