@@ -30,11 +30,12 @@ FLOAT_BITS = 32
 
 @dataclass(frozen=True)
 class Habit:
-    """What is read on a random walk: mean, least and greatest, each broadcasting against the features."""
+    """What is usually read: mean, least and greatest, each broadcasting against the features."""
 
     mean: Tensor
     low: Tensor
     high: Tensor
+    deviation: Tensor | None = None
 
     @classmethod
     def of(cls, rows: Tensor, dim: int) -> Habit:
@@ -48,7 +49,7 @@ def cut(mask: Tensor, habit: Habit) -> Edit:
 
 
 def delayed(mask: Tensor) -> Edit:
-    """Marked features bring what they would have brought one step ago (zero at the first step)."""
+    """Marked features bring what they would have brought earlier (zero before the first step)."""
     return lambda x, before: x if before is None else torch.where(mask, before, x)
 
 
@@ -79,7 +80,7 @@ def degraded(policy: Policy, card: TaskCard, device: str = "cpu") -> Iterator[tu
     habit = Habit.of(situations(card, 1, device)[0], 0)
     crosses = ~torch.eye(card.num_agents, dtype=torch.bool, device=device)[:, None, :, None]
     yield "decentralised", Edited(policy, card, cut(crosses, habit))
-    yield "delay-1", Edited(policy, card, delayed(crosses), looks_back=True)
+    yield "delay-1", Edited(policy, card, delayed(crosses), looks_back=1)
     for bits in BITS:
         yield bits_kind(bits), Edited(policy, card, quantised(crosses, habit, bits))
 
@@ -106,7 +107,7 @@ class Edited(Policy):
     agent i's action counts.
     """
 
-    def __init__(self, policy: Policy, card: TaskCard, edit: Edit, looks_back: bool = False) -> None:
+    def __init__(self, policy: Policy, card: TaskCard, edit: Edit, looks_back: int = 0) -> None:
         self.policy, self.replicas, self.edit, self.looks_back = policy, policy.replicas, edit, looks_back
         self.agents, self.width = card.num_agents, card.observation_size
 
@@ -116,13 +117,14 @@ class Edited(Policy):
         return rows.expand(-1, self.agents, *rows.shape[2:]).flatten(0, 2)
 
     def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
-        """With the memory of every copy, and the observation of one step ago where the edit looks back."""
+        """With the memory of every copy, and earlier observations where the edit looks back."""
         state = super().initial_state(num_envs, seeds)
         inner = self.policy.initial_state(num_envs * self.agents, self._copies(state.keys)).memory
         memory = {f"copy {name}": x.unflatten(0, (self.replicas, self.agents, -1)).transpose(1, 2).flatten(0, 1)
                   for name, x in inner.items()}  # fmt: skip
         if self.looks_back:
-            memory["before"] = torch.zeros(num_envs, self.agents, self.width, device=state.keys.device)
+            shape = (num_envs, self.looks_back, self.agents, self.width)
+            memory["before"] = torch.zeros(shape, device=state.keys.device)
         return state._replace(memory=memory)
 
     @torch.no_grad()
@@ -138,8 +140,11 @@ class Edited(Policy):
         r, n, memory = self.replicas, self.agents, dict(state.memory)
         before = memory.pop("before", None)
         if before is not None:
-            before = before if reset is None else before.masked_fill(reset[:, None, None], 0.0)
-        seen, past = (None if x is None else self._copies(x).unflatten(0, (r, n, -1)) for x in (observation, before))
+            before = before if reset is None else before.masked_fill(reset[:, None, None, None], 0.0)
+        seen, past = (
+            None if x is None else self._copies(x).unflatten(0, (r, n, -1))
+            for x in (observation, None if before is None else before[:, -1])
+        )
         assert seen is not None
         inner = {name.removeprefix("copy "): x.unflatten(0, (r, -1)).transpose(1, 2).flatten(0, 2)
                  for name, x in memory.items()}  # fmt: skip
@@ -155,7 +160,7 @@ class Edited(Policy):
         kept = {f"copy {name}": x.unflatten(0, (r, n, -1)).transpose(1, 2).flatten(0, 1)
                 for name, x in after.memory.items()}  # fmt: skip
         if before is not None:
-            kept["before"] = observation.clone()
+            kept["before"] = torch.cat((observation[:, None], before[:, :-1]), dim=1)
         return chosen.transpose(1, 2).flatten(0, 1), PolicyState(state.keys, state.step + 1, kept)
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.stacked import load_tensors
 from rlnet_bench.vocabulary import ChannelKind, ExecutionClass
+
+if TYPE_CHECKING:
+    from rlnet_bench.learning.protocol import Channel
 
 
 class PolicyState(NamedTuple):
@@ -97,6 +100,11 @@ class Policy:
     def columns(self) -> Mapping[str, float] | None:
         """What it needs in a step, for tables (``bits_up``, ``bits_down``, ``hops``, ...); None: measured from whose
         observations its agents read (:func:`rlnet_bench.learning.channel.needs`)."""
+        return None
+
+    def channel(self, card: TaskCard, device: str = "cpu") -> Channel | None:
+        """Where its agents hear each other, for :mod:`rlnet_bench.learning.protocol`; None: in others' observations,
+        where it reads them."""
         return None
 
     def degraded(self, card: TaskCard, device: str = "cpu") -> Iterator[tuple[ChannelKind, Policy]] | None:

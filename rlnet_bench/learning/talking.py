@@ -9,6 +9,7 @@ Axes: **R** replicas, **n** joint steps, **N** agents, **F** features, **H** num
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from rlnet_bench.learning.agents import AgentNetwork
 from rlnet_bench.learning.channel import BITS, FLOAT_BITS, Edit, Habit, bits_kind, cut, delayed, quantised
 from rlnet_bench.learning.information import SITUATIONS, situations
 from rlnet_bench.learning.policy import ActorPolicy, Policy, PolicyState
+from rlnet_bench.learning.protocol import Channel
 from rlnet_bench.learning.stacked import ACTIVATIONS, copy_keys
 from rlnet_bench.vocabulary import ChannelKind
 
@@ -112,6 +114,21 @@ class TalkingPolicy(ActorPolicy):
         bits = FLOAT_BITS * self.network.width * self.network.rounds * edges
         return {"bits_up": bits, "bits_down": 0, "hops": self.network.rounds if edges else 0, "edges": edges}
 
+    def channel(self, card: TaskCard, device: str = "cpu") -> Channel:
+        """What is said in every round."""
+        network, everything = self.network, torch.ones((), dtype=torch.bool, device=device)
+        rounds = range(network.rounds) if bool(network.hears.any()) else range(0)
+
+        @contextmanager
+        def changed(edits: Mapping[Any, Edit], late: int) -> Iterator[Policy]:
+            yield Degraded(self, [edits[k] for k in rounds], late)
+
+        def heard(read: Mapping[Any, Tensor]) -> Mapping[int, Tensor]:
+            said = torch.cat([read[k] for k in rounds], dim=-1)  # [R, n, N, K * H]
+            return {i: said[:, :, network.hears[i]].flatten(2) for i in range(network.agents)}
+
+        return Channel("rounds of talk", dict.fromkeys(rounds, everything), 1, 1, changed, heard)
+
     def degraded(self, card: TaskCard, device: str = "cpu") -> Iterator[tuple[ChannelKind, Policy]]:
         """What is heard cut, late and coarse; agents keep what is their own."""
         if not bool(self.network.hears.any()):
@@ -119,7 +136,7 @@ class TalkingPolicy(ActorPolicy):
         habits = self._habits(card, device)
         everything = torch.ones((), dtype=torch.bool, device=device)
         yield "decentralised", Degraded(self, [cut(everything, habit) for habit in habits])
-        yield "delay-1", Degraded(self, [delayed(everything)] * len(habits), looks_back=True)
+        yield "delay-1", Degraded(self, [delayed(everything)] * len(habits), looks_back=1)
         for bits in BITS:
             yield bits_kind(bits), Degraded(self, [quantised(everything, habit, bits) for habit in habits])
 
@@ -151,17 +168,17 @@ class listening:
 class Degraded(ActorPolicy):
     """A talking team that hears what is left of the messages."""
 
-    def __init__(self, policy: TalkingPolicy, edits: Sequence[Edit], looks_back: bool = False) -> None:
+    def __init__(self, policy: TalkingPolicy, edits: Sequence[Edit], looks_back: int = 0) -> None:
         """``edits``: one per round."""
         super().__init__(policy.actor, policy.spec())
         self.network, self.edits, self.looks_back = policy.network, edits, looks_back
 
     def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
-        """With what was said one step ago, nothing at first."""
+        """With what was said in the last steps, nothing at first."""
         state = super().initial_state(num_envs, seeds)
         if not self.looks_back:
             return state
-        shape = (num_envs, self.network.agents, self.network.rounds, self.network.width)
+        shape = (num_envs, self.looks_back, self.network.agents, self.network.rounds, self.network.width)
         return state._replace(memory={"said": torch.zeros(shape, device=state.keys.device)})
 
     def act(
@@ -175,15 +192,17 @@ class Degraded(ActorPolicy):
         """See :class:`~rlnet_bench.learning.policy.Policy`."""
         past, said = state.memory.get("said"), []
         if past is not None and reset is not None:
-            past = past.masked_fill(reset[:, None, None, None], 0.0)
+            past = past.masked_fill(reset[:, None, None, None, None], 0.0)
 
         def heard(k: int, x: Tensor) -> Tensor:
             said.append(x.flatten(0, 1))
-            return self.edits[k](x, None if past is None else past[:, :, k].view(x.shape))
+            return self.edits[k](x, None if past is None else past[:, -1, :, k].view(x.shape))
 
         with listening(self.network, heard):
             action, after = super().act(observation, state, mask, reset, deterministic)
-        return action, after if past is None else after._replace(memory={"said": torch.stack(said, dim=2)})
+        if past is None:
+            return action, after
+        return action, after._replace(memory={"said": torch.cat((torch.stack(said, dim=2)[:, None], past[:, :-1]), 1)})
 
 
 def talking_actor(

@@ -1,8 +1,8 @@
 """What a trained network owes to its edges and motors: cut one, delay them, send fewer bits, and score again.
 
-Nothing is trained anew. A cut edge brings what it brings on average over a random walk of the task; a message that
-also arrives by another path still does. A ``mean`` message counts as its vertex's own: cutting an edge below it
-changes what the vertex reads, not the mean that it passes on.
+Nothing is trained anew. A cut edge brings what it brings on average: in :func:`ablate` while the network plays, in the
+six scores of every run over a random walk of the task. A message that also arrives by another path still does. A
+``mean`` message counts as its vertex's own: cutting an edge below it changes what the vertex reads, not the mean.
 
 Axes: **R** replicas, **E** episodes, **K** vertices of a stack, **F** features.
 """
@@ -10,6 +10,7 @@ Axes: **R** replicas, **E** episodes, **K** vertices of a stack, **F** features.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from rlnet_bench.learning.channel import BITS, Edit, Habit, bits_kind, cut, dela
 from rlnet_bench.learning.fixed import UniformPolicy
 from rlnet_bench.learning.play import evaluate
 from rlnet_bench.learning.policy import Policy, PolicyState
+from rlnet_bench.learning.protocol import Channel, own_habits
 from rlnet_bench.networks.flow import Part, _ages
 from rlnet_bench.networks.graph import Graph, _instances, _joints
 from rlnet_bench.networks.policy import NetworkPolicy
@@ -119,7 +121,7 @@ def cut_links(policy: NetworkPolicy, links: Collection[int], usual: Mapping[Key,
 
 def delay_links(policy: NetworkPolicy, links: Collection[int]) -> None:
     """Let these links bring what they would have brought one step ago (zero at first)."""
-    _edit(policy, {key: delayed(mask) for key, mask in carried(policy, links).items()}, looks_back=True)
+    _edit(policy, {key: delayed(mask) for key, mask in carried(policy, links).items()}, looks_back=1)
 
 
 def quantise_links(policy: NetworkPolicy, links: Collection[int], bits: int, usual: Mapping[Key, Habit]) -> None:
@@ -128,8 +130,32 @@ def quantise_links(policy: NetworkPolicy, links: Collection[int], bits: int, usu
     _edit(policy, {key: quantised(mask, usual[key], bits) for key, mask in masks.items()})
 
 
-def _edit(policy: NetworkPolicy, edits: dict[Key, Edit], looks_back: bool = False) -> None:
-    policy.executor.edits, policy.executor.looks_back = edits, looks_back
+def _edit(policy: NetworkPolicy, edits: Mapping[Any, Edit], looks_back: int = 0) -> None:
+    policy.executor.edits, policy.executor.looks_back = dict(edits), looks_back
+
+
+def channel_of(policy: NetworkPolicy, links: Sequence[int] | None = None) -> Channel:
+    """Edges as one channel: those between places, or the given ones."""
+    masks = carried(policy, crossing(policy.graph) if links is None else links)
+
+    @contextmanager
+    def changed(edits: Mapping[Any, Edit], late: int) -> Iterator[Policy]:
+        try:
+            _edit(policy, edits, late)
+            yield policy
+        finally:
+            _edit(policy, {})
+
+    def heard(read: Mapping[Any, Tensor]) -> Mapping[int, Tensor]:
+        found = {}
+        for net in policy.nets:
+            key = (net.stack.number, "reads")
+            if net.stack.is_motor and key in masks:
+                for k, agent in enumerate(net.stack.agents):
+                    found[agent] = read[key][:, :, k, masks[key][k]]
+        return found
+
+    return Channel("edges between places", masks, 1, 1, changed, heard)
 
 
 def degraded(
@@ -198,11 +224,13 @@ def ablate(
     """Score the network whole and changed, on the same episodes.
 
     Returns:
-        One row per change: ``change`` (whole, edge, motor, or a :data:`~rlnet_bench.vocabulary.ChannelKind`),
-        ``name``, ``return`` (team sum, mean over seeds and episodes), ``drop`` from the whole network's, and ``se``,
-        the standard error of the drop over seeds and episodes, which are the same on both sides.
+        One row per change: ``change`` (whole, edge or motor), ``name``, ``return`` (team sum, mean over seeds and
+        episodes), ``drop`` from the whole network's, and ``se``, the standard error of the drop over seeds and
+        episodes, which are the same on both sides.
     """
-    graph, usual = policy.graph, habits(policy, card, device)
+    graph = policy.graph
+    every = channel_of(policy, [link.index for link in graph.links])
+    usual = own_habits(every, card, seeds, mode, device=device) if graph.links else {}
     base: np.ndarray | None = None
     rows: list[dict[str, Any]] = []
 
@@ -224,8 +252,6 @@ def ablate(
     cut_links(policy, (), usual)
     for agent, i in enumerate(graph.motors):
         score("motor", graph.nodes[i].name, WithRandomMotor(policy, card, agent, device))
-    for kind, changed in degraded(policy, card, usual, device):
-        score(kind, "every edge between places", changed)
     return rows
 
 

@@ -31,7 +31,7 @@ class Executor:
         self.card = wiring.graph.card
         self.edits: dict[tuple[int, str], Edit] = {}  # of what is read, by (stack, "reads" or "message")
         self.given: dict[int, Tensor] = {}  # instructions [R, B, K * H * D] of somebody else's, per stack
-        self.looks_back = False  # edits see what would have been read one step ago
+        self.looks_back = 0  # edits see what would have been read that many steps ago
         self.shuffled = False  # evaluation: exchange instructions where a vertex asks for it
         self.slow = wiring.slow
         starts, self.held_width = {}, 0
@@ -61,7 +61,7 @@ class Executor:
             shape = (num_envs, self.wiring.max_delay, len(self.past_slots))
             out["past"] = torch.zeros(shape, device=self.device)
         if self.looks_back:
-            out["bus"] = torch.zeros(num_envs, self.wiring.width, device=self.device)
+            out["bus"] = torch.zeros(num_envs, self.looks_back, self.wiring.width, device=self.device)
         return out
 
     @staticmethod
@@ -211,7 +211,7 @@ class Executor:
         if edit is None:
             return x
         before = memory.get("bus")
-        return edit(x, None if before is None else gather(before.view(self.replicas, -1, self.wiring.width)))
+        return edit(x, None if before is None else gather(before[:, -1].view(self.replicas, -1, self.wiring.width)))
 
     def _fill(self, observation: Tensor, state: Tensor | None, memory: Memory) -> Tensor:
         """A bus [R, B, W] with observations, state and delayed values; the rest is written later."""
@@ -287,7 +287,7 @@ class Executor:
             now = bus.flatten(0, 1).index_select(1, self.past_slots)
             out["past"] = torch.cat((now[:, None], out["past"][:, :-1]), dim=1)
         if "bus" in out:
-            out["bus"] = bus.flatten(0, 1)
+            out["bus"] = torch.cat((bus.flatten(0, 1)[:, None], out["bus"][:, :-1]), dim=1)
         return out
 
     def _actions(self, parts: list[tuple[StackNet, Tensor]]) -> Tensor:

@@ -23,6 +23,7 @@ from rlnet_bench.networks.stacks import Wiring
 from rlnet_bench.networks.wiring import wire
 
 if TYPE_CHECKING:
+    from rlnet_bench.learning.protocol import Channel
     from rlnet_bench.networks.method import NetworkConfig
     from rlnet_bench.vocabulary import ChannelKind, ExecutionClass
 
@@ -130,6 +131,12 @@ class NetworkPolicy(Policy):
             "bits_up": graph.bits_up, "bits_down": graph.bits_down, "hops": graph.hops, "vertices": len(graph.nodes),
             "edges": len(graph.links), "actor_parameters": actors, "message_parameters": messages,
         }  # fmt: skip
+
+    def channel(self, card: TaskCard, device: str = "cpu") -> Channel:
+        """Its edges between places."""
+        from rlnet_bench.networks.ablation import channel_of
+
+        return channel_of(self)
 
     def degraded(self, card: TaskCard, device: str = "cpu") -> Iterator[tuple[ChannelKind, Policy]]:
         """Its edges between places cut, late and coarse."""

@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 from rlnet_bench.cli.main import app
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import RlnetError
+from rlnet_bench.learning import protocol
 from rlnet_bench.learning.information import information_flow
 from rlnet_bench.networks import ablation
 from rlnet_bench.networks.policy import NetworkPolicy
+from rlnet_bench.runs.ablations import read_ablations
 from rlnet_bench.runs.loop import run_group
 from rlnet_bench.runs.plan import make_plan
 from rlnet_bench.runs.suite import Suite
@@ -86,7 +88,8 @@ def test_one_step_late_and_coarse() -> None:
     assert len(coarse[..., 0].unique()) == 64 * 3
 
 
-def test_the_verb_writes_a_table_and_a_drawing(tmp_path: Path) -> None:
+def test_the_verb_writes_a_table_and_a_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "PERMUTATIONS", 19)
     suite = {
         "name": "small", "tasks": [SPREAD], "seeds": 2, "budget": {"frames": 96},
         "methods": [{"network": "zoo/bridged-3ppo", "set": {**TINY, "hidden": [8], "critic_hidden": [8]}}],
@@ -97,19 +100,38 @@ def test_the_verb_writes_a_table_and_a_drawing(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     done = CliRunner().invoke(app, ["ablate", str(tmp_path), "--episodes", "2", "--json"])
     assert done.exit_code == 0, done.output
-    rows = json.loads(done.output)
+    told = json.loads(done.output)
+    rows = told["parts"]
     changes = [x["change"] for x in rows]
-    assert changes.count("edge") == 2 + 3 + 3 and changes.count("motor") == 3
-    assert {"whole", "decentralised", "delay-1", "1-bit", "8-bit"} <= set(changes)
+    assert changes.count("edge") == 2 + 3 + 3 and changes.count("motor") == 3 and changes.count("whole") == 1
     assert rows[0]["drop"] == 0
+    assert told["channel"] == "edges between places" and told["protocol"]["of"] == 2
     assert (tmp_path / "ablation.svg").read_text().startswith("<svg")
+    assert "<svg" in (tmp_path / "ablation-channel.svg").read_text()
+    lines = read_ablations(tmp_path)  # chained to the record
+    assert {x["seed"] for x in lines} == {0, 1} and "information" in {x["kind"] for x in lines}
+    record = (tmp_path / "evals.jsonl").read_text()
+    (tmp_path / "evals.jsonl").write_text("".join(record.splitlines(keepends=True)[:-1]))
+    with pytest.raises(RlnetError, match="chain digest"):
+        read_ablations(tmp_path)
+    (tmp_path / "evals.jsonl").write_text(record)
+    said = CliRunner().invoke(app, ["ablate", str(tmp_path), "--episodes", "2", "--without", str(tmp_path)]).output
+    assert "of 2 seeds formed a protocol" in said and "benefit: 0 [" in said
 
 
-def test_an_ordinary_method_has_no_edges(tmp_path: Path) -> None:
+def test_agents_that_hear_nobody_have_no_channel(tmp_path: Path) -> None:
     with pytest.raises(RlnetError, match=r"config\.json: expected a regular file"):
         CliRunner().invoke(app, ["ablate", str(tmp_path)], catch_exceptions=False)
-    suite = {"name": "small", "tasks": [SPREAD], "methods": ["ippo"], "seeds": 1, "budget": {"frames": 1600}}
+    suite = {
+        "name": "small",
+        "tasks": [SPREAD],
+        "methods": ["ippo"],
+        "seeds": 1,
+        "budget": {"frames": 1600},
+        "evaluation": {"every": 1600, "episodes": 2, "absolute_episodes": 2},
+    }
     config = make_plan(Suite.model_validate(suite)).groups[0].config
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(RlnetError, match="expected the run of a network, found one of an ordinary method"):
+    run_group(tmp_path, config)
+    with pytest.raises(RlnetError, match="expected agents that hear each other, found ippo"):
         CliRunner().invoke(app, ["ablate", str(tmp_path)], catch_exceptions=False)
