@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: bench test test-all benchmarks peers gpu wheel pictures lint format setup clean
+.PHONY: bench test test-all benchmarks peers gpu docs wheel pictures lint format setup clean
 
 bench: $(READY)
 	$(BIN)/rlnet-bench run quick --store rlnet-store
@@ -27,6 +27,10 @@ peers: $(READY)
 # The smoke set and the scaling table on a machine with CUDA; elsewhere it says that there is none.
 gpu: $(READY)
 	$(BIN)/python tests/gpu
+
+# The API reference, from the docstrings: build/api/index.html.
+docs: $(READY)
+	$(BIN)/python docs/api.py build/api
 
 # dist/*.whl
 wheel: $(READY)

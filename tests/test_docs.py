@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import rlnet_bench as rb
 from rlnet_bench.runs.suite import load_suite
 
 ROOT = Path(__file__).parent.parent
@@ -126,3 +127,13 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "| zoo/tag-3ppo |" in done.stdout and (tmp_path / "quickstart-report" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_the_api_reference_is_built_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "docs" / "api.py", tmp_path]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr[-2000:]
+    page = (tmp_path / "rlnet_bench.html").read_text()
+    assert all(f'id="{name}"' in page for name in rb.__all__ if name != "plots")  # a module, with a page of its own
+    assert ":class:" not in page
