@@ -8,6 +8,8 @@ The team's value is a network of the agents' utilities, whose weights come from 
 so that d Q_tot / d Q_i >= 0 (eq. 5): every agent's own best action is its part of the team's best, while how much it
 counts depends on the state. Weights are absolute values of hypernetworks' outputs. r is the team's mean reward.
 
+Options, off by default: targets of a neighbourhood (``similar_targets``), or of a worst case (``robust_rho``).
+
 Departures: double Q (van Hasselt et al. 2016); Adam where the paper has RMSprop; hypernetworks of W_1 and w_2 with a
 hidden layer (``hyper_hidden``), as in the authors' later code; by default without the recurrent unit (``memory: gru``).
 
@@ -18,14 +20,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rlnet_bench.learning.config import Positive, QConfig
+from rlnet_bench.learning.config import Positive, TeamQConfig
 from rlnet_bench.methods import Capabilities, Method, register
 
 if TYPE_CHECKING:
-    from rlnet_bench.learning.q_learning import QLearner
+    from rlnet_bench.learning.q_learning import TeamQLearner
 
 
-class QmixConfig(QConfig):
+class QmixConfig(TeamQConfig):
     """Q-learning with a mixing network."""
 
     mixer_hidden: Positive = 32
@@ -48,17 +50,16 @@ class Qmix(Method):
     """QMIX."""
 
     @classmethod
-    def learner_class(cls) -> type[QLearner]:
+    def learner_class(cls) -> type[TeamQLearner]:
         """The algorithm."""
         from torch import Tensor
 
         from rlnet_bench.learning.mixing import MonotonicMixer
-        from rlnet_bench.learning.q_learning import QLearner, Step
+        from rlnet_bench.learning.q_learning import Step, TeamQLearner
 
-        class QmixLearner(QLearner):
+        class QmixLearner(TeamQLearner):
             """Q-learning of a monotonic mixture."""
 
-            joint_value = True
             config: QmixConfig
 
             def mixers(self) -> dict[str, tuple[MonotonicMixer, MonotonicMixer]]:
@@ -72,6 +73,6 @@ class Qmix(Method):
                 """L; the dead bring a utility of zero into the mixture."""
                 chosen, following = step.living()  # Q_i(o_i, u_i), and Q_i^- of what is best next
                 total = self.mix(chosen, step.state)
-                return step.squared(total, step.target(self.mix_target(following, step.next_state)))
+                return step.squared(total, step.target(self.ahead(step, following, self.mix_target)))
 
         return QmixLearner

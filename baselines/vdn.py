@@ -7,6 +7,8 @@ The team's value is a sum of utilities, each of one agent's own observation and 
 
 so that every agent's own best action is its part of the team's best. r is the team's mean reward.
 
+Options, off by default: targets of a neighbourhood (``similar_targets``), or of a worst case (``robust_rho``).
+
 Departures: double Q (van Hasselt et al. 2016); by default without the paper's recurrent unit (``memory: gru`` has it).
 
 Try it: ``rlnet-bench run quick --methods vdn``
@@ -16,18 +18,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlnet_bench.learning.config import QConfig
+from rlnet_bench.learning.config import TeamQConfig
 from rlnet_bench.methods import Capabilities, Method, register
 
 if TYPE_CHECKING:
-    from rlnet_bench.learning.q_learning import QLearner
+    from rlnet_bench.learning.q_learning import TeamQLearner
 
 
 @register(
     "vdn",
     version=1,
     summary="value decomposition: the team's value is the sum of the agents' utilities",
-    Config=QConfig,
+    Config=TeamQConfig,
     training="gradients across agents",
     capabilities=Capabilities(continuous=False),
     citation="sunehag2018vdn",
@@ -36,21 +38,19 @@ class Vdn(Method):
     """Value decomposition networks."""
 
     @classmethod
-    def learner_class(cls) -> type[QLearner]:
+    def learner_class(cls) -> type[TeamQLearner]:
         """The algorithm."""
         from torch import Tensor
 
-        from rlnet_bench.learning.q_learning import QLearner, Step
+        from rlnet_bench.learning.q_learning import Step, TeamQLearner
 
-        class VdnLearner(QLearner):
+        class VdnLearner(TeamQLearner):
             """Q-learning of a sum."""
-
-            joint_value = True
 
             def loss(self, step: Step) -> Tensor:
                 """L; the dead have no part in the sum."""
                 chosen, following = step.living()  # Q_i(o_i, u_i), and Q_i^- of what is best next
-                total, total_next = chosen.sum(dim=-1, keepdim=True), following.sum(dim=-1, keepdim=True)
-                return step.squared(total, step.target(total_next))
+                total_next = self.ahead(step, following, lambda q, state: q.sum(dim=-1, keepdim=True))
+                return step.squared(chosen.sum(dim=-1, keepdim=True), step.target(total_next))
 
         return VdnLearner

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.fields import replay_bytes
@@ -262,6 +269,11 @@ class OffPolicyConfig(MethodConfig):
     keeps_state: ClassVar[bool] = False
     """The replay keeps the state of the task, too."""
 
+    @property
+    def discount(self) -> float:
+        """Of targets, per step."""
+        return self.gamma
+
     def memory_bytes(self, card: TaskCard, replicas: int) -> int:
         """The replay's."""
         return replay_bytes(card, replicas, self.num_envs, self.buffer_steps, state=self.keeps_state)
@@ -293,6 +305,36 @@ class QConfig(OffPolicyConfig):
     """Share of the budget in which epsilon falls, linearly."""
     double_q: bool = True
     """The online network chooses and the target network values (van Hasselt et al. 2016)."""
+
+
+class TeamQConfig(QConfig):
+    """Q-learning of one value of the whole team. What is off by default has no part in a run's identity."""
+
+    robust_rho: Fraction = 0.0
+    """Share of the worst case in targets: DrIGM's rho-contamination, where the worst that can follow is worth nothing.
+    y = r + (1 - rho) gamma V is *exactly* a smaller discount: run it beside ``gamma`` times (1 - rho)."""
+    similar_targets: bool = False
+    """Bootstrap from a mean over joint actions around the greedy one, weighted by how alike their effects are, as in
+    QSIM (arXiv:2602.22786), instead of the greedy one alone, whose value is overestimated. One step, no memory."""
+
+    @property
+    def discount(self) -> float:
+        """(1 - rho) gamma."""
+        return (1.0 - self.robust_rho) * self.gamma
+
+    @model_validator(mode="after")
+    def _effects_of_one_step(self) -> TeamQConfig:
+        if self.similar_targets and (self.n_step > 1 or self.memory != "none"):
+            raise ValueError(
+                "similar_targets: effects are learned from one step without memory; expected n_step 1 and memory none, "
+                f"found n_step {self.n_step} and memory {self.memory}"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        off = {name for name in ("robust_rho", "similar_targets") if not getattr(self, name)}
+        return {name: value for name, value in plain(self).items() if name not in off}
 
 
 class ActorCriticConfig(OffPolicyConfig):

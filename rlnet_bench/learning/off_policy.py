@@ -111,7 +111,7 @@ class OffPolicyLearner(Trainer, Generic[Config]):
         """What each of these updates learns from."""
         c = self.config
         if c.memory == "none":
-            yield from self.replay.transitions(updates, c.batch_size, gamma=c.gamma, n=c.n_step)
+            yield from self.replay.transitions(updates, c.batch_size, gamma=c.discount, n=c.n_step)
         else:
             for update in updates:
                 yield self.replay.sequences(update, c.batch_size, c.sequence_length, burn_in=c.burn_in)

@@ -8,7 +8,7 @@ observation width, **F** features, **A** actions, **H** numbers remembered, **V*
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,12 +19,13 @@ from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.contract import Reset
 from rlnet_bench.learning.agents import AgentNetwork, Memory, with_ids
-from rlnet_bench.learning.config import QConfig
+from rlnet_bench.learning.config import QConfig, TeamQConfig
 from rlnet_bench.learning.distributions import mask_logits
 from rlnet_bench.learning.off_policy import OffPolicyLearner, mean_square
 from rlnet_bench.learning.optimise import Optimiser
 from rlnet_bench.learning.policy import Policy, PolicyState
 from rlnet_bench.learning.replay import Sequences, Transitions
+from rlnet_bench.learning.similar import Effects, neighbours, similarity_mean
 from rlnet_bench.learning.stacked import copy_keys
 from rlnet_bench.learning.targets import chosen, double_q, greedy, linear, n_step
 from rlnet_bench.learning.trainer import Tensors
@@ -176,6 +177,8 @@ class Step:
     batch: Transitions | Sequences
     gamma: float
     n: int
+    options: Tensor | None = None  # [R, M, N, A], target utilities of everything next, where it was asked for
+    greedy: Tensor | None = None  # int64 [R, M, N], the u_i'
 
     @property
     def state(self) -> Tensor:
@@ -230,6 +233,7 @@ class QLearner(OffPolicyLearner[QConfig]):
             self.follow(target, online)
             self.parts |= {name: online, f"{name}_target": target}
             groups["utilities"] += online.parameters()
+        groups |= self.build_more()
         self.train(Optimiser(groups, self.replicas, learning_rate=c.learning_rate, max_grad_norm=c.max_grad_norm))
         self.carried = Tensors(self.device, agents=self.online.network.initial_memory(self.env.num_envs))
         self.parts["carried"] = self.carried
@@ -238,9 +242,17 @@ class QLearner(OffPolicyLearner[QConfig]):
         """Further networks and their targets, by name, with the methods of ``AgentNetwork`` that checkpoints need."""
         return {}
 
+    def build_more(self) -> dict[str, list[Tensor]]:
+        """Make and add to ``self.parts`` what else is kept; further groups of the optimiser."""
+        return {}
+
     def loss(self, step: Step) -> Tensor:
         """What is minimised, [R]."""
         raise NotImplementedError
+
+    def loss_beside(self, batch: Transitions | Sequences) -> Tensor | float:
+        """What the further groups minimise, [R]; not reported."""
+        return 0.0
 
     def policy(self) -> QPolicy:
         """Greedy in the utilities."""
@@ -268,7 +280,7 @@ class QLearner(OffPolicyLearner[QConfig]):
         self.optimiser.zero()
         step = self.estimate(batch)
         loss = self.loss(step)
-        loss.sum().backward()  # replicas are independent: each gets its own gradient
+        (loss + self.loss_beside(batch)).sum().backward()  # replicas are independent: each gets its own gradient
         norms = self.step()
         return {"loss": loss.detach(), "value": step.chosen.detach().mean(dim=(-2, -1)).view(-1, self.replicas).mean(0),
                 "gradient_norm": norms["utilities"]}  # fmt: skip
@@ -281,14 +293,14 @@ class QLearner(OffPolicyLearner[QConfig]):
             with torch.no_grad():
                 target = self.target(batch.next_observation)
                 online = self.online(batch.next_observation) if c.double_q else target
-                following = double_q(online, target, batch.next_mask)
-            return Step(chosen(q, batch.action), following, batch, c.gamma, c.n_step)
+                best = greedy(online, batch.next_mask)
+            return Step(chosen(q, batch.action), chosen(target, best), batch, c.discount, c.n_step, target, best)
         q = self._along(self.online, batch)  # [T + 1, R, M, N, A]
         with torch.no_grad():
             target = self._along(self.target, batch)[1:]
             mask = None if batch.mask is None else batch.mask[1:]
             following = double_q(q[1:] if c.double_q else target, target, mask)
-        return Step(chosen(q[:-1], batch.action), following, batch, c.gamma, c.n_step)
+        return Step(chosen(q[:-1], batch.action), following, batch, c.discount, c.n_step)
 
     def _along(self, utilities: Utilities, batch: Sequences) -> Tensor:
         """Utilities of the rows that are learned from and of what followed; memory is warmed up without gradients."""
@@ -298,3 +310,47 @@ class QLearner(OffPolicyLearner[QConfig]):
             with torch.no_grad():
                 memory = utilities.along(batch.observation[:b], batch.begins[:b])[1]
         return utilities.along(batch.observation[b:], batch.begins[b:], memory)[0]
+
+
+class TeamQLearner(QLearner):
+    """Q-learning of one value of the whole team; a baseline says how utilities become it."""
+
+    joint_value = True
+    config: TeamQConfig
+
+    def build_more(self) -> dict[str, list[Tensor]]:
+        """What options do, where targets weigh by it."""
+        self.effects = Effects(self.card, self.seeds, self.device) if self.config.similar_targets else None
+        if self.effects is None:
+            return {}
+        self.parts["effects"] = self.effects
+        return {"effects": list(self.effects.parameters())}
+
+    def loss_beside(self, batch: Transitions | Sequences) -> Tensor | float:
+        """Errors of the told changes of observations."""
+        if self.effects is None:
+            return 0.0
+        assert isinstance(batch, Transitions)
+        return self.effects.errors(batch.observation, batch.action, batch.next_observation).mean(dim=(1, 2))
+
+    def ahead(self, step: Step, following: Tensor, total: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
+        """V(s') [..., 1]: Q_tot^- of the greedy joint action, or with ``similar_targets`` a mean around it.
+
+        Args:
+            step: whose target it is for.
+            following: [..., N], Q_i^- of the greedy u_i', zero for the dead.
+            total: from utilities [..., N] and states [..., S] to Q_tot^- [..., 1].
+        """
+        batch, state = step.batch, step.next_state if self.config.keeps_state else None
+        if self.effects is None:
+            return total(following, state)
+        assert isinstance(batch, Transitions) and step.options is not None and step.greedy is not None
+        with torch.no_grad():
+            near = neighbours(following, step.options)  # [R, M, K, N], K = N * A
+            count = near.shape[2]
+            wide = None if state is None else state.repeat_interleave(count, dim=1)
+            value = total(near.flatten(1, 2), wide).unflatten(1, (-1, count)).squeeze(-1)
+            legal = self.online.legal(batch.next_mask).expand(step.options.shape)
+            if batch.next_alive is not None:
+                legal = legal & batch.next_alive[..., None]
+            return similarity_mean(value, self.effects.cosines(step.greedy).flatten(2), legal.flatten(2))
