@@ -22,10 +22,10 @@ from rlnet_bench.runs.suite import load_suite
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *(f"docs/{name}.md" for name in (
-    "comparable", "environments", "extending", "own-learner", "paper-table", "suites", "tuning"
+    "comparable", "environments", "extending", "own-learner", "paper-table", "submitting", "suites", "tuning"
 ))]  # fmt: skip
 TINY = "--set budget.frames=3200 --set evaluation.absolute_episodes=8 --seeds 2"
-OURS = ("rlnet-bench ", "python ", "cat ")  # others install, or set a machine up
+OURS = ("rlnet-bench ", "python ", "cat ", "mkdir ")  # others install, or set a machine up
 PLACEHOLDER = re.compile(r"\b[A-Z][A-Z_]{2,}\b|<[a-z ]+>")  # RUN_DIR, STORE, <run id>
 # Endless, or measured elsewhere: the reason stands beside each.
 NOT_RUN = {"rlnet-bench status --watch": "ends with the suite, shown by the status tests"}

@@ -84,6 +84,18 @@ def accept(
 
 
 @submit.command()
+def comment(
+    folder: Annotated[Path, typer.Argument(help="The submission.")],
+    evidence: Annotated[Path, typer.Option("--evidence", help="What `verify --out` wrote.")],
+    results: Annotated[Path, typer.Option("--results", help="The board: a folder of results.")] = Path("results"),
+) -> None:
+    """Write the comment that CI posts: the new row against two fixed references, as Markdown."""
+    from rlnet_bench.leaderboard.comment import comment as write
+
+    print(write(folder, evidence, results), end="")
+
+
+@submit.command()
 def record(
     results: Annotated[Path, typer.Option("--results", help="The board: a folder of results.")] = Path("results"),
     base: Annotated[str, typer.Option("--base", help="The branch whose merge base counts.")] = "main",
