@@ -198,7 +198,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "memory": choice("none", "gru"),
     "hidden": hidden,
     "gradient": choice("stop", "through"),
-    "reward": choice("mean", "sum", "team", "difference"),
+    "reward": choice("mean", "sum", "team", "difference", "superior_advantage"),
     "advantage": choice("own", "superiors"),
     "evaluation": choice("own", "shuffled"),
     "delivers": choice("own", "shuffled", "constant"),

@@ -104,7 +104,7 @@ def message_rates(spec: NetworkSpec, nodes: Sequence[Instance], links: Sequence[
     if len(periods) > MAX_PERIODS:
         raise BadInput(f"{spec.where(0)}expected at most {MAX_PERIODS} different periods, found {len(periods)}: "
                        f"{', '.join(map(str, periods[:12]))}.")  # fmt: skip
-    taught = {k.superior for k in links if nodes[k.subordinate].vertex.advantage == "superiors"}
+    taught = {k.superior for k in links if nodes[k.subordinate].vertex.is_taught}
     needs: list[set[int]] = [set() for _ in nodes]
     for i, x in enumerate(nodes):
         acts = x.vertex.sends.kind != "none" and x.vertex.learner not in NOISE
@@ -164,8 +164,9 @@ def rewards(nodes: Sequence[Instance], links: Sequence[Joint], agents: int) -> l
     """Per vertex, the weight of every agent's reward in its own.
 
     ``mean`` and ``sum`` run over what the subordinates pass on, and a motor's own reward where it is one;
-    ``team`` is the mean over agents; ``difference`` rows are ``mean`` rows, over difference rewards. A delayed
-    edge that closes a cycle passes no reward; a vertex left with nothing takes the team's.
+    ``team`` is the mean over agents; ``difference`` rows are ``mean`` rows, over difference rewards; so are those
+    of ``superior_advantage``, which say what goes further up. A delayed edge that closes a cycle passes no reward; a
+    vertex left with nothing takes the team's.
     """
     team = (1.0 / agents,) * agents
     passing = _rewarding(nodes, links)

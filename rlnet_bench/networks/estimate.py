@@ -23,6 +23,7 @@ from rlnet_bench.learning.value_norm import ValueNorm
 from rlnet_bench.networks.losses import is_coupled
 from rlnet_bench.networks.modules import StackNet
 from rlnet_bench.networks.rollout import Rollout, StackBuffer
+from rlnet_bench.networks.stacks import Stack
 
 Rows = dict[str, Tensor]  # flat rows [T * R * B, K, ...] of one stack
 _CARRIED = ("features", "critic", "reported", "own")
@@ -54,6 +55,7 @@ class Estimator:
                 if critic.is_recurrent:
                     self.memories[s.number] = CriticMemory(critic, rollout)
             self.rewards[s.number] = torch.tensor(s.reward, dtype=torch.float64, device=device)  # [K, N]
+        self.raw: dict[int, Tensor] = {}  # advantages of this rollout [T, R, B, K], in units of the reward
         self.carried: dict[int, dict[str, Tensor]] = {}
         self._next: dict[int, dict[str, Tensor]] = {}
         self._open: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
@@ -68,12 +70,16 @@ class Estimator:
 
     def estimate(self) -> dict[int, Rows]:
         """Flat rows [T * R * B, K, ...] of every stack that learns, by stack number."""
-        found = {b.net.stack.number: self._stack(b) for b in self.rollout.stacks if b.net.critic is not None}
-        raw = {number: x.advantage for number, x in found.items()}
+        found: dict[int, _Found] = {}
+        for buffer in self.rollout.stacks:  # superiors first: their advantages may be rewards
+            s = buffer.net.stack
+            if buffer.net.critic is not None:
+                found[s.number] = self._stack(buffer)
+                self.raw[s.number] = found[s.number].advantage
         for buffer in self.rollout.stacks:
             s = buffer.net.stack
-            if s.taught_by:
-                found[s.number].advantage = self._taught(buffer, raw)
+            if s.vertex.advantage == "superiors":
+                found[s.number].advantage = self._mean(s, with_own=True)
             if s.period == 1 and s.number in found:
                 found[s.number].advantage = normalised(found[s.number].advantage, self.config.normalise_advantage)
         data: dict[int, Rows] = {}
@@ -107,6 +113,8 @@ class Estimator:
 
     def reward(self, net: StackNet) -> Tensor:
         """[T, R, B, K], or [T, R, B, 1] where every vertex of the stack gets the team's reward."""
+        if net.stack.vertex.reward == "superior_advantage":
+            return self._mean(net.stack, with_own=False)
         share, rewards = self.rewards[net.stack.number], self.rollout.rewards
         if self.team_reward:
             reward = rewards.mean(dim=3, keepdim=True)
@@ -135,13 +143,13 @@ class Estimator:
         self.norms[s.number].update(returns)
         return _Found(advantage.expand(t, r, b, s.size_k), self.norms[s.number].to_target(returns))
 
-    def _taught(self, buffer: StackBuffer, raw: dict[int, Tensor]) -> Tensor:
-        """The mean of each vertex's own advantage and its superiors', [T, R, B, K]."""
-        s = buffer.net.stack
+    def _mean(self, s: Stack, *, with_own: bool) -> Tensor:
+        """The mean advantage of each vertex's superiors, with or without its own among them, [T, R, B, K]."""
         at = {i: (o.net.stack.number, k) for o in self.rollout.stacks for k, i in enumerate(o.net.stack.members)}
         rows = []
-        for member, superiors in zip(s.members, s.taught_by):
-            parts = [raw[n][..., k] for n, k in (at[i] for i in (member, *superiors))]
+        for member, superiors in zip(s.members, s.superiors):
+            teachers = (member, *superiors) if with_own else superiors
+            parts = [self.raw[n][..., k] for n, k in (at[i] for i in teachers)]
             rows.append(torch.stack(parts).mean(dim=0))
         return torch.stack(rows, dim=-1)
 

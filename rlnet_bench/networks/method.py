@@ -205,6 +205,6 @@ def _training(spec: NetworkSpec) -> TrainingClass:
     """Training class: whose knowledge flows where while learning."""
     if any(v.gradient == "through" for v in spec.vertices):
         return "gradients across agents"
-    if any(v.critic != "local" or v.advantage == "superiors" for v in spec.vertices):
+    if any(v.critic != "local" or v.is_taught for v in spec.vertices):
         return "centralised critic"
     return "independent"

@@ -37,7 +37,13 @@ def _reasons(graph: Graph, outside: Collection[int]) -> Iterator[str]:
                 yield (f"{head}shares the parameters of group {v.group!r} with {first.name!r}, which stands on another "
                        "level or has other settings; that cannot be trained yet.")  # fmt: skip
         if v.advantage == "superiors":
-            yield from _taught(graph, node, head)
+            yield from _taught(graph, node, head + "`advantage: superiors`")
+            if v.period > 1:
+                yield f"{head}`advantage: superiors` needs period 1, found {v.period}."
+        if v.reward == "superior_advantage":
+            yield from _taught(graph, node, head + "`reward: superior_advantage`")
+            if node.index in outside:
+                yield f"{head}`reward: superior_advantage` is known after a rollout only; use mean, sum or team here."
         yield from _through(graph, node, head)
 
 
@@ -63,13 +69,11 @@ def _memory(graph: Graph, node: Node, head: str) -> Iterator[str]:
 
 def _taught(graph: Graph, node: Node, head: str) -> Iterator[str]:
     if not node.superiors:
-        yield f"{head}`advantage: superiors`, and it has no superior on {graph.card.id}."
-    if node.vertex.period > 1:
-        yield f"{head}`advantage: superiors` needs period 1, found {node.vertex.period}."
+        yield f"{head}, and it has no superior on {graph.card.id}."
     for i in node.superiors:
         other = graph.nodes[i]
         if other.vertex.period > 1 or other.vertex.learner != "ppo":
-            yield (f"{head}learns from the critic of {other.name!r}, which must learn by ppo with period 1, found "
+            yield (f"{head} needs the critic of {other.name!r}, which must learn by ppo with period 1, found "
                    f"{other.vertex.learner} with period {other.vertex.period}.")  # fmt: skip
 
 

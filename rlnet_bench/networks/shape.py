@@ -53,7 +53,7 @@ def check_shape(spec: NetworkSpec) -> None:
         if not same and edge.deal in ("chain", "order"):
             raise BadInput(f"{where}`deal: {edge.deal}` joins the members of one declaration; use all-to-all, "
                            "balanced or lists.")  # fmt: skip
-        taught = subordinate.advantage == "superiors"
+        taught = subordinate.is_taught
         if not (instructs(edge, superior) or informs(edge, subordinate) or edge.weight == 0 or taught):
             raise BadInput(f"{where}carries nothing: {superior.name!r} sends no instruction down it and "
                            f"{subordinate.name!r} no message up.")  # fmt: skip
@@ -112,7 +112,7 @@ def check_alive(spec: NetworkSpec, placed: Sequence[Instance], edges: Sequence[J
     feeds: list[list[int]] = [[] for _ in placed]  # feeds[i]: those whose output i notices
     for joint in edges:
         superior, subordinate = placed[joint.superior].vertex, placed[joint.subordinate].vertex
-        taught = subordinate.advantage == "superiors"
+        taught = subordinate.is_taught
         if instructs(joint.edge, superior) or joint.edge.weight == 0 or taught:
             feeds[joint.subordinate].append(joint.superior)
         if informs(joint.edge, subordinate):

@@ -24,7 +24,7 @@ MAX_DELAY = 1_000
 
 Critic = Literal["local", "subtree", "global"]
 Gradient = Literal["stop", "through"]
-Reward = Literal["mean", "sum", "team", "difference"]
+Reward = Literal["mean", "sum", "team", "difference", "superior_advantage"]
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,11 @@ class Vertex:
     def is_motor(self) -> bool:
         """It acts on the environment."""
         return self.agents is not None
+
+    @property
+    def is_taught(self) -> bool:
+        """It learns from its superiors' advantages: they replace half of its own, or are its reward."""
+        return self.advantage == "superiors" or self.reward == "superior_advantage"
 
     def to_data(self) -> dict[str, Any]:
         """What differs from the defaults, as written in YAML."""

@@ -73,7 +73,7 @@ class Stack:
     weights: int  # learned edge weights per member, padded to the most
     sparse: bool
     reward: tuple[tuple[float, ...], ...]  # [K][N]
-    taught_by: tuple[tuple[int, ...], ...]  # superiors whose advantages replace its own
+    superiors: tuple[tuple[int, ...], ...]  # of every member
 
     @property
     def is_motor(self) -> bool:

@@ -195,8 +195,7 @@ def _stack(
     chooses = first.heads > 0 and v.sends.kind in ("continuous", "discrete")
     acts = first.is_motor or (chooses and v.learner in ("ppo", "frozen", "features"))
     learns = trains and (first.is_motor or (chooses and not is_through(first)))
-    taught = v.advantage == "superiors"
-    teaches = any(graph.nodes[j].vertex.advantage == "superiors" for n in nodes for j in n.subordinates)
+    teaches = any(graph.nodes[j].vertex.is_taught for n in nodes for j in n.subordinates)
     reports = v.message.kind == "learned" and v.gradient == "stop"
     return Stack(
         number=number,
@@ -224,7 +223,7 @@ def _stack(
         weights=max(len({p.link for p in n.above if isinstance(_weight(graph, p), str)}) for n in nodes),
         sparse=any(_weight(graph, p) == "sparse" for n in nodes for p in n.above),
         reward=tuple(n.reward for n in nodes),
-        taught_by=tuple(n.superiors for n in nodes) if taught else (),
+        superiors=tuple(n.superiors for n in nodes),
     )
 
 

@@ -53,6 +53,10 @@ def _boss(**fields: object) -> Network:
 
 REFUSED = {
     "method:ippo": _boss(learner="method:ippo").motors("motor").edge("boss", "motor"),
+    "it has no superior": _boss(reward="superior_advantage").motors("motor").edge("boss", "motor"),
+    "with period 1, found ppo with period 2": (
+        _boss(period=2).motors("motor", reward="superior_advantage").edge("boss", "motor")
+    ),
     "difference": _boss(reward="difference").motors("motor").edge("boss", "motor"),
     "period 1": _boss(gradient="through", period=2).motors("motor").edge("boss", "motor"),
     "over a delay": _boss(gradient="through").motors("motor").edge("boss", "motor", delay=1),

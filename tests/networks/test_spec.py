@@ -31,7 +31,7 @@ ZOO = {
     "flat", "tag-2ppo", "tag-3ppo", "tag-3ppo-comm", "tag-mappo-ppo", "tag-2mappo-ppo", "bridged-3ppo", "multi-parent",
     "diamond", "messenger", "leader-follower", "bayes-net", "consensus", "lead-critic", "action-graph",
     "noise-director", "frozen-director", "shuffled-director", "control-features", "control-noise", "control-shuffled",
-    "control-constant", "control-self", "control-broadcast",
+    "superior-advantage", "control-constant", "control-self", "control-broadcast",
 }  # fmt: skip
 
 

@@ -241,7 +241,7 @@ def test_open_intervals_are_learned_from_in_the_next_rollout() -> None:
     assert data["weight"].view(7, 2, 4)[0].all()
 
 
-@pytest.mark.parametrize("name", ["zoo/tag-3ppo-comm", "zoo/bayes-net", "zoo/lead-critic"])
+@pytest.mark.parametrize("name", ["zoo/tag-3ppo-comm", "zoo/bayes-net", "zoo/lead-critic", "zoo/superior-advantage"])
 @pytest.mark.parametrize("task", [SPREAD, LBF])
 def test_training_continues_to_the_bit(name: str, task: str) -> None:
     one, two = trained(2, name, task), learner(name, task)
@@ -273,3 +273,29 @@ def test_advantages_from_superiors_are_means_with_ones_own() -> None:
         parts = [own[i], *(own[j] for j in made.graph.nodes[i].superiors)]
         assert len(parts) == 3
         assert torch.allclose(taught[..., agent], sum(parts) / 3, atol=1e-5)
+
+
+def test_a_superiors_advantage_as_reward() -> None:
+    made = trained(1, "zoo/superior-advantage", normalise_advantage="none", normalise_value=False)
+    made.collect()
+    director, motors = made.rollout.stacks
+    above = made.estimator._stack(director).advantage  # [T, R, B, 1]
+    made.estimator.raw = {0: above}
+    reward = made.estimator.reward(motors.net)
+    assert torch.equal(reward, above.expand_as(reward)) and reward.shape[-1] == 3
+    team = made.rollout.rewards.mean(dim=3, keepdim=True)
+    assert torch.equal(made.estimator.reward(director.net), team) and not torch.allclose(team, above)
+    # By hand: the motors' own advantages are those of ordinary rewards that are the director's advantages.
+    value = made.estimator._value(motors.net, motors.valued)
+    following = next_values(
+        value[:-1], value[-1], made.estimator._final_values(motors), made.rollout.truncated[..., None]
+    )
+    ended = [x[..., None] for x in (made.rollout.terminated, made.rollout.truncated)]
+    expected = gae(above.expand_as(value[:-1]), value[:-1], following, *ended, 0.9, 0.95)
+    assert torch.allclose(made.estimator._stack(motors).advantage, expected, atol=1e-6)
+
+
+def test_a_superiors_advantage_changes_motors_and_nothing_above_at_first() -> None:
+    plain, other = trained(1, "zoo/tag-2ppo"), trained(1, "zoo/superior-advantage")
+    changed = differing(weights(plain), weights(other))
+    assert changed and not any(key.startswith("0.") for key in changed)
