@@ -10,6 +10,7 @@ import typer
 
 from rlnet_bench.cli.output import JsonFlag, SuiteOption, print_json
 from rlnet_bench.leaderboard.submission import SubmissionKind
+from rlnet_bench.vocabulary import Mode, TrainingClass
 
 ResultsOption = Annotated[
     Path | None, typer.Option("--results", help="The board that it would be listed on: a folder of results.")
@@ -41,6 +42,21 @@ def pack(
     else:
         print(f"{folder}: {made.row}, {made.kind}, {len(made.tasks)} task(s), {len(made.launches)} run(s)")
         print(f"try: rlnet-bench submit check {folder}")
+
+
+@submit.command()
+def fill(
+    folder: Annotated[Path, typer.Argument(help="The submission, with policies from `rlnet-bench convert`.")],
+    training: Annotated[TrainingClass, typer.Option("--training", help="Whose knowledge flowed where.")],
+    frames: Annotated[int | None, typer.Option("--frames", help="Of training per seed, where that is known.")] = None,
+    mode: Annotated[Mode, typer.Option("--mode", help="How they act when they are scored.")] = "deterministic",
+) -> None:
+    """Complete a submission whose policies came without a run store: tasks, seeds, launches, digests."""
+    from rlnet_bench.leaderboard.pack import fill as complete
+
+    made = complete(folder, training, frames=frames, mode=mode)
+    print(f"{folder}: {made.row}, {made.kind}, {len(made.tasks)} task(s), {len(made.launches)} policies")
+    print(f"try: rlnet-bench submit check {folder}")
 
 
 @submit.command()

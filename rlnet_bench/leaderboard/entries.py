@@ -166,7 +166,7 @@ def _of_runs(results: Results, info: MethodInfo, task: str, folder: Path, method
         task_hash=config.get("task_hash", ""),
         execution=columns.get("execution", info.execution),
         training=info.training,
-        tuning="not stated",
+        tuning=info.tried,
         mode=results.primary,
         frames=config["frames"],
         bits=_bits(columns),

@@ -17,7 +17,6 @@ from rlnet_bench.leaderboard.submission import (
     ALGORITHM,
     MANIFEST,
     NETWORK,
-    POLICIES,
     README,
     RECORDS,
     SUMS,
@@ -26,9 +25,8 @@ from rlnet_bench.leaderboard.submission import (
     read_manifest,
 )
 from rlnet_bench.networks.spec import NetworkSpec
-from rlnet_bench.reading.files import KiB, MiB, read_bytes, read_text, tree
+from rlnet_bench.reading.files import KiB, MiB, listing, read_bytes, read_text, tree
 from rlnet_bench.runs.publish import SUITE, Publication, read_published
-from rlnet_bench.runs.suite import file_stem
 from rlnet_bench.runs.verify import read_policy
 
 MAX_FILES, MAX_TOTAL = 10_000, 1024 * MiB
@@ -75,9 +73,7 @@ class Folder:
         return {t.id: found for t in self.manifest.tasks if (found := self._seeds(t.id))}
 
     def _seeds(self, task: str) -> list[int]:
-        head = f"{POLICIES}/{file_stem(task)}/"
-        names = [f.removeprefix(head) for f in self.files if f.startswith(head)]
-        return sorted(int(m[1]) for name in names if (m := _WEIGHTS.fullmatch(name)))
+        return seeds_in(policy_folder(self.path, task))
 
     @property
     def is_to_be_trained(self) -> bool:
@@ -130,6 +126,11 @@ class Folder:
         """Whether a task is one of the catalogue's and still what it was."""
         declared = self.manifest.task(task)
         return is_catalogued(task) and task_card(task).hash() == declared.hash
+
+
+def seeds_in(policies: Path) -> list[int]:
+    """The seeds of which a folder of policies has weights, sorted."""
+    return sorted(int(m[1]) for file in listing(policies) if (m := _WEIGHTS.fullmatch(file.name)))
 
 
 def write_sums(folder: Path) -> None:

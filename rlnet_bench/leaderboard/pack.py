@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from rlnet_bench.envs.registry import is_catalogued
+from rlnet_bench.envs.registry import is_catalogued, task_card, task_ids
 from rlnet_bench.errors import BadInput, StoreError, UnknownName
-from rlnet_bench.leaderboard.folder import write_sums
+from rlnet_bench.leaderboard.folder import seeds_in, write_sums
 from rlnet_bench.leaderboard.submission import (
     ALGORITHM,
     MANIFEST,
@@ -21,6 +21,7 @@ from rlnet_bench.leaderboard.submission import (
     POLICIES,
     README,
     RECORDS,
+    SCHEMA,
     Claim,
     Launch,
     Submission,
@@ -32,7 +33,7 @@ from rlnet_bench.leaderboard.submission import (
 )
 from rlnet_bench.methods import catalogued
 from rlnet_bench.networks.spec import NetworkSpec
-from rlnet_bench.reading.files import read_bytes, read_text
+from rlnet_bench.reading.files import listing, read_bytes, read_text
 from rlnet_bench.reading.yaml import MAX_BYTES, load
 from rlnet_bench.runs.described import facts_of
 from rlnet_bench.runs.files import write_atomic
@@ -40,9 +41,10 @@ from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.publish import publish
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
+from rlnet_bench.runs.suite import file_stem
 from rlnet_bench.runs.verify import read_policy
 from rlnet_bench.trust import is_file, target
-from rlnet_bench.vocabulary import Mode
+from rlnet_bench.vocabulary import Mode, TrainingClass
 
 FROM_STORE = ("schema_version", "kind", "training", "mode", "seeds", "tasks", "launches", "claims")
 """Keys of the manifest that packing writes; the others are the submitter's words."""
@@ -82,7 +84,7 @@ def pack(
     manifest = parse_manifest(
         {
             **words,
-            "schema_version": 1,
+            "schema_version": SCHEMA,
             "kind": kind,
             "training": _training(words, groups[0]),
             "mode": mode,
@@ -104,6 +106,45 @@ def pack(
         (folder / NETWORK).write_text(NetworkSpec.from_json(config["network"]).to_yaml(), encoding="utf-8")
     if kind == "algorithm":
         _algorithm(groups[0], folder)
+    return _finished(folder, manifest)
+
+
+def fill(
+    folder: Path, training: TrainingClass, *, frames: int | None = None, mode: Mode = "deterministic"
+) -> Submission:
+    """Complete the manifest of a folder whose policies came without a run store (:mod:`.convert`).
+
+    Args:
+        folder: with the words in ``submission.yaml`` and policies of tasks of the catalogue.
+        training: whose knowledge flowed where while they learned.
+        frames: of training per seed, where that is known.
+        mode: how they act when they are scored.
+
+    Raises:
+        BadInput: when there are no policies, or words are missing.
+    """
+    tasks = {file_stem(t): t for t in task_ids()}
+    found = {tasks[p.name]: seeds_in(p) for p in listing(folder / POLICIES) if p.name in tasks}
+    if not any(found.values()):
+        raise BadInput(f"{folder}: expected policies/<task>/<seed>.safetensors of a task of the catalogue, found none; "
+                       "`rlnet-bench convert` writes them.")  # fmt: skip
+    runs = [(task, seed) for task, seeds in found.items() for seed in seeds]
+    said = {"schema_version": SCHEMA, "kind": "frozen-policy", "training": training, "mode": mode}
+    manifest = parse_manifest(
+        {
+            **_words(folder),
+            **said,
+            "seeds": sorted({seed for _, seed in runs}),
+            "tasks": [_plain(TaskEntry(id=t, hash=task_card(t).hash(), frames=frames)) for t in found],
+            "launches": [_plain(Launch(task=task, seed=seed, status="ok")) for task, seed in runs],
+        },
+        str(folder / MANIFEST),
+    )
+    return _finished(folder, manifest)
+
+
+def _finished(folder: Path, manifest: Submission) -> Submission:
+    """Write what closes a folder: its manifest, a page where there is none, all digests."""
     write_atomic(folder / MANIFEST, manifest_text(manifest))
     if not (folder / README).exists():
         write_atomic(folder / README, f"{manifest.title}\n\n{manifest.description}\n")

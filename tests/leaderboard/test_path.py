@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from rlnet_bench.errors import BadInput, Malformed, UnknownName
 from rlnet_bench.leaderboard.check import check_submission
 from rlnet_bench.leaderboard.evidence import read_evidence, write_evidence
 from rlnet_bench.leaderboard.folder import Folder
-from rlnet_bench.leaderboard.pack import pack
+from rlnet_bench.leaderboard.pack import fill, pack
 from rlnet_bench.leaderboard.policies import build, digests
 from rlnet_bench.leaderboard.verify import verify
 from rlnet_bench.runs.policies import load_policy
@@ -99,6 +100,22 @@ def out_of(folder: str) -> str:
     from rlnet_bench.leaderboard.rules import SUBMISSION_RULES
 
     return f"{folder}: 0 of {len(SUBMISSION_RULES) + 1} rules broken.\n"
+
+
+def test_policies_without_a_store(fresh: Fresh) -> None:
+    folder = fresh()
+    before = Folder.at(folder).seeds
+    shutil.rmtree(folder / "records")
+    (folder / "submission.yaml").write_text(WORDS)
+    made = fill(folder, "centralised critic", frames=7)
+    assert check_submission(folder) == [] and Folder.at(folder).seeds == before
+    assert (made.kind, made.training, made.claims, made.tasks[0].frames) == (
+        "frozen-policy", "centralised critic", [], 7)  # fmt: skip
+    assert [(x.task, x.seed, x.status) for x in made.launches] == [(small.SPREAD, s, "ok") for s in (0, 1)]
+    assert verify(folder, episodes=2)[0].level == "V2-practice"
+    shutil.rmtree(folder / "policies")
+    with pytest.raises(BadInput, match="found none; `rlnet-bench convert`"):
+        fill(folder, "independent")
 
 
 def test_packing_refuses_what_it_cannot_pack(trained: Store, tmp_path: Path) -> None:
