@@ -60,6 +60,8 @@ def _who(player: Player) -> str:
 
 def channel_sections(results: Results) -> Iterator[dict[str, Any]]:
     """The channel table of a publication, if any method there needs a channel; and a chart of every such task."""
+    if not any(e.kind in BITS for r in results.records for e in r.evals):
+        return
     estimates = judge(results, timings=False)
     table = channel_table(estimates)
     if table.is_empty:

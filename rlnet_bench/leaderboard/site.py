@@ -21,6 +21,7 @@ from rlnet_bench.analysis.wording import count, listed, p_text, plural, rounded,
 from rlnet_bench.errors import RlnetError
 from rlnet_bench.leaderboard.entries import Entry
 from rlnet_bench.leaderboard.extras import channel_sections, crossplay_section
+from rlnet_bench.leaderboard.forked import each
 from rlnet_bench.leaderboard.lines import Line, chart, dashes, stroke
 from rlnet_bench.leaderboard.listing import Listing, file_names, read_listing
 from rlnet_bench.leaderboard.standings import Standing
@@ -86,11 +87,14 @@ class _Site:
 
     def files(self) -> Iterator[tuple[str, str]]:
         """(path, content) of everything."""
+        boards, methods, tasks = self.listing.boards, self.listing.methods, self.listing.tasks
+        for board, found in zip(boards, each(lambda i: boards[i].rankings, len(boards), few=4)):
+            vars(board)["rankings"] = found  # as if it had been asked for here
         yield from self._index()
-        for method in self.listing.methods:
-            yield from self._method(method)
-        for task in self.listing.tasks:
-            yield from self._task(task)
+        for made in each(lambda i: list(self._method(methods[i])), len(methods)):
+            yield from made
+        for made in each(lambda i: list(self._task(tasks[i])), len(tasks)):
+            yield from made
         yield "tasks.html", self._page("tasks.html.j2", "tasks.html", title="Tasks", listed=html_table(self._tasks()),
                                        lead="What methods are judged on. A changed task is a new id.")  # fmt: skip
         yield (
