@@ -57,7 +57,7 @@ def central_actor(card: TaskCard, spec: Mapping[str, Any], seeds: Sequence[int],
     sizes, n = (own.features(card), *own.hidden, Actions(card).outputs), card.num_agents
     network = TeamNetwork(
         sizes, copy_keys(seeds, 1, ACTOR), len(seeds), n, n, memory=own.memory, activation=own.activation,
-        output_gain=0.01, device=device,
+        normalise=own.normalise_observation, output_gain=0.01, device=device,
     )  # fmt: skip
     return Actor(card, own, seeds, device, network)
 
@@ -124,7 +124,7 @@ class Central(Method):
                 sizes, keys = (self.actor.width, *config.critic_hidden, 1), copy_keys(self.seeds, 1, CRITIC)
                 return TeamNetwork(
                     sizes, keys, self.replicas, n, 1, memory=config.memory, activation=config.activation,
-                    device=self.device,
+                    normalise=config.normalise_observation, device=self.device,
                 )  # fmt: skip
 
             def policy(self) -> ActorPolicy:

@@ -17,6 +17,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.agents import ACTOR, AgentNetwork, Memory
 from rlnet_bench.learning.config import OnPolicyConfig
+from rlnet_bench.learning.inputs import Normalise
 from rlnet_bench.learning.stacked import copy_keys, load_tensors
 
 LOG_STD = -0.5  # of Gaussian policies, before training
@@ -34,11 +35,12 @@ class ActorSpec:
     share_parameters: bool
     observe: Literal["own", "all"] = "own"
     memory: Memory = "none"
+    normalise_observation: Normalise = "none"
 
     @classmethod
     def of(cls, config: OnPolicyConfig) -> ActorSpec:
         """What the settings of a learner say of its actors."""
-        return cls(config.hidden, config.activation, config.share_parameters, config.observe, config.memory)
+        return cls(**{f.name: getattr(config, f.name) for f in fields(cls)})
 
     def features(self, card: TaskCard) -> int:
         """F: the observation(s), then the agent's one-hot id where parameters are shared."""
@@ -46,8 +48,9 @@ class ActorSpec:
         return observed + (card.num_agents if self.share_parameters else 0)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
+        """Plain data; what came later is said where it is used."""
+        data = asdict(self)
+        return {k: v for k, v in data.items() if (k, v) != ("normalise_observation", "none")}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ActorSpec:
@@ -74,6 +77,7 @@ class Actor:
         self.network = network or AgentNetwork(
             (self.width, *spec.hidden, self.actions.outputs), copy_keys(seeds, copies, ACTOR), self.replicas,
             card.num_agents, memory=spec.memory, activation=spec.activation, output_gain=0.01, device=device,
+            normalise=spec.normalise_observation,
         )  # fmt: skip
         self.log_std: Tensor | None = None
         if not self.actions.discrete:
@@ -174,9 +178,9 @@ class Actor:
         return (p for _, p in self.named_parameters())
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Detached parameters by name."""
-        return {name: p.detach() for name, p in self.named_parameters()}
+        """Detached parameters and statistics by name."""
+        return {name: p.detach() for name, p in self.named_parameters()} | self.network.statistics()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Copy values in place; raises ValueError naming a tensor that does not fit."""
-        load_tensors(dict(self.named_parameters()), state)
+        load_tensors(dict(self.named_parameters()) | self.network.statistics(), state)

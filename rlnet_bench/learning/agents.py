@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from rlnet_bench.learning.inputs import Normalise, Running, by_row
 from rlnet_bench.learning.recurrent import Recurrent
 from rlnet_bench.learning.stacked import StackedMLP, load_tensors
 
@@ -21,9 +22,11 @@ Memory = Literal["none", "gru"]
 class AgentNetwork:
     """K agents of R replicas: [R, n, K, F] -> [R, n, K, out]; without memory or with a gated recurrent unit."""
 
+    running: Running | None = None  # of what it reads
+
     def __init__(
         self, sizes: Sequence[int], keys: Sequence[int], replicas: int, agents: int, *, memory: Memory = "none",
-        **options: Any,
+        normalise: Normalise = "none", **options: Any,
     ) -> None:  # fmt: skip
         """Freshly initialised.
 
@@ -33,12 +36,16 @@ class AgentNetwork:
             replicas: R.
             agents: K.
             memory: ``gru`` puts a recurrent unit, as wide as the last hidden layer, before the output.
+            normalise: what is read (:mod:`rlnet_bench.learning.inputs`).
             options: of :class:`~rlnet_bench.learning.stacked.StackedMLP`.
         """
         self.replicas, self.agents, self.copies = replicas, agents, len(keys) // replicas
         self.share = self.copies == 1 and agents > 1
         self.gru = Recurrent(sizes, keys, **options) if memory == "gru" else None
         self.mlp = StackedMLP(sizes, keys, **options) if self.gru is None else None
+        if normalise == "running":
+            self.running = Running(len(keys), sizes[0], options.get("device", "cpu"))
+        self.read = by_row if normalise == "layer" else self.running
 
     @property
     def is_recurrent(self) -> bool:
@@ -48,11 +55,20 @@ class AgentNetwork:
     def __call__(self, x: Tensor) -> Tensor:
         """[R, n, K, F] -> [R, n, K, out], without memory."""
         assert self.mlp is not None
+        r, n, k, _ = x.shape
+        rows = self._rows(x)
+        out = self.mlp(rows if self.read is None else self.read(rows))
+        return out.view(r, n, k, -1) if self.share else out.view(r, k, n, -1).transpose(1, 2)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """[R, n, K, F] -> [M, rows, F], by copies."""
         r, n, k, width = x.shape
-        if self.share:
-            return self.mlp(x.reshape(r, n * k, width)).view(r, n, k, -1)
-        out = self.mlp(x.transpose(1, 2).reshape(r * k, n, width))
-        return out.view(r, k, n, -1).transpose(1, 2)
+        return x.reshape(r, n * k, width) if self.share else x.transpose(1, 2).reshape(r * k, n, width)
+
+    def see(self, x: Tensor) -> None:
+        """What was learned from, [R, n, K, F]: running moments move."""
+        if self.running is not None:
+            self.running.see(self._rows(x))
 
     def along(self, x: Tensor, h: Tensor, begins: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """T steps with memory.
@@ -80,7 +96,10 @@ class AgentNetwork:
             return y.view(r, k, steps, n, -1).permute(0, 2, 3, 1, 4)
 
         fresh = None if begins is None else laid(begins[..., None, None].expand(-1, -1, -1, k, -1))
-        out, after = self.gru(laid(x), laid(h[:, None])[:, 0], fresh)
+        rows = laid(x)
+        if self.read is not None:
+            rows = self.read(rows.flatten(1, 2)).view(rows.shape)
+        out, after = self.gru(rows, laid(h[:, None])[:, 0], fresh)
         return back(out), back(after)
 
     def initial_memory(self, num_envs: int) -> Tensor:
@@ -103,13 +122,17 @@ class AgentNetwork:
         """All parameters, each [R * copies, ...]."""
         return (p for _, p in self.named_parameters())
 
+    def statistics(self) -> dict[str, Tensor]:
+        """What belongs to the weights and is not trained, each [R * copies, ...]."""
+        return {} if self.running is None else self.running.tensors()
+
     def state_dict(self) -> dict[str, Tensor]:
-        """Detached parameters by name."""
-        return {name: p.detach() for name, p in self.named_parameters()}
+        """Detached parameters and statistics by name."""
+        return {name: p.detach() for name, p in self.named_parameters()} | self.statistics()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Copy values in place; raises ValueError naming a tensor that does not fit."""
-        load_tensors(dict(self.named_parameters()), state)
+        load_tensors(dict(self.named_parameters()) | self.statistics(), state)
 
 
 def with_ids(x: Tensor, ids: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -25,6 +26,14 @@ class MethodConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    later: ClassVar[Mapping[str, Any]] = {}
+    """Settings that are younger than published records, with what was so before. They are left out of plain data where
+    nothing else is asked for, so that run ids stay."""
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {k: v for k, v in handler(self).items() if k not in self.later or v != self.later[k]}
+
     @property
     def iteration_frames(self) -> int | None:
         """Frames per seed of one iteration, where the settings tell: a smaller budget would train nothing."""
@@ -46,6 +55,8 @@ class MethodConfig(BaseModel):
 
 class OnPolicyConfig(MethodConfig):
     """What all learners share that act for some steps, learn from them, and throw them away."""
+
+    later: ClassVar[Mapping[str, Any]] = {"normalise_observation": "none"}
 
     num_envs: Positive = 32
     """Environments per replica, B."""
@@ -70,6 +81,9 @@ class OnPolicyConfig(MethodConfig):
     hidden: tuple[Positive, ...] = (64, 64)
     critic_hidden: tuple[Positive, ...] = (64, 64)
     activation: Literal["tanh", "relu"] = "tanh"
+    normalise_observation: Literal["none", "running", "layer"] = "none"
+    """What actors and critics read. ``running``: every feature by mean and deviation of all that was learned from so
+    far, per network, kept with the policy; ``layer``: every row by its own (:mod:`rlnet_bench.learning.inputs`)."""
 
     @property
     def iteration_frames(self) -> int:
@@ -168,6 +182,8 @@ class MatConfig(PpoConfig):
     """Of the value head, which reads the encoder's tokens."""
     share_parameters: Literal[True] = True
     """There is one network, and it is the team's."""
+    normalise_observation: Literal["none"] = "none"
+    """Layers of the transformer normalise what is read."""
     observe: Literal["own"] = "own"
     """The encoder reads everybody's observation in any case."""
     memory: Literal["none"] = "none"
@@ -197,6 +213,8 @@ class ComaConfig(OnPolicyConfig):
     target_tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
     """How far the target critic moves at every gradient step of the critic; 1 copies it."""
     entropy_weight: Annotated[float, Field(ge=0.0)] = 0.01
+    normalise_observation: Literal["none", "layer"] = "none"
+    """Not ``running``: the critic reads actions, too, and is followed by a copy."""
     memory: Literal["none"] = "none"
     """The critic values joint actions at the end of a rollout, for which nothing is remembered."""
 
@@ -310,6 +328,8 @@ class QConfig(OffPolicyConfig):
 class TeamQConfig(QConfig):
     """Q-learning of one value of the whole team. What is off by default has no part in a run's identity."""
 
+    later: ClassVar[Mapping[str, Any]] = {"robust_rho": 0.0, "similar_targets": False}
+
     robust_rho: Fraction = 0.0
     """Share of the worst case in targets: DrIGM's rho-contamination, where the worst that can follow is worth nothing.
     y = r + (1 - rho) gamma V is *exactly* a smaller discount: run it beside ``gamma`` times (1 - rho)."""
@@ -330,11 +350,6 @@ class TeamQConfig(QConfig):
                 f"found n_step {self.n_step} and memory {self.memory}"
             )
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_off(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        off = {name for name in ("robust_rho", "similar_targets") if not getattr(self, name)}
-        return {name: value for name, value in plain(self).items() if name not in off}
 
 
 class ActorCriticConfig(OffPolicyConfig):

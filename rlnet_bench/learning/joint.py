@@ -142,6 +142,10 @@ class TeamNetwork(AgentNetwork):
         """[R, n, N, F] -> [R, n, K, out]."""
         return super().__call__(x.flatten(2)[:, :, None]).unflatten(-1, (self.copies, -1))[:, :, 0]
 
+    def see(self, x: Tensor) -> None:
+        """What was learned from, [R, n, N, F]."""
+        super().see(x.flatten(2)[:, :, None])
+
     def along(self, x: Tensor, h: Tensor, begins: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """T steps with memory, x [R, T, n, N, F]; what is remembered is the team's, [R, n, 1, H]."""
         out, after = super().along(x.flatten(3)[:, :, :, None], h, begins)

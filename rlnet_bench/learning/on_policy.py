@@ -93,7 +93,12 @@ class OnPolicyLearner(Trainer):
     def update(self) -> dict[str, Tensor]:
         """Learn from the rollout."""
         self.optimiser.anneal(1.0 - self.progress if self.config.anneal else 1.0)
-        return self.passes(self.estimate())
+        metrics = self.passes(self.estimate())
+        self.settle()
+        return metrics
+
+    def settle(self) -> None:
+        """Networks whose inputs are normalised see what was learned from; the next rollout is acted on with it."""
 
     def passes(self, data: Any) -> dict[str, Tensor]:
         """The passes over the rollout, ``minibatches`` optimiser steps each; mean metrics [R]."""
@@ -168,7 +173,7 @@ class TeamLearner(OnPolicyLearner):
         config, keys = self.config, copy_keys(self.seeds, copies, CRITIC)
         return AgentNetwork(
             (inputs, *config.critic_hidden, outputs), keys, self.replicas, agents, memory=config.memory,
-            activation=config.activation, device=self.device,
+            activation=config.activation, normalise=config.normalise_observation, device=self.device,
         )  # fmt: skip
 
     def loss(self, batch: Batch) -> Loss:
@@ -196,6 +201,13 @@ class TeamLearner(OnPolicyLearner):
         return [self.rollout.memory, self.critic_memory.now] if self.is_recurrent else []
 
     # -- the update --------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Actor and critic see the rollout."""
+        read = self.rollout.states if self.critic_reads == "states" else self.rollout.features
+        assert read is not None
+        self.actor.network.see(rows_of(self.rollout.features[: self.steps]))
+        self.critic.see(rows_of(self._read(read[: self.steps])))
 
     def estimate(self) -> dict[str, Tensor]:
         """The rollout's rows with ``advantage`` [.., N] (normalised) and ``returns`` [.., V] (value targets)."""
@@ -275,6 +287,11 @@ class TeamLearner(OnPolicyLearner):
         else:
             for rows in batch.rows.split(most(r * n), dim=1):
                 yield rows, Batch(chosen(data, rows), batch.rows.shape[1])
+
+
+def rows_of(x: Tensor) -> Tensor:
+    """[T, R, B, K, F] -> [R, T * B, K, F]."""
+    return x.transpose(0, 1).flatten(1, 2)
 
 
 def _values(out: Tensor) -> Tensor:

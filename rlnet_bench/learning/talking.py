@@ -58,7 +58,9 @@ class Talking(AgentNetwork):
             )
 
         outputs = Actions(card).outputs
-        self.nets = {"encoder": net(ENCODER, spec.features(card), *spec.hidden, output_gain=2**0.5)}
+        self.nets = {"encoder": net(
+            ENCODER, spec.features(card), *spec.hidden, output_gain=2**0.5, normalise=spec.normalise_observation
+        )}  # fmt: skip
         for k in range(rounds):
             sizes = self.sizes()
             for i, (name, pair) in enumerate(sizes.items()):
@@ -91,6 +93,14 @@ class Talking(AgentNetwork):
     def initial_memory(self, num_envs: int) -> Tensor:
         """Nothing, [num_envs, N, 0]."""
         return torch.zeros(num_envs, self.agents, 0, device=self.device)
+
+    def see(self, x: Tensor) -> None:
+        """What was learned from, [R, n, N, F]."""
+        self.nets["encoder"].see(x)
+
+    def statistics(self) -> dict[str, Tensor]:
+        """The encoder's."""
+        return self.nets["encoder"].statistics()
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters by name, each [R * copies, ...]."""

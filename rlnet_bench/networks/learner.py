@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rlnet_bench.envs.contract import VectorEnv
-from rlnet_bench.learning.on_policy import OnPolicyLearner
+from rlnet_bench.learning.on_policy import OnPolicyLearner, rows_of
 from rlnet_bench.learning.ppo import Batch, Loss, Minibatch
 from rlnet_bench.learning.rollout import chosen, most, sequences
 from rlnet_bench.learning.trainer import Tensors
@@ -88,6 +88,19 @@ class NetworkLearner(OnPolicyLearner):
         """T steps of every environment under the current policies."""
         start = self.iteration * self.steps
         self.now, self.memory.now = self.rollout.collect(self.action_keys, start, self.now, self.memory.now)
+
+    def settle(self) -> None:
+        """Every network sees what it read."""
+        if self.config.normalise_observation != "running":
+            return
+        t = self.steps
+        for net, buffer in zip(self.nets, self.rollout.stacks):
+            if net.policy is not None:
+                net.policy.see(net.weighted(rows_of(buffer.features[:t]), with_gradient=False))
+            if net.critic is not None:
+                net.critic.see(net.valued(rows_of(buffer.valued[:t])))
+            if net.message is not None and buffer.reported is not None:
+                net.message.see(rows_of(buffer.reported))
 
     def learn(self) -> dict[str, Tensor]:
         """The updates after a rollout; the next one begins."""

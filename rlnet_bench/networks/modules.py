@@ -18,6 +18,7 @@ from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.actor import LOG_STD
 from rlnet_bench.learning.agents import ACTOR, CRITIC, AgentNetwork, Memory
 from rlnet_bench.learning.distributions import categorical_sample, categorical_stats, gaussian_stats, mask_logits
+from rlnet_bench.learning.inputs import Normalise
 from rlnet_bench.learning.stacked import load_tensors
 from rlnet_bench.networks.recipe import Settled
 from rlnet_bench.networks.stacks import Reading, Stack
@@ -85,6 +86,7 @@ class StackNet:
         hidden: Sequence[int],
         critic_hidden: Sequence[int],
         activation: str,
+        normalise: Normalise,
         recipe: Settled,
         device: str | torch.device = "cpu",
         with_critic: bool = False,
@@ -107,8 +109,9 @@ class StackNet:
             number = motor if s.is_motor else other
             keys = [rng.fold_int(seed, int(rng.Stream.WEIGHTS), number, c) for seed in seeds for c in s.copies]
             return AgentNetwork(
-                sizes, keys, len(seeds), k, memory=memory, activation=activation, output_gain=gain, device=device
-            )
+                sizes, keys, len(seeds), k, memory=memory, activation=activation, output_gain=gain, device=device,
+                normalise="none" if other == READOUT else normalise,  # messages are in (-1, 1)
+            )  # fmt: skip
 
         memory: Memory = "gru" if self.is_recurrent else "none"
         self.policy: AgentNetwork | None = None
@@ -213,15 +216,16 @@ class StackNet:
     def values(self, x: Tensor) -> Tensor:
         """[R, n, K, F] -> normalised values [R, n, K]."""
         assert self.critic is not None
-        return self.critic(self._valued(x)).squeeze(-1)
+        return self.critic(self.valued(x)).squeeze(-1)
 
     def values_along(self, x: Tensor, h: Tensor, begins: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(normalised values [R, T, n, K], what is remembered after every step) of a recurrent critic."""
         assert self.critic is not None
-        out, after = self.critic.along(self._valued(x.flatten(1, 2)).view(x.shape), h, begins)
+        out, after = self.critic.along(self.valued(x.flatten(1, 2)).view(x.shape), h, begins)
         return out.squeeze(-1), after
 
-    def _valued(self, x: Tensor) -> Tensor:
+    def valued(self, x: Tensor) -> Tensor:
+        """What the critic is given of what it reads, [R, n, K, F]."""
         return self.weighted(x, with_gradient=False) if self.critic_reads is None else x
 
     def messages(self, x: Tensor) -> Tensor:
@@ -319,6 +323,9 @@ class StackNet:
     def _held(self) -> dict[str, Tensor]:
         """What belongs to the weights and no gradient reaches."""
         held = {"progress": self.progress} if self.stack.sparse else {}
+        held |= {} if self.policy is None else self.policy.statistics()
+        if self.message is not None:
+            held |= {f"message.{name}": x for name, x in self.message.statistics().items()}
         return held | ({"usual": self.usual} if self.usual.shape[-1] else {})
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

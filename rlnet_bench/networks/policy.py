@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from rlnet_bench.networks.method import NetworkConfig
     from rlnet_bench.vocabulary import ChannelKind, ExecutionClass
 
-ARCHITECTURE = ("hidden", "activation", "share_parameters")  # settings that a policy is rebuilt from
+ARCHITECTURE = (
+    "hidden",
+    "activation",
+    "share_parameters",
+    "normalise_observation",
+)  # settings that a policy is rebuilt from
 
 
 def build_nets(
@@ -47,6 +52,7 @@ def build_nets(
             hidden=s.vertex.hidden if config.hidden is None else config.hidden,
             critic_hidden=s.vertex.hidden if config.critic_hidden is None else config.critic_hidden,
             activation=config.activation,
+            normalise=config.normalise_observation,
             recipe=settled(s, config),
             device=device,
             with_critic=with_critic,
@@ -114,7 +120,7 @@ class NetworkPolicy(Policy):
         return {
             "kind": "network",
             "network": self.graph.spec.to_json(),
-            "settings": {k: settings[k] for k in ARCHITECTURE},
+            "settings": {k: settings[k] for k in ARCHITECTURE if k in settings},
         }
 
     def columns(self) -> dict[str, float]:
