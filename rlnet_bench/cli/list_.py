@@ -33,16 +33,24 @@ def list_(kind: Kind, json: JsonFlag = False) -> None:
         print(f"no {kind} yet")
         return
     columns = list(rows[0])
-    print_table(columns, [[_cell(row[c]) for c in columns] for row in rows])
+    print_table(columns, [[_cell(c, row[c]) for c in columns] for row in rows])
 
 
-def _cell(value: object) -> str:
+def _cell(column: str, value: object) -> str:
+    if column.endswith("_gap"):
+        from rlnet_bench.envs.cards import Gap
+
+        return str(Gap(**value)) if isinstance(value, dict) else "not measured"
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _tasks() -> list[dict[str, object]]:
+    from dataclasses import asdict
+
+    from rlnet_bench.envs.cards import GAPS, gaps
     from rlnet_bench.envs.registry import task_card, task_ids
 
+    known = gaps()
     rows: list[dict[str, object]] = []
     for name in task_ids():
         card = task_card(name)
@@ -61,6 +69,7 @@ def _tasks() -> list[dict[str, object]]:
                 "success": card.success_metric,
                 "reward": "shared" if card.shared_reward else "individual",
                 "channel": "yes" if card.channel else "no",
+                **{f"{g}_gap": asdict(known[name][g]) if g in known.get(name, {}) else None for g in GAPS},
                 "faithful to": card.faithful_to,
             }
         )
