@@ -98,7 +98,8 @@ def _gap(results: Results, facts: TaskFacts, a: str, b: str, name: str) -> Gap:
             return Gap(reason=f"still learning: {method} gained {gained:.2f} in the last quarter", **about)
     bounds = {task: facts.bounds}
     e = difference(normalise(scores[a], bounds), normalise(scores[b], bounds), mean, named("gap", name, task, mode))
-    return Gap(round(e.value, 4), *(None if x is None else round(x, 4) for x in (e.low, e.high)), **about)
+    low, high = (None if x is None else round(x, 4) for x in (e.low, e.high))
+    return Gap(round(e.value, 4), low, high, **about)
 
 
 def _gained(results: Results, facts: TaskFacts, method: str, mode: Mode) -> float | None:
