@@ -87,17 +87,24 @@ def _results(
     of_task = {g.config["task"]: g for g in reversed(plan.groups)}
     known = {t: card_of(g.config, g.described) for t, g in of_task.items()}
     agents = {r.task: r.evals[0].shape[1] for r in records if known.get(r.task) is None and r.evals}
+    tasks = tuple(plan.suite.tasks)
     return Results(
         name=plan.suite.name,
         version=plan.suite.version,
-        tasks=tuple(plan.suite.tasks),
+        tasks=tasks,
         methods=tuple(_method_info(plan, entry.name, policies) for entry in plan.suite.methods),
         seeds=tuple(plan.suite.seeds),
         primary=plan.suite.evaluation.primary,
         records=tuple(_of_this_task(r, known.get(r.task)) for r in records),
         suite=plan.suite.model_dump(mode="json") | ({"seed_plan": seed_plan} if seed_plan else {}),
-        cards={t: known.get(t) or unknown_card(t, agents=agents.get(t, 1)) for t in plan.suite.tasks},
+        cards={t: _with_points(plan, known.get(t) or unknown_card(t, agents=agents.get(t, 1))) for t in tasks},
     )
+
+
+def _with_points(plan: Plan, card: TaskCard) -> TaskCard:
+    """The card with the reference points that the suite gives to a task of its own."""
+    points = plan.suite.card.get(card.id)
+    return card if points is None else replace(card, references=points.references())
 
 
 def _of_this_task(record: RunRecord, card: TaskCard | None) -> RunRecord:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -18,9 +17,12 @@ from pydantic import (
     model_validator,
 )
 
+from rlnet_bench.envs.registry import is_catalogued
 from rlnet_bench.errors import BadInput, UnknownName
 from rlnet_bench.methods import Method, explain, find_method, method_ids
 from rlnet_bench.reading.yaml import Document, load
+from rlnet_bench.runs.points import Points
+from rlnet_bench.runs.strict import STRICT
 from rlnet_bench.runs.tuned import TuningRecord, read_record
 from rlnet_bench.trust import is_file, typed
 from rlnet_bench.vocabulary import Mode, Referee, TrainingReward
@@ -43,7 +45,7 @@ def file_stem(name: str) -> str:
 class Strict(BaseModel):
     """Frozen; unknown keys and values of other types are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = STRICT
 
 
 class Budget(Strict):
@@ -134,6 +136,8 @@ class Suite(Strict):
     training_reward: TrainingReward = "team_mean"
     seed_group: Positive | None = None
     """Seeds trained side by side as replicas; 5 where the environments allow it, else 1."""
+    card: dict[str, Points] = {}
+    """Reference points of tasks that are not in the catalogue, so that their scores have a scale."""
 
     @model_validator(mode="before")
     @classmethod
@@ -183,6 +187,10 @@ class Suite(Strict):
             raise ValueError(f"test: expected some of `tasks`, found {sorted(set(self.test) - set(self.tasks))}")
         if isinstance(self.budget.frames, dict) and set(self.budget.frames) != set(self.tasks):
             raise ValueError("budget.frames: expected one number per task of `tasks`")
+        for task in self.card:
+            if task not in self.tasks or is_catalogued(task):
+                why = "the catalogue has its card" if task in self.tasks else "it is not among `tasks`"
+                raise ValueError(f"card: expected tasks of your own, found {task!r}: {why}")
         for m in self.methods:
             strange = sorted(set(m.per_task) - set(self.tasks))
             if strange:
@@ -369,6 +377,7 @@ def _forget(data: dict[str, Any], declared: Any) -> None:
     gone = before - {task for task in kept if isinstance(task, str)}
     budget, methods = data.get("budget"), data.get("methods")
     tables = [budget.get("frames")] if isinstance(budget, dict) else []
+    tables += [data.get("card")]
     tables += [m.get("per_task") for m in methods if isinstance(m, dict)] if isinstance(methods, list) else []
     for table in tables:
         if isinstance(table, dict):
