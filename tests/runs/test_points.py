@@ -33,11 +33,11 @@ def test_a_number_will_do_and_becomes_a_reference() -> None:
 @pytest.mark.parametrize(
     ("card", "words"),
     [
-        ("card: {mine.py:make: {random: 1}}\n", ["line 6", "best"]),
+        ("card: {mine.py:make: {random: 1}}\n", ["s.yaml:6", "best"]),
         ("card: {mine.py:make: {random: 1, best: 1}}\n", ["`best` above `random`", "1 and 1"]),
         ("card: {other: {random: 0, best: 1}}\n", ["'other'", "not among `tasks`"]),
         ("card: {mpe/simple_spread-discrete-v1: {random: 0, best: 1}}\n", ["the catalogue has its card"]),
-        ("card: {mine.py:make: {random: 0, best: x}}\n", ["line 6", "best"]),
+        ("card: {mine.py:make: {random: 0, best: x}}\n", ["s.yaml:6", "best"]),
     ],
 )
 def test_mistakes_are_sentences(card: str, words: list[str]) -> None:
@@ -59,9 +59,9 @@ def test_points_are_written_into_a_file_that_stays_as_it_is() -> None:
     assert parse_suite(load(once, "s.yaml")).card["mine.py:make"].best.value == 2.0
     more = inserted(once, "s.yaml", "vmas:x.py", written("vmas:x.py", {"random": {"value": 1.0}}))
     assert set(load(more, "s.yaml").data["card"]) == {"mine.py:make", "vmas:x.py"}
-    with pytest.raises(BadInput, match="points of mine.py:make already"):
+    with pytest.raises(BadInput, match=r"points of mine\.py:make already"):
         inserted(once, "s.yaml", "mine.py:make", lines)
-    with pytest.raises(BadInput, match="line 6: expected `card:` with a line for every task"):
+    with pytest.raises(BadInput, match=r"line 6: expected `card:` with a line for every task"):
         inserted(f"{SUITE}card: {{}}\n", "s.yaml", "mine.py:make", lines)
 
 
