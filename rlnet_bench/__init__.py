@@ -12,7 +12,10 @@ Everything that the command line does is importable; names are loaded when first
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -65,7 +68,25 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'rlnet_bench' has no attribute {name!r}")
     home = importlib.import_module(_HOMES[name])
-    return getattr(home, name, None) or importlib.import_module(f"{home.__name__}.{name}")
+    found = getattr(home, name, None) or importlib.import_module(f"{home.__name__}.{name}")
+    if inspect.isfunction(found):
+        found = globals()[name] = _spoken(found)
+    return found
+
+
+def _spoken(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, whose errors speak of Python's arguments where the command line's speak of options."""
+    from rlnet_bench.errors import RlnetError, in_python
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except RlnetError as error:
+            error.args = (in_python(str(error)), *error.args[1:])
+            raise
+
+    return call
 
 
 def __dir__() -> list[str]:

@@ -7,6 +7,7 @@ is the process's (1: the work itself failed, 2: bad input).
 from __future__ import annotations
 
 import os
+import re
 import reprlib
 import sysconfig
 from collections.abc import Iterable
@@ -24,6 +25,24 @@ class RlnetError(Exception):
     """Base class of every error that a user can cause or must hear about."""
 
     exit_code = 2
+
+
+def in_python(text: str) -> str:
+    """A message as a reader of Python needs it: options become arguments, commands in backticks stay commands.
+
+    >>> in_python("--trust-code is missing; see `rlnet-bench run --help`, or --set a=1")
+    'trust_code is missing; see `rlnet-bench run --help`, or overrides a=1'
+    """
+    parts = re.split(r"(`rlnet-bench[^`]*`)", text)
+    return "".join(p if i % 2 else _OPTION.sub(_argument, p) for i, p in enumerate(parts))
+
+
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])\b")
+_ARGUMENTS = {word: f"{word}s" for word in ("method", "network", "task", "reference")} | {"set": "overrides"}
+
+
+def _argument(option: re.Match[str]) -> str:
+    return _ARGUMENTS.get(option[1], option[1].replace("-", "_"))
 
 
 class UnknownName(RlnetError):

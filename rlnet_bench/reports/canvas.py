@@ -34,7 +34,8 @@ class Size:
 
 PAGE = Size("page", 10.2, 9.5)
 HALF_PAGE = Size("half", 6.6, 9.0)  # still legible when it is scaled down to a phone
-PANEL = Size("panel", 4.6, 9.0)  # one of several beside each other on the page
+PANEL = Size("panel", 3.8, 9.0)  # one of several beside each other on the page, or a phone's whole width
+PHONE = Size("phone", 3.6, 8.5, True)  # of figures that are drawn once more for narrow screens
 ONE_COLUMN = Size("1col", 3.3, 7.0, True)
 TWO_COLUMNS = Size("2col", 6.9, 7.5)
 
@@ -165,14 +166,28 @@ def legend_above(fig: Figure, handles: list[Any], labels: list[str], size: Size)
     """A legend in rows above the panels, in the order given."""
     if not handles:
         return
-    shown = [short_name(x, size) for x in labels]
-    names = [f" {x}" if x.startswith("_") else x for x in shown]  # matplotlib hides names with an underscore
-    longest = max(len(x) for x in names)
-    per_row = max(1, int(size.width * 72 / (size.font * (4.6 + 0.62 * longest))))
+    names = _legend_names(labels, size)
     fig.legend(
-        handles, names, loc="outside upper left", ncols=min(per_row, len(names)), handlelength=2.8,
+        handles, names, loc="outside upper left", ncols=_per_row(names, size), handlelength=2.8,
         columnspacing=1.6, handletextpad=0.6, borderaxespad=0.2,
     )  # fmt: skip
+
+
+def legend_height(labels: list[str], size: Size) -> float:
+    """Inches that a legend of these names takes above the panels."""
+    return size.font / 72 * 1.55 * -(-len(labels) // _per_row(_legend_names(labels, size), size)) if labels else 0.0
+
+
+def _legend_names(labels: list[str], size: Size) -> list[str]:
+    shown = [short_name(x, size) for x in labels]
+    if len(set(shown)) < len(labels):  # shorter, two methods would look the same
+        shown = labels
+    return [f" {x}" if x.startswith("_") else x for x in shown]  # matplotlib hides names with an underscore
+
+
+def _per_row(names: list[str], size: Size) -> int:
+    longest = max(len(x) for x in names)
+    return min(len(names), max(1, int(size.width * 72 / (size.font * (4.6 + 0.62 * longest)))))
 
 
 def thin_spines(ax: Axes) -> None:

@@ -14,7 +14,18 @@ from matplotlib.figure import Figure
 from rlnet_bench.analysis.curves import Axis
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.reports import captions, plot_aggregate, plot_curves, plot_improvement, plot_profile
-from rlnet_bench.reports.canvas import HALF_PAGE, ONE_COLUMN, PAGE, PANEL, TWO_COLUMNS, Draw, Size, pdf_bytes, svg_text
+from rlnet_bench.reports.canvas import (
+    HALF_PAGE,
+    ONE_COLUMN,
+    PAGE,
+    PANEL,
+    PHONE,
+    TWO_COLUMNS,
+    Draw,
+    Size,
+    pdf_bytes,
+    svg_text,
+)
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.svg import inline, shorten
 
@@ -34,9 +45,10 @@ class Plot:
     page: Size = PAGE
 
     def svgs(self) -> dict[str, str]:
-        """Stand-alone SVG files by name: one, or one per panel."""
+        """Stand-alone SVG files by name: one per panel; or one, and one more for narrow screens."""
         if not self.panels:
-            return {self.name: shorten(svg_text(self.draw, self.page))}
+            sizes = {self.name: self.page, f"{self.name}-{PHONE.name}": PHONE}
+            return {name: shorten(svg_text(self.draw, size)) for name, size in sizes.items()}
         out: dict[str, str] = {}
         for number, draw in enumerate(self.panels.values(), 1):
             out[f"{self.name}-{number}"] = shorten(svg_text(draw, PANEL))
@@ -55,7 +67,7 @@ class Plot:
 
     def markup(self, svgs: dict[str, str]) -> dict[str, str]:
         """The SVG files' texts as elements of the page; the first one tells what all of them show."""
-        titles = list(self.panels) or [""]
+        titles = list(self.panels) or [""] * len(svgs)
         return {
             name: inline(text, name, f"{title}. {self.alt}" if title and i == 0 else title or self.alt)
             for i, (title, (name, text)) in enumerate(zip(titles, svgs.items()))
@@ -140,6 +152,8 @@ def drawing(estimates: Estimates, *, pdf: bool = True) -> Iterator[Callable[[], 
     if cores < 2 or not estimates.results.records:
         yield lambda: by_name([_drawn(estimates, name, pdf) for name in names])
         return
+    # What several figures and tables rest on is made once, before the processes part.
+    _ = (estimates.headline, estimates.controls, estimates.improvement)
     # Children find the estimates in a global: results hold functions, which cannot be sent to them.
     _shared.append(estimates)
     with ProcessPoolExecutor(min(cores, len(names)), multiprocessing.get_context("fork")) as pool:

@@ -17,7 +17,18 @@ from rlnet_bench.analysis.curves import FEW_RUNS, Axis, CurveEstimate
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.analysis.wording import duration, short_count
 from rlnet_bench.reports import plots
-from rlnet_bench.reports.canvas import INK, MUTED, Draw, Size, figure, finite, legend_above, line_style, spread_limits
+from rlnet_bench.reports.canvas import (
+    INK,
+    MUTED,
+    Draw,
+    Size,
+    figure,
+    finite,
+    legend_above,
+    legend_height,
+    line_style,
+    spread_limits,
+)
 from rlnet_bench.reports.looks import looks
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.svg import mark
@@ -45,7 +56,10 @@ def draw(estimates: Estimates, size: Size, axis: Axis) -> Figure:
     across = min(len(panels), 1 if size.is_narrow else 3) or 1
     down = max(1, math.ceil(len(panels) / across))
     panel = size.width / max(across, 2 if not size.is_narrow else 1)
-    fig = figure(size, down * panel * 0.72 + 0.5)
+    known = looks(estimates.results)
+    present = [m.label for m in estimates.results.methods if any(m.label in p for p in panels.values())]
+    labels = present + [f"{k} reference" for k in REFERENCE_STYLE]
+    fig = figure(size, down * panel * 0.72 + 0.4 + legend_height(labels, size))
     axes = fig.subplots(down, across, squeeze=False)
     for ax, task in zip(axes.flat, panels):
         _panel(ax, estimates, task, axis, size)
@@ -53,11 +67,9 @@ def draw(estimates: Estimates, size: Size, axis: Axis) -> Figure:
         ax.set_visible(False)
     fig.supylabel("team return", color=INK, fontsize=size.font)
     fig.supxlabel(_LABEL[axis], color=INK, fontsize=size.font)
-    known = looks(estimates.results)
-    present = [m.label for m in estimates.results.methods if any(m.label in p for p in panels.values())]
     handles = [Line2D([], [], linewidth=1.8, **line_style(known[m])) for m in present]
     lines = [Line2D([], [], color=MUTED, **REFERENCE_STYLE[k]) for k in REFERENCE_STYLE]
-    legend_above(fig, handles + lines, present + [f"{k} reference" for k in REFERENCE_STYLE], size)
+    legend_above(fig, handles + lines, labels, size)
     return fig
 
 

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import math
-
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rlnet_bench.analysis.estimates import LOWEST_SHOWN, Estimates
 from rlnet_bench.reports import plots
-from rlnet_bench.reports.canvas import MUTED, Size, figure, legend_above, line_style
+from rlnet_bench.reports.canvas import MUTED, Size, figure, legend_above, legend_height, line_style
 from rlnet_bench.reports.looks import looks
 from rlnet_bench.reports.sheet import Sheet
 
 
 def draw(estimates: Estimates, size: Size) -> Figure:
     """Share of runs above every threshold; the reference points are marked on the axis."""
-    legend = size.font / 72 * 1.7 * math.ceil(len(estimates.profiles) / 2)  # inches; names may leave room for two a row
-    fig = figure(size, size.width * (0.7 if size.is_narrow else 0.4) + legend)
+    methods = list(estimates.profiles)
+    fig = figure(size, size.width * (0.7 if size.is_narrow else 0.4) + legend_height(methods, size))
     ax = fig.subplots()
     known = looks(estimates.results)
     for x in (0.0, 1.0):
         ax.axvline(x, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2.5)) if x == 0 else "-")
-    methods = list(estimates.profiles)
     plots.profiles(
         estimates.profiles,
         ax,

@@ -66,13 +66,24 @@ def _score(estimates: Estimates, board: TaskBoard, method: str, task: str) -> Ce
     found = board.cell(method, task)
     if found is None:
         lost = board.lost.get((method, task))
-        return Cell("–", lost, note=estimates.grid.reason(method, task) or lost) if lost else NOTHING
+        if lost is None:
+            return _absent(estimates, board, method, task)
+        return Cell("–", lost, note=estimates.grid.reason(method, task) or lost)
     declared = len(estimates.results.seeds)
     shade = None if found.normalised is None else min(max(found.normalised, 0.0), 1.0)
     cell = estimate_cell(found.estimate, runs_text=runs_text(found, declared), shade=shade)
     if found.mark:
         cell = replace(cell, under=f"{cell.under} ‡".strip(), note=f"{found.mark}; {cell.note}".rstrip("; "))
     return marked(cell, bold=board.is_bold(method, task), tied=board.is_tied(method, task))
+
+
+def _absent(estimates: Estimates, board: TaskBoard, method: str, task: str) -> Cell:
+    """An empty cell says why it is empty: nobody should take it for a zero."""
+    if (method, task) not in estimates.results.declared:
+        return Cell("–", "not applicable", note="the suite does not run this method on this task")
+    if board.metric != "return" and estimates.board(board.kind, board.mode, "return").cell(method, task):
+        return Cell("–", "not recorded", note=f"the source does not say the {board.metric} of these runs")
+    return Cell("–", "no score yet", note="no finished run")
 
 
 def _mean_text(board: TaskBoard, level: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from rlnet_bench.runs.segments import ROWS, verify
 from rlnet_bench.runs.store import ENDED, Store
 from rlnet_bench.runs.verify import (
     ENDS,
+    Marks,
     hidden,
+    marks,
     problems,
     read_config,
     read_policy,
@@ -27,6 +30,7 @@ from rlnet_bench.runs.verify import (
     read_saved,
     read_status,
     torn_after,
+    twins,
     unsealed,
     weights_problems,
 )
@@ -53,11 +57,18 @@ def check_store(store: Store, clock: Clock | None = None) -> StoreReport:
     lines = 0
     index = {line["run_id"]: line for line in fresh_lines(store)}
     folders = store.run_folders()
+    cells: dict[str, list[Marks]] = {}
     for folder in folders:
         checker = _Run(store, folder, clock, index.get(folder.name))
         for kind, sentence in checker.findings():
             (problems if kind == "problem" else notes).append(f"{folder.name}: {sentence}")
         lines += checker.lines
+        if checker.cell:
+            cells.setdefault(checker.cell, []).append(checker.marks)
+    for cell, found in cells.items():
+        within = [twins([one]) for one in found]  # said of the record already
+        if not any(within) and (sentence := twins(found)):
+            problems.append(f"{cell.partition(chr(10))[0]}: {sentence}")
     problems += lost_runs(store).values()
     known: set[str] = set()
     for file in [*listing(store.root / "suites"), *listing(store.root / "plans")]:
@@ -74,12 +85,22 @@ def check_store(store: Store, clock: Clock | None = None) -> StoreReport:
 Finding = tuple[str, str]
 
 
+def _cell(record: RunRecord) -> str:
+    """What a group is a part of: method and task, then everything else of its configuration but the seeds."""
+    shared = {k: v for k, v in record.config.items() if k not in ("seeds", "label")}
+    return f"{record.method} on {record.task}\n{json.dumps(shared, sort_keys=True)}"
+
+
 class _Run:
     """One run directory under test."""
 
     def __init__(self, store: Store, folder: Path, clock: Clock | None, indexed: Mapping[str, Any] | None) -> None:
         self.store, self.folder, self.clock, self.indexed = store, folder, clock, indexed
         self.lines = 0
+        self.cell, self.marks = (
+            "",
+            Marks(),
+        )  # of an ended group: everything that its runs share, and what tells them apart
 
     def findings(self) -> Iterator[Finding]:
         """("problem" or "note", sentence) for everything that is not as it should be."""
@@ -133,6 +154,8 @@ class _Run:
             found = list(dict.fromkeys([*problems(record), *hidden(record), *unsealed(self.folder)]))
             if not found:
                 found += self._ended(record, state)
+            if state in ENDS:
+                self.cell, self.marks = _cell(record), marks(record)
         except StoreError as error:
             yield "problem", str(error)
             return

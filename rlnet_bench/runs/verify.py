@@ -105,9 +105,8 @@ def problems(record: RunRecord) -> Iterator[str]:
         yield f"evals.jsonl: {broken}; it was changed after it was written"
         return
     yield from _misfits(record)
-    twins = copies([record])
-    if twins:
-        yield f"evals.jsonl: {twins}"
+    if again := copies([record]):
+        yield f"evals.jsonl: {again}"
     ends = _ends(record)
     for seed, status in record.seed_status.items():
         missing = [pair for pair in _WANTED if pair not in ends.get(seed, ())]
@@ -170,20 +169,32 @@ def copies(records: Iterable[RunRecord]) -> str | None:
     Equal weights after training, or equal episodes in every line (unless nothing ever happened in them), have no
     innocent cause: seeds begin with other weights and play other episodes.
     """
+    return twins(map(marks, records))
+
+
+Marks = dict[int, tuple[str, str]]  # seed -> digest of its final weights, digest of all that it played
+
+
+def marks(record: RunRecord) -> Marks:
+    """What tells the runs of a record apart."""
+    out = {}
+    for seed in record.seeds:
+        lines = [e for e in record.evals if e.seed == seed]
+        ends = [e for e in lines if e.kind == "final"]
+        if ends:
+            out[seed] = ends[-1].weights, _episodes(lines)
+    return out
+
+
+def twins(found: Iterable[Marks]) -> str | None:
+    """The sentence of :func:`copies` about the records of one cell."""
     weights: dict[str, int] = {}
     played: dict[str, int] = {}
-    for record in records:
-        for seed in record.seeds:
-            lines = [e for e in record.evals if e.seed == seed]
-            ends = [e for e in lines if e.kind == "final"]
-            if not ends:
-                continue
-            for table, key in ((weights, ends[-1].weights), (played, _episodes(lines))):
-                if key in ("-", ""):
-                    continue
-                if table.setdefault(key, seed) != seed:
-                    what = "weights" if table is weights else "episodes"
-                    return f"seeds {table[key]} and {seed} are one run under two numbers: all their {what} are equal"
+    for seed, keys in (pair for of_record in found for pair in of_record.items()):
+        for table, key in zip((weights, played), keys):
+            if key not in ("-", "") and table.setdefault(key, seed) != seed:
+                what = "weights" if table is weights else "episodes"
+                return f"seeds {table[key]} and {seed} are one run under two numbers: all their {what} are equal"
     return None
 
 

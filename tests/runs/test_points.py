@@ -61,7 +61,7 @@ def test_points_are_written_into_a_file_that_stays_as_it_is() -> None:
     assert set(load(more, "s.yaml").data["card"]) == {"mine.py:make", "vmas:x.py"}
     with pytest.raises(BadInput, match=r"points of mine\.py:make already"):
         inserted(once, "s.yaml", "mine.py:make", lines)
-    with pytest.raises(BadInput, match=r"line 6: expected `card:` with a line for every task"):
+    with pytest.raises(BadInput, match=r"line 6: expected `card:` with its tasks on lines of their own"):
         inserted(f"{SUITE}card: {{}}\n", "s.yaml", "mine.py:make", lines)
 
 
