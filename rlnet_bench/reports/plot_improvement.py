@@ -20,10 +20,8 @@ def draw(estimates: Estimates, size: Size) -> Figure:
     methods = estimates.sorted_methods
     k = len(methods)
     if size.is_narrow and k > FEW:  # one name for both sides of a cell that is too small for two
-        names, columns = (
-            [f"{m}  {i}" for i, m in enumerate(methods, 1)],
-            [str(i) if i % 5 == 0 or i == 1 else "" for i in range(1, k + 1)],
-        )
+        names = [f"{m}  {i}" for i, m in enumerate(methods, 1)]
+        columns = [str(i) if i % 5 == 0 or i == 1 else "" for i in range(1, k + 1)]
     else:
         names = columns = [short_name(m, size) for m in methods]
     margin = 0.35 + max(len(m) for m in names) * size.font * 0.62 / 72

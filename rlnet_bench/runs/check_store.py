@@ -66,9 +66,9 @@ def check_store(store: Store, clock: Clock | None = None) -> StoreReport:
         if checker.cell:
             cells.setdefault(checker.cell, []).append(checker.marks)
     for cell, found in cells.items():
-        within = [twins([one]) for one in found]  # said of the record already
-        if not any(within) and (sentence := twins(found)):
-            problems.append(f"{cell.partition(chr(10))[0]}: {sentence}")
+        again = twins(found)
+        if again and not any(twins([one]) for one in found):  # else the record has been named for it
+            problems.append(f"{cell.partition(chr(10))[0]}: {again}")
     problems += lost_runs(store).values()
     known: set[str] = set()
     for file in [*listing(store.root / "suites"), *listing(store.root / "plans")]:
