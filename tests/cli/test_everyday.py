@@ -12,7 +12,7 @@ import pytest
 import rlnet_bench as rb
 from rlnet_bench.cli._grid import names
 from rlnet_bench.cli.main import main
-from rlnet_bench.errors import BadInput
+from rlnet_bench.errors import BadInput, in_python
 from rlnet_bench.learning.policy import Policy
 from rlnet_bench.networks.build import zoo_ids
 from rlnet_bench.runs.plan import make_plan
@@ -43,6 +43,17 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
         return code, text.out + text.err
 
     return call
+
+
+def test_errors_in_python_name_arguments(run: Run) -> None:
+    with pytest.raises(BadInput, match=r"^overrides 'x': expected key.path=value"):
+        rb.load_suite("quick", ["x"])
+    code, text = run("plan", "quick", "--set", "x")
+    assert code == 2 and "--set 'x': expected key.path=value" in text
+    assert (
+        in_python("use --workers 2, or `rlnet-bench run --workers 2`")
+        == "use workers 2, or `rlnet-bench run --workers 2`"
+    )
 
 
 def test_version(run: Run) -> None:

@@ -120,3 +120,20 @@ def test_greek_methods_stay_apart_in_every_file(tmp_path: Path) -> None:
         assert "PPO-?" not in file.read_text(encoding="utf-8")
     macros = (page.parent / "macros.tex").read_text()
     assert "{rlnet@def" not in macros and "PPO-alpha/x/one-two" in macros and "PPO-beta/x/one-two" in macros
+
+
+def test_an_empty_cell_says_why_it_is_empty(make: SimpleNamespace) -> None:
+    from dataclasses import replace
+
+    from rlnet_bench.reports.table_tasks import score_table
+
+    results = make.build({"a": 0.6, "b": 0.5}, ("mpe/simple_spread-discrete-v1", "mpe/simple_reference-discrete-v1"))
+    second = results.tasks[1]
+    kept = tuple(r for r in results.records if (r.method, r.task) != ("b", second))
+    waiting = judge(replace(results, records=kept))
+    only = tuple(replace(m, only=results.tasks[:1]) if m.label == "b" else m for m in results.methods)
+    spared = judge(replace(results, records=kept, methods=only))
+    for estimates, word in ((waiting, "missing 5 of 5"), (spared, "not applicable")):
+        [row] = [r for g in score_table(estimates, "absolute").groups for r in g.rows if r[0].text == "b"]
+        assert row[-1].text == "–" and (row[-1].under in (word, "no score yet"))
+    assert row[-1].under == "not applicable"

@@ -43,7 +43,8 @@ def test_every_file_is_there(page: Path) -> None:
         "ranks", "compute", "settings", "references", "runs",
     )  # fmt: skip
     svgs = {f"figures/{f}-{i}.svg" for f, n in parts.items() for i in range(1, n + 1)}
-    assert svgs | {"figures/profile.svg", "figures/improvement.svg"} == {n for n in names if n.endswith(".svg")}
+    single = {f"figures/{f}{end}.svg" for f in ("profile", "improvement") for end in ("", "-phone")}
+    assert svgs | single == {n for n in names if n.endswith(".svg")}
     assert {f"figures/{f}.csv" for f in figures} <= names
     assert {f"tables/{t}.{e}" for t in tables for e in ("tex", "md", "csv")} <= names
     assert {"index.html", "macros.tex", "references.bib", "tables/preview.tex"} <= names
