@@ -66,17 +66,18 @@ def check(
     json: JsonFlag = False,
 ) -> None:
     """Hold a submission against every rule, offline; exit code 2 when one is broken, and how to mend it."""
-    from rlnet_bench.leaderboard.check import check_submission
-    from rlnet_bench.leaderboard.rules import SUBMISSION_RULES
+    from rlnet_bench.leaderboard.check import check_board, check_submission
+    from rlnet_bench.leaderboard.rules import BOARD_RULES, SUBMISSION_RULES
 
-    findings = check_submission(folder, results)
+    findings = check_submission(folder, results) + (check_board(results) if results is not None else [])
     if json:
         print_json([asdict(f) for f in findings])
     else:
         for finding in findings:
             print(finding)
         broken = len({f.rule for f in findings if not f.is_note})
-        print(f"{folder}: {broken} of {len(SUBMISSION_RULES) + 1} rules broken.")
+        rules = len(SUBMISSION_RULES) + 1 + (len(BOARD_RULES) if results is not None else 0)
+        print(f"{folder}: {broken} of {rules} rules broken.")
     if any(not f.is_note for f in findings):
         raise typer.Exit(2)
 

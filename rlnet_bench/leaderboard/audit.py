@@ -5,13 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from rlnet_bench.errors import BadInput
 from rlnet_bench.leaderboard.board import EVIDENCE, SUBMISSIONS
 from rlnet_bench.leaderboard.evaluate import evaluate_task
-from rlnet_bench.leaderboard.evidence import read_evidence
+from rlnet_bench.leaderboard.evidence import read_episodes, read_evidence
 from rlnet_bench.leaderboard.folder import Folder
 from rlnet_bench.leaderboard.season import Drawing, Log, committed, read_beacon, read_season
 from rlnet_bench.reading.files import listing
+from rlnet_bench.runs.records import EvalLine
+
+SAME = 0.9  # of the episodes: on another machine, the last digit may turn one of them
+
+
+def agreement(a: EvalLine, b: EvalLine) -> float:
+    """The share of episodes that are the same in two lines: length, success, and returns to a thousandth."""
+    if a.shape != b.shape:
+        return 0.0
+    close = np.isclose(a.returns, b.returns, rtol=1e-3, atol=1e-3).all(axis=1)
+    return float((close & (a.length == b.length) & (a.success == b.success)).mean())
 
 
 @dataclass(frozen=True)
@@ -38,12 +51,14 @@ def audit(results: Path, name: str, beacon: Path) -> Audit:
     for path in listing(results / SUBMISSIONS):
         evidence = read_evidence(path / EVIDENCE)
         for task in evidence.tasks if evidence.season == name else ():
+            listed = read_episodes(path / EVIDENCE, task.task)
             episodes = task.policies[0].episodes
-            again, _ = evaluate_task(Folder.at(path), task.task, drawing, task.level, episodes, channel=False)
-            tasks, policies = tasks + 1, policies + len(again.policies)
+            _, again = evaluate_task(Folder.at(path), task.task, drawing, task.level, episodes, channel=False)
+            tasks, policies = tasks + 1, policies + len(again)
             differences += [
-                f"{path.name} on {task.task}, seed {a.seed}: {b.mean} now, {a.mean} listed"
-                for a, b in zip(task.policies, again.policies, strict=True)
-                if a != b
+                f"{path.name} on {task.task}, seed {a.seed}: {b.team.mean():.6g} now, {a.team.mean():.6g} listed; "
+                f"{same:.0%} of the episodes are the same"
+                for a, b in zip(listed, again, strict=True)
+                if (same := agreement(a, b)) < SAME
             ]
     return Audit(tasks, policies, tuple(differences))

@@ -7,7 +7,7 @@ as the records of runs have them. Means are computed from those lines whenever t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -146,14 +146,22 @@ def read_evidence(folder: Path) -> Evidence:
     )  # fmt: skip
 
 
-def _task(folder: Path, data: dict[str, Any]) -> TaskEvidence:
-    file = folder / f"{file_stem(data['task'])}.jsonl"
+def read_episodes(folder: Path, task: str) -> Sequence[EvalLine]:
+    """The episodes of a task's policies, a line each; raises Malformed for one that was changed."""
+    file = folder / f"{file_stem(task)}.jsonl"
     lines, _ = read_lines(file, parse_line)
     if broken := next((b for line in lines if (b := check_chain([line]))), None):
         raise Malformed(str(file), "lines as they were written", f"a changed one ({broken})")
+    return lines
+
+
+def _task(folder: Path, data: dict[str, Any]) -> TaskEvidence:
+    lines = read_episodes(folder, data["task"])
     said = [(p["seed"], p["weights"]) for p in data["policies"]]
     if [(x.seed, x.weights) for x in lines] != said:
-        raise Malformed(str(file), f"a line for each of the {len(said)} policies of {FILE}", f"{len(lines)} lines")
+        raise Malformed(
+            f"{folder}: {data['task']}", f"a line for each of the {len(said)} policies of {FILE}", f"{len(lines)} lines"
+        )
     return TaskEvidence(**{
         **data, "digests": tuple(data["digests"]), "flags": tuple(data["flags"]),
         "policies": tuple(map(scored, lines)),
