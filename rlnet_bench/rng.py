@@ -113,11 +113,6 @@ def integers(key: Tensor, n: int | Tensor) -> Tensor:
     return (_shift(key, 32) * n) >> 32
 
 
-def gumbel(key: Tensor) -> Tensor:
-    """Standard Gumbel draws, float32: argmax(logits + gumbel) samples softmax(logits)."""
-    return -torch.log(-torch.log(uniform32(key)))
-
-
 def normal(key: Tensor) -> Tensor:
     """Standard normal draws, float32 (Box-Muller on two draws derived from ``key``)."""
     radius = torch.sqrt(-2.0 * torch.log(uniform32(key)))

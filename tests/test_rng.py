@@ -95,7 +95,7 @@ def test_order_of_counters_matters(a: int, b: int) -> None:
 # -- independence of the batch ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("draw", [rng.uniform, rng.uniform32, rng.gumbel, rng.normal, lambda k: rng.integers(k, 50)])
+@pytest.mark.parametrize("draw", [rng.uniform, rng.uniform32, rng.normal, lambda k: rng.integers(k, 50)])
 def test_a_draw_does_not_depend_on_its_batch(draw) -> None:  # type: ignore[no-untyped-def]
     batch = keys(4099)
     together = draw(batch)
@@ -143,7 +143,7 @@ def test_extreme_keys_stay_inside_their_intervals() -> None:
     ends = torch.tensor([0, -1, 2**63 - 1, -(2**63)])
     assert rng.uniform(ends).min() == 0.0 and rng.uniform(ends).max() < 1.0
     assert rng.uniform32(ends).min() > 0.0 and rng.uniform32(ends).max() < 1.0
-    assert torch.isfinite(rng.gumbel(ends)).all() and torch.isfinite(rng.normal(ends)).all()
+    assert torch.isfinite(rng.normal(ends)).all()
     assert rng.integers(ends, 6).min() == 0 and rng.integers(ends, 6).max() == 5
 
 
@@ -174,22 +174,6 @@ def test_every_bit_is_fair_and_flips_under_a_change_of_one_counter() -> None:
         ones = ((bits[:, None] >> shift) & 1).sum(dim=0).double().numpy()
         deviation = (ones - COUNT / 2) / math.sqrt(COUNT / 4)
         assert np.abs(deviation).max() < 4.5
-
-
-def test_gumbel_moments_and_distribution() -> None:
-    x = rng.gumbel(keys()).double().numpy()
-    assert np.isfinite(x).all()
-    assert abs(x.mean() - np.euler_gamma) < 4 * (math.pi / math.sqrt(6)) / math.sqrt(COUNT)
-    assert abs(x.var() - math.pi**2 / 6) < 0.03
-    assert stats.kstest(x, "gumbel_r").pvalue > LEAST_P
-
-
-def test_gumbel_maximum_samples_the_softmax() -> None:
-    logits = torch.tensor([0.0, 1.0, -1.0, 2.0])
-    noise = rng.gumbel(rng.fold(keys()[:, None], torch.arange(4)))
-    counts = torch.bincount((logits + noise).argmax(dim=1), minlength=4).numpy()
-    expected = logits.softmax(0).double().numpy()
-    assert stats.chisquare(counts, expected / expected.sum() * COUNT).pvalue > LEAST_P
 
 
 def test_normal_moments_and_distribution() -> None:

@@ -30,10 +30,6 @@ class VarianceComponents:
     n_runs: int
     episodes_per_run: float
 
-    def variance_of_mean(self, n_runs: int, n_episodes: int) -> float:
-        """Predict the variance of the task's mean for another number of runs and episodes per run."""
-        return (self.run_variance + self.episode_variance / n_episodes) / n_runs
-
     @property
     def advice(self) -> str:
         """Say what to spend on."""

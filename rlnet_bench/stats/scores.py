@@ -23,8 +23,6 @@ from rlnet_bench.stats.pooled import Array, Pooled
 from rlnet_bench.vocabulary import ScoredStatus
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from rlnet_bench.stats.normalise import Bounds
 
 Tasks = Literal["all", "common"] | Sequence[str]
@@ -186,19 +184,6 @@ class RunScores:
                 raise BadInput(f"method {method!r} has {x.shape[1]} task columns, but {len(names)} task names.")
             result[method] = cls.from_arrays(method, {t: x[:, i] for i, t in enumerate(names)})
         return result
-
-    @classmethod
-    def from_frame(cls, frame: pd.DataFrame, floors: Mapping[str, float] | None = None) -> dict[str, RunScores]:
-        """Build from a tidy frame: columns method, task, seed, score and, optionally, status.
-
-        Status is ``ok`` (default), ``diverged``, ``failed`` or ``missing`` (``infra_failed`` reads as
-        failed, ``running`` as missing). A diverged run takes ``floors[task]`` where given, else the score
-        in its row. Rows that are failed or missing are counted and their score is never read.
-        Returns one object per method, methods and tasks in order of appearance.
-        """
-        from rlnet_bench.stats.frames import read_frame  # it builds TaskRuns of this module
-
-        return {method: cls(method, runs) for method, runs in read_frame(frame, floors).items()}
 
 
 def select_tasks(methods: Sequence[RunScores], tasks: Tasks = "all") -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -22,7 +22,6 @@ def test_variance_components_recover_the_simulation():
     assert parts.run_variance == pytest.approx(0.09, abs=0.01)
     assert parts.episode_variance == pytest.approx(1.0, abs=0.03)
     assert parts.noise_share == pytest.approx(0.025 / 0.115, abs=0.03)
-    assert parts.variance_of_mean(10, 40) == pytest.approx(0.0115, abs=0.001)
     assert "only more seeds help" in parts.advice
 
 

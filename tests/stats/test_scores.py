@@ -2,7 +2,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from rlnet_bench.errors import BadInput
@@ -47,45 +46,6 @@ def test_lengths_must_agree():
 def test_no_tasks_is_refused():
     with pytest.raises(BadInput, match="has no tasks"):
         RunScores("a", {})
-
-
-def test_from_frame_keeps_the_three_kinds_of_trouble_apart():
-    frame = pd.DataFrame(
-        {
-            "method": "ippo",
-            "task": ["t"] * 6 + ["u"] * 2,
-            "seed": [0, 1, 2, 3, 4, 5, 0, 1],
-            "score": [0.5, 0.6, None, np.nan, "lost", np.nan, 0.1, 0.2],
-            "status": ["ok", "ok", "diverged", "failed", "missing", "running", "ok", "ok"],
-        }
-    )
-    runs = RunScores.from_frame(frame, floors={"t": -1.0})["ippo"]
-    t = runs.runs["t"]
-    assert t.scores.tolist() == [0.5, 0.6, -1.0] and t.seeds == (0, 1, 2)
-    assert (t.n, t.n_diverged, t.n_failed, t.n_missing) == (3, 1, 1, 2)
-    assert t.describe() == "2 ok + 1 diverged (1 failed, 2 missing)"
-    assert runs.runs["u"].describe() == "2 ok"
-    assert runs.without_diverged().n_per_task == {"t": 2, "u": 2}
-
-
-def test_from_frame_refuses_a_diverged_run_without_score_or_floor():
-    row = {"method": "a", "task": "t", "seed": 7, "score": np.nan, "status": "diverged"}
-    frame = pd.DataFrame([row])
-    with pytest.raises(BadInput, match="'a' on task 't', seed 7"):
-        RunScores.from_frame(frame)
-
-
-def test_from_frame_explains_columns_status_and_text():
-    good = {"method": ["a"], "task": ["t"], "seed": [0], "score": [1.0]}
-    with pytest.raises(BadInput, match=r"missing \['seed'\]"):
-        RunScores.from_frame(pd.DataFrame({k: v for k, v in good.items() if k != "seed"}))
-    with pytest.raises(BadInput, match="unknown status 'crashed'"):
-        RunScores.from_frame(pd.DataFrame({**good, "status": ["crashed"]}))
-    with pytest.raises(BadInput, match="score 'high' of method 'a' on task 't', seed 0"):
-        RunScores.from_frame(pd.DataFrame({**good, "score": ["high"]}))
-    for seed in ("first", 0.5, None):
-        with pytest.raises(BadInput, match="is not a whole number"):
-            RunScores.from_frame(pd.DataFrame({**good, "seed": [seed]}))
 
 
 def test_from_rliable_reads_runs_by_tasks():

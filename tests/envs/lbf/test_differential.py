@@ -6,9 +6,10 @@ Rewards are compared as float32: both sides divide the same exact integers in fl
 import numpy as np
 import pytest
 import torch
+from envs.lbf import lockstep
 
 from rlnet_bench import rng
-from rlnet_bench.envs.lbf import original as lbo
+from rlnet_bench.envs.lbf.original import original
 from rlnet_bench.envs.lbf.policies import rally_on_field, step_keys
 from rlnet_bench.envs.lbf.rules import legal_actions
 from rlnet_bench.envs.registry import make_env
@@ -44,11 +45,11 @@ def compare(task, steps):
     """Step a batch of ours and ``BATCH`` originals together; returns what was met on the way."""
     env = make_env(task, BATCH)
     env.reset(rng.env_keys([11], rng.Stream.TRAINING_ENV, BATCH))
-    originals = [lbo.original(env.card) for _ in range(BATCH)]
+    originals = [original(env.card) for _ in range(BATCH)]
     generator = torch.Generator().manual_seed(5)
     met = {"overlap": 0, "loaded": 0, "failed": 0, "cleared": 0, "time": 0}
     for i in range(BATCH):
-        lbo.copy_in(originals[i], env.field, i)
+        lockstep.copy_in(originals[i], env.field, i)
     for _ in range(-(-steps // BATCH)):
         actions = purposeful(env, generator)
         out = env.step(actions)
@@ -61,10 +62,10 @@ def compare(task, steps):
             _, rewards, done, _, _ = reference.step(actions[i].tolist())
             assert done == ended[i]
             assert np.array_equal(np.asarray(rewards, np.float32), out.reward[i].numpy())
-            assert np.array_equal(lbo.original_observations(reference), out.final_observation[i].numpy())
+            assert np.array_equal(lockstep.original_observations(reference), out.final_observation[i].numpy())
             if out.final_action_mask is not None:
-                assert np.array_equal(lbo.original_masks(reference), out.final_action_mask[i].numpy())
-            board, positions, levels = lbo.read_original(reference)
+                assert np.array_equal(lockstep.original_masks(reference), out.final_action_mask[i].numpy())
+            board, positions, levels = lockstep.read_original(reference)
             met["overlap"] += len(set(positions)) < len(positions)
             met["loaded"] += max(rewards) > 0
             met["failed"] += min(rewards) < 0
@@ -73,14 +74,14 @@ def compare(task, steps):
                 met["cleared" if board.sum() == 0 else "time"] += 1
                 eaten = 1 - board.sum() / max(1, reference._food_spawned)
                 assert out.success[i].item() == pytest.approx(eaten, abs=1e-7)
-                lbo.copy_in(reference, env.field, i)
-            ours = lbo.read_field(env.field, i, reference.field_size)
-            board, positions, levels = lbo.read_original(reference)
+                lockstep.copy_in(reference, env.field, i)
+            ours = lockstep.read_field(env.field, i, reference.field_size)
+            board, positions, levels = lockstep.read_original(reference)
             assert np.array_equal(ours[0], board)
             assert ours[1:] == (positions, levels)
-            assert np.array_equal(lbo.original_masks(reference), legal[i])
+            assert np.array_equal(lockstep.original_masks(reference), legal[i])
             if done:  # the first observation of the new episode
-                assert np.array_equal(lbo.original_observations(reference), out.observation[i].numpy())
+                assert np.array_equal(lockstep.original_observations(reference), out.observation[i].numpy())
     return met
 
 

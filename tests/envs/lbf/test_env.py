@@ -4,12 +4,12 @@ import warnings
 
 import pytest
 import torch
+from envs.lbf import lockstep
 
 from rlnet_bench import rng
 from rlnet_bench.envs.cards.lbf import ids
 from rlnet_bench.envs.check import check_env
 from rlnet_bench.envs.lbf import env as lbf
-from rlnet_bench.envs.lbf import original as lbo
 from rlnet_bench.envs.registry import make_env
 from rlnet_bench.errors import BadInput
 
@@ -28,7 +28,7 @@ def test_conformance_of_every_task(task):
 def test_the_scene_shows_the_board():
     env = make_env("lbf/8x8-2p-2f-coop-v1", 1)
     env.reset(torch.zeros(1, dtype=torch.int64))
-    env._field = lbo.field_of([(0, 0, 1), (7, 3, 2)], [(2, 5, 3)], 2, time=4)
+    env._field = lockstep.field_of([(0, 0, 1), (7, 3, 2)], [(2, 5, 3)], 2, time=4)
     scene = env.scene(0)
     assert scene.bounds == (0.0, 0.0, 8.0, 8.0) and scene.caption == "step 4 of 50"
     things = [(s.kind, s.x, s.y) for s in scene.shapes if s.kind in ("circle", "rectangle")]

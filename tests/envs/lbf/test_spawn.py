@@ -10,11 +10,12 @@ d = 0.07 (two categories) to d = 0.11 (64 equal ones); for the crowded fields, n
 import numpy as np
 import pytest
 import torch
+from envs.lbf import lockstep
 from scipy.stats import chi2_contingency
 
 from rlnet_bench import rng
-from rlnet_bench.envs.lbf import original as lbo
 from rlnet_bench.envs.lbf.field import EMPTY, decode, rules
+from rlnet_bench.envs.lbf.original import original
 from rlnet_bench.envs.lbf.spawn import Spawner, _byte_select, _counts
 from rlnet_bench.envs.registry import make_env, task_card
 
@@ -51,11 +52,11 @@ def statistics(boards, positions, levels):
 
 def ours(task, count):
     field, size = draw(task, count), tuple(task_card(task).constructor["field_size"])
-    return statistics(*zip(*(lbo.read_field(field, i, size) for i in range(count))))
+    return statistics(*zip(*(lockstep.read_field(field, i, size) for i in range(count))))
 
 
 def theirs(task, count):
-    reference = lbo.original(task_card(task))
+    reference = original(task_card(task))
     reference.seed(123)
     drawn = []
     for _ in range(count):
@@ -65,7 +66,7 @@ def theirs(task, count):
         reference.spawn_players(reference.min_player_level, reference.max_player_level)
         cap = np.array([sum(sorted(p.level for p in reference.players)[:3])] * reference.max_num_food)
         reference.spawn_food(reference.max_num_food, reference.min_food_level, cap)
-        board, positions, levels = lbo.read_original(reference)
+        board, positions, levels = lockstep.read_original(reference)
         drawn.append((board.copy(), positions, levels))
     return statistics(*zip(*drawn))
 

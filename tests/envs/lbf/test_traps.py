@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from envs.lbf import lockstep
 
 from rlnet_bench import rng
-from rlnet_bench.envs.lbf import original as lbo
+from rlnet_bench.envs.lbf.original import original
 from rlnet_bench.envs.registry import make_env
+from rlnet_bench.errors import MissingExtra
 
 NONE, NORTH, SOUTH, WEST, EAST, LOAD = range(6)
 FAR_FOOD = [(6, 6, 4)]
@@ -16,20 +18,20 @@ def play(task, players, foods, actions, time=0):
     """One step from a hand-made field; compared with the original where it is installed."""
     env = make_env(task, 1)
     env.reset(torch.zeros(1, dtype=torch.int64))
-    env._field = lbo.field_of(players, foods, env.rules.foods, time)
+    env._field = lockstep.field_of(players, foods, env.rules.foods, time)
     before = env.field
     observation = env.current().observation
     out = env.step(torch.tensor([actions]))
     if not env.rules.clean:
         try:
-            reference = lbo.original(env.card)
-        except lbo.MissingExtra:
+            reference = original(env.card)
+        except MissingExtra:
             return env, out
-        lbo.copy_in(reference, before, 0)
-        assert np.array_equal(lbo.original_observations(reference), observation[0].numpy())
+        lockstep.copy_in(reference, before, 0)
+        assert np.array_equal(lockstep.original_observations(reference), observation[0].numpy())
         _, rewards, done, _, _ = reference.step(actions)
         assert np.array_equal(np.asarray(rewards, np.float32), out.reward[0].numpy())
-        assert np.array_equal(lbo.original_observations(reference), out.final_observation[0].numpy())
+        assert np.array_equal(lockstep.original_observations(reference), out.final_observation[0].numpy())
         assert done == bool(out.terminated | out.truncated)
     return env, out
 
@@ -141,7 +143,7 @@ def test_moves_off_the_grid_and_into_food_do_nothing():
 def test_actions_out_of_range_do_nothing():
     env = make_env("lbf/8x8-2p-2f-coop-v1", 1)
     env.reset(torch.zeros(1, dtype=torch.int64))
-    env._field = lbo.field_of([(2, 2, 1), (4, 4, 1)], FAR_FOOD, 2)
+    env._field = lockstep.field_of([(2, 2, 1), (4, 4, 1)], FAR_FOOD, 2)
     out = env.step(torch.tensor([[-3, 77]]))
     assert cells(env) == [(2, 2), (4, 4)] and not out.reward.any()
 
