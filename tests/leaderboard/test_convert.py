@@ -15,6 +15,7 @@ from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError
 from rlnet_bench.leaderboard.convert import Declaration, check_pairs, convert, read_declaration, write_policy
 
+HERE = Path(__file__).parent / "converted"
 SPREAD, BALANCE = "mpe/simple_spread-discrete-v1", "vmas/balance-continuous-v1"
 CARD = task_card(SPREAD)
 N, WIDTH, A, T = CARD.num_agents, CARD.observation_size, 5, 40
@@ -173,12 +174,23 @@ def test_continuous_actions_are_squashed_means(tmp_path: Path) -> None:
         check_pairs(policy, what, pairs(tmp_path / "q.safetensors", x, did * 0.99))
 
 
+def test_a_policy_that_benchmarl_trained() -> None:
+    """IPPO on VMAS balance by BenchMARL 1.5.2, 4 iterations of 3,000 frames, 64-64: `policy.state_dict()` as torch saved
+    it, and a hundred steps of it on VMAS, without sampling."""
+    what = read_declaration(HERE / "benchmarl_balance.yaml")
+    policy = convert(what, HERE / "benchmarl_balance.pt")
+    assert check_pairs(policy, what, HERE / "benchmarl_balance.safetensors") == 1.0
+    other = what.model_copy(update={"activation": "relu"})
+    with pytest.raises(BadInput, match="expected to repeat"):
+        check_pairs(convert(other, HERE / "benchmarl_balance.pt"), other, HERE / "benchmarl_balance.safetensors")
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         (
             {"observation": list(range(WIDTH - 1))},
-            f"an entry for each of the network's {WIDTH} inputs, found {WIDTH - 1}",
+            f"an entry for each of the network's {WIDTH} inputs, found",
         ),
         ({"observation": [0] * WIDTH}, "each once, found 0"),
         ({"observation": [*range(WIDTH - 1), WIDTH + 3]}, f"numbers below {WIDTH}, each once, found {WIDTH + 3}"),
