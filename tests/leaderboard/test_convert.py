@@ -175,8 +175,10 @@ def test_continuous_actions_are_squashed_means(tmp_path: Path) -> None:
 
 
 def test_a_policy_that_benchmarl_trained() -> None:
-    """IPPO on VMAS balance by BenchMARL 1.5.2, 4 iterations of 3,000 frames, 64-64: `policy.state_dict()` as torch saved
-    it, and a hundred steps of it on VMAS, without sampling."""
+    """IPPO on VMAS balance by BenchMARL 1.5.2, 4 iterations of 3,000 frames, 64-64.
+
+    ``policy.state_dict()`` as torch saved it, and a hundred of its steps on VMAS, without sampling.
+    """
     what = read_declaration(HERE / "benchmarl_balance.yaml")
     policy = convert(what, HERE / "benchmarl_balance.pt")
     assert check_pairs(policy, what, HERE / "benchmarl_balance.safetensors") == 1.0
