@@ -122,10 +122,9 @@ def _show(table: Table) -> None:
 def _shown(found: Cell) -> Text:
     """The value, bold where the table says so, and what stands below it in fainter letters."""
     from rlnet_bench.analysis.wording import typographic
-    from rlnet_bench.reports.table import DAGGER
 
     text = cell(typographic(found.text) if not found.code else found.text, "bold" if found.bold else "")
-    text.append(DAGGER if found.dagger else "")
+    text.append(found.mark)
     return text.append_text(cell(f" {typographic(found.under)}", "dim")) if found.under else text
 
 

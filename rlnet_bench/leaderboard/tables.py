@@ -10,7 +10,7 @@ from rlnet_bench.leaderboard.entries import Entry
 from rlnet_bench.leaderboard.listing import Listing
 from rlnet_bench.leaderboard.standings import MOST, Place, Row, Standing
 from rlnet_bench.reports.sheet import Sheet
-from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell, marked
+from rlnet_bench.reports.table import TIE_MARK, Cell, Column, Group, Table, estimate_cell, marked
 from rlnet_bench.reports.titles import task_titles
 from rlnet_bench.stats.result import Estimate
 from rlnet_bench.vocabulary import EXECUTION_CLASSES
@@ -27,7 +27,7 @@ DIVISIONS = {
     "algorithms": "a way to train, judged by its training runs",
     "policies": "given weights, judged by fresh episodes",
 }
-TIES = "† not distinguishable from the best; bold: the best, and better than at least one other."
+TIES = f"{TIE_MARK} not distinguishable from the best; bold: the best, and better than at least one other."
 HEADER = (
     "board", "method", "version", "task", "score", "low", "high", "runs", "rank", "rank_low", "rank_high", "official",
     "tied_with_best", "level", "execution", "training", "tuning", "bits", "frames", "run_ids",

@@ -8,7 +8,7 @@ from rlnet_bench.analysis.wording import rounded
 from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.stats.result import Estimate
 
-DAGGER = "†"
+TIE_MARK = "†"  # what is not distinguishable from the best: in every format, caption and board
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Cell:
     def is_empty(self) -> bool:
         """Whether there is nothing to print."""
         return not self.text
+
+    @property
+    def mark(self) -> str:
+        """What stands behind the text, raised where that can be printed."""
+        return TIE_MARK if self.dagger else ""
 
 
 @dataclass(frozen=True)

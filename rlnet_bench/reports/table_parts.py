@@ -9,7 +9,7 @@ from rlnet_bench.analysis.classes import untrained
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.analysis.results import MethodInfo
 from rlnet_bench.analysis.wording import significant
-from rlnet_bench.reports.table import Cell, Column, Group
+from rlnet_bench.reports.table import TIE_MARK, Cell, Column, Group
 from rlnet_bench.vocabulary import EXECUTION_CLASSES
 
 HEAD = (
@@ -21,7 +21,7 @@ NOTHING = Cell("–", sort=None, note="no finished run")
 
 DAGGER_NOTE = (
     "Bold: best of its execution class and significantly better than at least one other of it. "
-    "† not distinguishable from the best of its class."
+    f"{TIE_MARK} not distinguishable from the best of its class."
 )
 
 

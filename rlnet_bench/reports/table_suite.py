@@ -12,7 +12,7 @@ from rlnet_bench.analysis.pooling import NORMALISED
 from rlnet_bench.analysis.results import MethodInfo
 from rlnet_bench.analysis.wording import count, duration, p_text, short_count
 from rlnet_bench.reports.sheet import Sheet
-from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
+from rlnet_bench.reports.table import TIE_MARK, Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import HEAD, NOTHING, grouped, head
 from rlnet_bench.reports.titles import task_titles
 
@@ -158,7 +158,7 @@ def rank_table(estimates: Estimates) -> Table:
         grouped(estimates, row, lambda m: order.get(m.label, len(order)), controls=False),
         f"Ranks within each execution class by mean score over {pool_text(estimates)}: "
         f"{scores_text(estimates)}. The interval holds every rank that the data do not exclude: permutation tests of "
-        "all pairs, labels shuffled within tasks, adjusted together (step-down max-T). † tied with the best.",
+        f"all pairs, labels shuffled within tasks, adjusted together (step-down max-T). {TIE_MARK} tied with the best.",
         tuple(notes),
         Sheet(("method", "execution", "rank", "low", "high", "mean", "adjusted_p_against_best"), rows),
     )

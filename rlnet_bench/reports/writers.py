@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 from rlnet_bench.analysis.wording import typographic
-from rlnet_bench.reports.table import DAGGER, Cell, Table, turned
+from rlnet_bench.reports.table import Cell, Table, turned
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -127,8 +127,8 @@ def latex_cell(cell: Cell) -> str:
         rest = cell.under.partition("]")[2].strip()
     else:
         rest = cell.under
-    if cell.dagger:
-        main += r"\textsuperscript{\textdagger}"
+    if cell.mark:
+        main += rf"\textsuperscript{{{latex_escape(cell.mark)}}}"
     return main + (rf" {{\scriptsize ({_maths(rest)})}}" if rest else "")
 
 
@@ -153,9 +153,7 @@ def markdown_cell(cell: Cell) -> str:
     text = f"`{cell.text.replace('`', '')}`" if cell.code and cell.text else _md(typographic(cell.text))
     text = text.replace("|", "\\|") if cell.code else text
     text = f"**{text}**" if cell.bold else text
-    if cell.dagger:
-        text += DAGGER
-    return f"{text} {_md(typographic(cell.under))}".rstrip()
+    return f"{text}{cell.mark} {_md(typographic(cell.under))}".rstrip()
 
 
 def _md(text: str) -> str:
