@@ -23,7 +23,7 @@ from rlnet_bench.analysis.references import TaskFacts, facts_of
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, ImpossibleCell, MissingExtra, StoreError, UnknownName, WorkFailed
 from rlnet_bench.learning.spaces import SCORED_IN, SPACES, Space, space_of
-from rlnet_bench.methods import Method, check_possible, method_ids
+from rlnet_bench.methods import Method, method_ids
 from rlnet_bench.runs.plan import Plan, resolve_method
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Budget, MethodEntry, Suite
@@ -109,6 +109,7 @@ def find_tuning(
     tasks: Sequence[str] | None = None,
     frames: int | None = None,
     seeds: int = LEAST_SEEDS,
+    trials: int = 1,
     trust_code: bool = False,
 ) -> Tuning:
     """What is to be tuned, or why it cannot be.
@@ -119,6 +120,7 @@ def find_tuning(
         tasks: some of its development tasks; the first of every family that the method can run on by default.
         frames: per seed and trial, on every task; the suite's budget by default.
         seeds: per trial.
+        trials: how many will be asked for.
         trust_code: whoever calls this trusts what the suite and its networks name.
 
     Raises:
@@ -135,6 +137,8 @@ def find_tuning(
     if space is None or not made.capabilities.trains:
         families = ", ".join(s.family for s in SPACES)
         raise BadInput(f"{method}: there is no search space for it; those declared are of the families {families}.")
+    if not 1 <= trials <= space.size:
+        raise BadInput(f"--trials: expected 1 to {space.size}, the size of the space, found {trials}.")
     chosen = _tasks(suite, entry, made, tasks)
     ids = [f.id for facts in chosen.values() for f in facts]
     budget = {task: frames or suite.budget.of(task) for task in ids}
@@ -149,7 +153,9 @@ def _entry(suite: Suite, method: str) -> MethodEntry:
     if method.startswith("zoo/") or method.endswith((".yaml", ".yml")):
         return MethodEntry(network=method)
     if not is_file(method) and method not in method_ids():
-        raise UnknownName("method", method, [*method_ids(), *(m.name for m in suite.methods)])
+        labels = [m.name for m in suite.methods]
+        hint = f"Expected a label of the suite ({', '.join(labels)}), an id, file.py:Class or a network."
+        raise UnknownName("method", method, [*method_ids(), *labels], hint)
     return MethodEntry(id=method)
 
 
@@ -177,16 +183,14 @@ def _tasks(
         if not asked and task_family(task) in found:
             continue
         if entry.only and task not in entry.only:
-            reasons.append(f"{where}: {entry.name} is not run on {task} (`only`).")
+            reasons.append(f"`only` leaves out {task}.")
             continue
-        try:
-            check_possible(method, card, method.configure(entry.settings(task)))
-        except ImpossibleCell as error:
-            reasons.append(str(error))
+        if reason := method.impossible(card, method.configure(entry.settings(task))):
+            reasons.append(reason)
             continue
         found.setdefault(task_family(task), []).append(facts_of(card))
     if not found:
-        raise ImpossibleCell("\n".join(reasons))
+        raise ImpossibleCell(f"{entry.name}: no task of {where} to tune on: {' '.join(reasons)}")
     for facts in found.values():
         for f in facts if len(facts) > 1 else ():
             if f.bounds is None:
@@ -263,7 +267,7 @@ def recorded(store: Store, tuning: Tuning) -> list[dict[str, Settings]]:
         for task, settings in entry.per_task.items():
             by_family[task_family(task)] = {k: v for k, v in settings.items() if k in names}
         found.append(by_family)
-    if known.suite != tuning.trials(found) or found[0] != _first(tuning):
+    if known.suite != tuning.trials(found) or found[0] != first_trial(tuning):
         of = f"{tuning.entry.name} for {tuning.suite.name}-v{tuning.suite.version}"
         raise StoreError(
             f"{store.root}: holds another tuning of {of} (other seeds, frames, tasks, or settings of the method or of "
@@ -272,7 +276,8 @@ def recorded(store: Store, tuning: Tuning) -> list[dict[str, Settings]]:
     return found
 
 
-def _first(tuning: Tuning) -> dict[str, Settings]:
+def first_trial(tuning: Tuning) -> dict[str, Settings]:
+    """The entry's own settings."""
     return {family: tuning.own(facts[0].id) for family, facts in tuning.tasks.items()}
 
 
@@ -295,11 +300,8 @@ def tune(
         on_trial: told the number of every trial and its scores by family.
 
     Raises:
-        BadInput: for more trials than the space has settings.
         StoreError: when the store holds another tuning of that name.
     """
-    if not 1 <= trials <= tuning.space.size:
-        raise BadInput(f"--trials: expected 1 to {tuning.space.size}, the size of the space, found {trials}.")
     settings = recorded(store, tuning)[:trials]
     scored: list[dict[str, Trial]] = []
     while len(scored) < trials:
@@ -317,7 +319,7 @@ def tune(
 def _next(tuning: Tuning, scored: Sequence[Mapping[str, Trial]]) -> dict[str, Settings]:
     """What to try after these trials."""
     if not scored:
-        return _first(tuning)
+        return first_trial(tuning)
     return {
         family: propose(tuning.space, [(x[family].settings, x[family].score) for x in scored])
         for family in tuning.tasks

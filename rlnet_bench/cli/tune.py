@@ -59,14 +59,17 @@ def tune(
     trust_typed(loaded, set_ or ())
     typed(method)
     chosen = names(tasks) if tasks is not None else None
-    found = rules.find_tuning(loaded, method, tasks=chosen, frames=frames, seeds=seeds, trust_code=trust_code)
+    found = rules.find_tuning(
+        loaded, method, tasks=chosen, frames=frames, seeds=seeds, trials=trials, trust_code=trust_code
+    )
     path = out or Path("tuning") / f"{file_stem(found.entry.name)}.yaml"
-    _refuse_other(path, found)
+    _refuse_other(path, found.entry.id or str(found.entry.network))
+    planner = partial(make_plan, device=device, threads=threads, trust_code=trust_code, asked_by=suite, tuning=True)
+    planner(found.trials([rules.first_trial(found)]))  # what cannot run is said before a store is made
     opened = Store.create(store)
     places = ", ".join(f"{t} ({n:,} frames)" for t, n in found.frames.items())
-    print(
-        f"{found.space.describe()}\n{trials} trials x {seeds} seeds of {found.entry.name} on {places}", file=sys.stderr
-    )
+    what = f"{trials} trial{'s' * (trials > 1)} x {seeds} seeds of {found.entry.name}"
+    print(f"{found.space.describe()}\n{what} on {places}", file=sys.stderr)
 
     def run_left(store: Store, planned: Plan) -> None:
         if any(store.status(g)["status"] not in ENDED for g in planned.groups):
@@ -78,7 +81,6 @@ def tune(
             settings = ", ".join(f"{k} {v}" for k, v in trial.settings.items())
             print(f"trial {number}, {family}: {trial.score:.3g} with {settings}", file=sys.stderr, flush=True)
 
-    planner = partial(make_plan, device=device, threads=threads, trust_code=trust_code, asked_by=suite, tuning=True)
     record = rules.tune(opened, found, trials, planner, run_left, told)
     write_record(path, record)
     if json:
@@ -88,14 +90,17 @@ def tune(
         print(f"Written to {path}; a suite adopts it with `tuned: FILE` at the method, a path from the suite's folder.")
 
 
-def _refuse_other(path: Path, found: object) -> None:
-    """A file that is no tuning record, or that of something else, is not overwritten."""
-    from rlnet_bench.analysis.tuning import Tuning
+def _refuse_other(path: Path, method: str) -> None:
+    """A file that is no tuning record, or that of another method, is not overwritten."""
     from rlnet_bench.runs.tuned import read_record
 
-    assert isinstance(found, Tuning)
     if not path.exists():
         return
-    there = read_record(path)
-    if there.method != (found.entry.id or found.entry.network):
-        raise BadInput(f"--out {path}: is the tuning record of {there.method}; choose another file.")
+    try:
+        there = read_record(path).method
+    except BadInput:
+        raise BadInput(
+            f"--out {path}: there is another file, which is no tuning record; choose another name."
+        ) from None
+    if there != method:
+        raise BadInput(f"--out {path}: is the tuning record of {there}; choose another name.")

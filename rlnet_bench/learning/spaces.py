@@ -58,8 +58,8 @@ SPACES = (
         "off-policy actor-critic",
         ActorCriticConfig,
         {
-            "learning_rate": (3e-4, 1e-3, 3e-3),
-            "actor_learning_rate": (1e-4, 3e-4, 1e-3),
+            "learning_rate": (3e-4, 5e-4, 1e-3, 3e-3),
+            "actor_learning_rate": (1e-4, 3e-4, 5e-4, 1e-3),
             "gamma": (0.9, 0.95, 0.99),
             "target_tau": (0.005, 0.01, 0.05),
         },

@@ -180,8 +180,8 @@ def test_trials_of_other_conditions_are_not_mixed(tmp_path: Path) -> None:
         ("ippo", {"tasks": [BALANCE]}, r"unknown task 'vmas/balance.*Those of mine-v1: mpe/simple_spread"),
         ("ippo", {"seeds": 1}, r"--seeds: expected 2 to 1000 for every trial, found 1"),
         ("random", {}, r"random: there is no search space for it; those declared are of the families on-policy, value"),
-        ("ipo", {}, r"unknown method 'ipo'. Did you mean 'ippo'\?"),
-        ("iddpg", {}, r"impossible cell iddpg x mpe/simple_spread-discrete-v1: iddpg needs continuous actions"),
+        ("ipo", {}, r"unknown method 'ipo'. Did you mean 'ippo'\? Expected a label of the suite \(random, ippo\)"),
+        ("iddpg", {}, r"iddpg: no task of mine-v1 to tune on: iddpg needs continuous actions, and mpe/simple_spread"),
     ],
 )
 def test_refused(tmp_path: Path, method: str, options: dict[str, Any], message: str) -> None:
@@ -207,7 +207,7 @@ def test_seeds_of_tuning_are_nobody_else_s(tmp_path: Path) -> None:
 def test_more_trials_than_settings_and_no_optuna(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for count in (0, 61):
         with pytest.raises(BadInput, match=rf"--trials: expected 1 to 60, the size of the space, found {count}"):
-            ran(tmp_path, count)
+            rules.find_tuning(suite(tmp_path), "ippo", trials=count)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r'needs the package .optuna.: install it with `pip install "rlnet-bench'):
         rules.require_optuna()

@@ -482,3 +482,17 @@ def test_two_drivers_of_one_suite_and_one_is_killed(tmp_path: Path) -> None:
         undisturbed = tmp_path / "calm" / "runs" / folder.name
         assert (folder / "evals.jsonl").read_bytes() == (undisturbed / "evals.jsonl").read_bytes()
         assert not (folder / "lease.json").exists()
+
+
+def test_tune_says_what_is_wrong_before_anything_is_made(say: Callable[..., Said], tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    (tmp_path / "tiny.yaml").write_text(SUITE)
+    for arguments, sentence in (
+        (("ippo", "--trials", 61), "--trials: expected 1 to 60, the size of the space, found 61."),
+        (("ippo", "--trials", 1, "--frames", 3), "expected a budget of at least one iteration (40 frames per seed)"),
+        (("ippo", "--trials", 1, "--out", "tiny.yaml"), "--out tiny.yaml: there is another file, which is no tuning"),
+        (("ipo", "--trials", 1), "unknown method 'ipo'. Did you mean 'ippo'?"),
+    ):
+        said = say("tune", *arguments, "--suite", "tiny.yaml")
+        assert said.code == 2 and sentence in said.err
+        assert [p.name for p in tmp_path.iterdir()] == ["tiny.yaml"]
