@@ -117,7 +117,8 @@ def curves(
 def profiles(data: pd.DataFrame | Mapping[str, BandEstimate], ax: Axes | None = None, **options: Any) -> Axes:
     """Performance profiles: the share of runs above each threshold, as falling steps; options as of :func:`curves`."""
     frame = data if isinstance(data, pd.DataFrame) else bands_frame(data)
-    return curves(frame, ax, **{"drawstyle": "steps-post", "band_alpha": 0.14, **options})
+    faint = 0.14 if frame["method"].nunique() <= len(COLOURS) else 0.05  # many bands would be a fog
+    return curves(frame, ax, **{"drawstyle": "steps-post", "band_alpha": faint, **options})
 
 
 def improvement(

@@ -139,7 +139,7 @@ def estimate(config: Mapping[str, Any], found: Calibration | None) -> Estimate:
     """Scale a calibration to a whole group."""
     seeds, frames, evaluation = len(config["seeds"]), config["frames"], config["evaluation"]
     agents = task_of(config).num_agents
-    points = _points(config)
+    points = points_of(config)
     per_episode = (agents + 1) * BYTES_PER_NUMBER
     episodes = points * evaluation["episodes"] + 2 * evaluation["absolute_episodes"]
     disk = OVERHEAD + 2 * seeds * episodes * per_episode + (found.weights if found else 0)
@@ -153,7 +153,7 @@ def estimate(config: Mapping[str, Any], found: Calibration | None) -> Estimate:
 
 def seconds(config: Mapping[str, Any], found: Calibration) -> float:
     """Seconds of a whole group; asks neither its task nor its method."""
-    points = _points(config)
+    points = points_of(config)
     return (
         START_SECONDS
         + config["frames"] * found.seconds_per_frame
@@ -162,7 +162,8 @@ def seconds(config: Mapping[str, Any], found: Calibration) -> float:
     )
 
 
-def _points(config: Mapping[str, Any]) -> int:
+def points_of(config: Mapping[str, Any]) -> int:
+    """Evaluations of a group along its curve."""
     frames, every = config["frames"], config["evaluation"]["every"]
     return len({*range(0, frames + 1, every), frames}) if frames else 1
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import StoreError
 from rlnet_bench.reading.shapes import check
-from rlnet_bench.runs.calibrate import Calibration, key, seconds, stored
+from rlnet_bench.runs.calibrate import Calibration, key, points_of, seconds, stored
 from rlnet_bench.runs.compact import lost_runs, read_index
 from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.lease import worker_of
 from rlnet_bench.runs.plan import Group, Plan
+from rlnet_bench.runs.records import read_timings
 from rlnet_bench.runs.store import ENDED, Store
 
 PROGRESS = {"frames?": int, "budget?": int, "rate?": float}
@@ -66,11 +69,32 @@ def view(store: Store, group: Group) -> GroupView:
         else:
             worker = worker_of(holder)
     left = (budget - frames) * len(group.config["seeds"]) / rate if rate > 0 else None
+    if left is not None:
+        left += scoring_left(store.folder(group) / "timings.jsonl", group.config)
     diverged = tuple(int(s) for s, v in status["seeds"].items() if v == "diverged")
     return GroupView(
         group.run_id, group.label, group.config["task"], tuple(group.config["seeds"]), state, frames, budget,
         rate, left, diverged, status.get("reason", ""), worker, damaged,
     )  # fmt: skip
+
+
+def scoring_left(timings: Path, config: Mapping[str, Any], now: float | None = None) -> float:
+    """Seconds of evaluation that a running group has before it, at the pace of its evaluations so far.
+
+    The points of the curve that are left, then the final and the absolute metric, less the time since the last point.
+    """
+    try:
+        spent = {line["frames"]: float(line.get("eval_seconds", 0.0)) for line in read_timings(timings)[0]}
+        written = timings.stat().st_mtime
+    except (OSError, StoreError, KeyError):
+        return 0.0
+    rules = config["evaluation"]
+    points = points_of(config) - len(spent)
+    pace = sum(spent.values()) / (len(spent) * rules["episodes"]) if spent else 0.0  # seconds per episode
+    ends = 2 * rules["absolute_episodes"] * pace
+    if points <= 0:
+        ends = max(0.0, ends - max(0.0, (time.time() if now is None else now) - written))
+    return max(points, 0) * rules["episodes"] * pace + ends
 
 
 def snapshot(store: Store, plan: Plan) -> list[GroupView]:

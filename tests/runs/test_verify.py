@@ -185,6 +185,19 @@ def test_one_seed_under_the_numbers_of_all_is_shown_as_damaged(copy: Path) -> No
     assert isinstance(table, ForeignTable) and "damaged" in [f.rule for f in lint([table]) if f.severity == "problem"]
 
 
+def test_one_run_in_two_groups_of_a_cell_is_found_in_a_store(tmp_path: Path) -> None:
+    store, plan = small.store(tmp_path, small.method(), seeds=2, seed_group=1)
+    work(store, plan.groups)
+    assert not check_store(store).problems
+    first, second = (store.folder(g) / "evals.jsonl" for g in sorted(plan.groups, key=lambda g: g.config["seeds"]))
+    lines = [json.loads(x) for x in first.read_text().splitlines()]
+    second.write_text("".join(chained_again([{**x, "seed": 1} for x in lines])))
+    assert any(
+        p.startswith(f"ippo on {small.SPREAD}: seeds 0 and 1 are one run under two numbers")
+        for p in check_store(store).problems
+    )
+
+
 def test_scores_that_were_changed_in_the_index_do_not_count(copy: Path) -> None:
     store, plan = opened(copy)
     compact(store)
