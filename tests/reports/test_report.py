@@ -142,7 +142,7 @@ def test_ids_are_unique_and_every_anchor_exists(page: Path) -> None:
 
 def test_figures_have_alternative_text_and_their_numbers(page: Path) -> None:
     text = page.read_text()
-    assert text.count('<svg role="img"') == 4 + 3 + 3 + 1 + 1 and text.count("<figcaption>") == 5
+    assert text.count('<svg role="img"') == 4 + 3 + 3 + 2 + 2 and text.count("<figcaption>") == 5
     assert "IQM, best first: central 0." in text
     rows = list(csv.DictReader(io.StringIO((page.parent / "figures/improvement.csv").read_text())))
     assert len(rows) == 20 and {r["excludes_half"] for r in rows} == {"true", "false"}
