@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @register(
     "coma",
-    version=1,
+    version=2,
     summary="policy gradients of counterfactual advantages from a critic of joint actions",
     Config=ComaConfig,
     training="centralised critic",
@@ -114,12 +114,15 @@ class Coma(Method):
                 rollout, t, n = self.rollout, self.steps, self.env.card.num_agents
                 value = self.q_along(rollout.states[:t], rollout.features[:t], rollout.actions)
                 legal = None if self.now.action_mask is None else self.now.action_mask.view(1, *self.shape[1:], n, -1)
-                last = self.q_ahead(rollout.states[t:], rollout.features[t:], legal)[0]
+                # Draws are counted by step: what else was cut beside a replica must not move its own.
+                steps = torch.arange(t + 1, device=self.device) + self.iteration * (t + 1)
+                last = self.q_ahead(steps[t:], rollout.states[t:], rollout.features[t:], legal)[0]
                 final = torch.zeros_like(value)
                 cuts = rollout.cuts()
                 if len(cuts):
                     legal = None if rollout.final_masks is None else rollout.final_masks[cuts]
-                    final[cuts] = self.q_ahead(rollout.final_states[cuts], rollout.final_features[cuts], legal)
+                    seen = rollout.final_states[cuts], rollout.final_features[cuts]
+                    final[cuts] = self.q_ahead(steps[cuts], *seen, legal)
                 cut = rollout.truncated[..., None]
                 following = next_values(value, last, final, cut)
                 ends = rollout.terminated[..., None].expand_as(value)
@@ -134,12 +137,14 @@ class Coma(Method):
                 q = over_time(self.target, x, self.env.card.num_agents)
                 return self.norm.to_reward(chosen(q, actions))
 
-            def q_ahead(self, states: Tensor, features: Tensor, masks: Tensor | None) -> Tensor:
-                """The same [C, R, B, N] of joint actions that the policy would do there; masks [C, R, B, N, A]."""
-                c, r, b = features.shape[:3]
-                steps = torch.arange(self.iteration * self.steps, self.iteration * self.steps + c, device=self.device)
+            def q_ahead(self, steps: Tensor, states: Tensor, features: Tensor, masks: Tensor | None) -> Tensor:
+                """The same [C, R, B, N] of joint actions that the policy would do there; masks [C, R, B, N, A].
+
+                ``steps``: numbers [C] that count the draws.
+                """
+                r, b = features.shape[1:3]
                 noise = action_noise(self.ahead_keys, steps[:, None], self.actor)
-                legal, none = [None] * c if masks is None else masks, self.actor.initial_memory(r * b)
+                legal, none = [None] * len(steps) if masks is None else masks, self.actor.initial_memory(r * b)
                 actions = [self.actor.choose(x, none, may, u)[1] for x, may, u in zip(features, legal, noise)]
                 return self.q_along(states, features, torch.stack(actions))
 

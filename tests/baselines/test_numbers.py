@@ -207,19 +207,19 @@ STORED: dict[tuple[str, int, str], dict[str, list[float]]] = {
         "clip_fraction": [0.0, 0.0],
         "gradient_norm": [0.862503, 0.501902],
     },
-    ("coma", 1, "mpe/simple_spread-discrete-v1"): {
-        "policy_loss": [-0.027012, -0.012475],
-        "value_loss": [0.874705, 0.50979],
-        "entropy": [1.609294, 1.609086],
+    ("coma", 2, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-0.033105, -0.013328],
+        "value_loss": [0.886788, 0.539292],
+        "entropy": [1.60928, 1.609086],
         "clip_fraction": [0.0, 0.0],
-        "gradient_norm": [0.145401, 0.167054],
+        "gradient_norm": [0.137956, 0.167318],
     },
-    ("coma", 1, "mpe/simple_speaker_listener-discrete-v1"): {
-        "policy_loss": [-0.034014, -0.091225],
-        "value_loss": [0.505154, 0.816556],
+    ("coma", 2, "mpe/simple_speaker_listener-discrete-v1"): {
+        "policy_loss": [-0.035257, -0.09103],
+        "value_loss": [0.502867, 0.823735],
         "entropy": [1.353738, 1.353607],
         "clip_fraction": [0.0, 0.0],
-        "gradient_norm": [0.152859, 0.190583],
+        "gradient_norm": [0.153154, 0.188472],
     },
     ("happo", 1, "mpe/simple_spread-discrete-v1"): {
         "policy_loss": [-0.034099, -0.036214],

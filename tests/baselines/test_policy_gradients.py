@@ -184,6 +184,35 @@ def test_targets_of_the_critic_by_hand(ends: list[str], expected: list[float]) -
     assert [learner.targets()[:, 0, 0, agent].tolist() for agent in range(2)] == [expected] * 2
 
 
+class Clocked(Game):
+    """An endless game that the clock cuts after so many steps, by environment."""
+
+    def __init__(self, periods: list[int]) -> None:
+        super().__init__((EASY, CLIMBING), ((1, 0, 1), (0, 1, 1)), len(periods))
+        self.periods, self.t = torch.tensor(periods), torch.zeros(len(periods), dtype=torch.int64)
+
+    def step(self, actions: torch.Tensor) -> Any:
+        step, self.t = super().step(actions), self.t + 1
+        cut = self.t % self.periods == 0
+        self.at = torch.where(cut, 0, self.at)
+        now = self.current()
+        return step._replace(observation=now.observation, state=now.state, truncated=cut)
+
+
+def test_what_is_cut_beside_a_replica_does_not_move_its_targets() -> None:
+    """Joint actions at a time limit are drawn by its step: alone a replica draws the same."""
+    settings = {**TINY, "num_envs": 2, "critic_minibatches": 1}
+    batch = made("coma", Clocked([2, 2, 3, 3]), (0, 1), **settings)
+    alone = made("coma", Clocked([3, 3]), (1,), **settings)
+    for learner in (batch, alone):
+        with torch.no_grad():
+            for p in learner.target.parameters():
+                p.add_(torch.ones_like(p))  # joint actions differ in value
+        learner.collect()
+    assert len(batch.rollout.cuts()) > len(alone.rollout.cuts()) > 1
+    torch.testing.assert_close(batch.targets()[:, 1], alone.targets()[:, 0])
+
+
 def test_continuous_actions_are_refused() -> None:
     card = task_card(SPEAKER)
     assert "coma needs discrete actions" in str(find_method("coma").impossible(card, find_method("coma").configure({})))
