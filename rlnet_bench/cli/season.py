@@ -41,6 +41,10 @@ def open_(
 @season.command()
 def freeze(
     folder: Annotated[Path, typer.Argument(help="The submission; its manifest names season and beacon_round.")],
+    season: Annotated[str | None, typer.Option("--season", help="A later one, which re-scores what is listed.")] = None,
+    number: Annotated[
+        int | None, typer.Option("--round", help="Of the beacon; that of the manifest by default.")
+    ] = None,
     results: Results = Path("results"),
 ) -> None:
     """Write into the season's log that these weights will be drawn with that round, before it is public."""
@@ -54,8 +58,8 @@ def freeze(
         raise BadInput("\n".join(map(str, broken)))
     opened = Folder.at(folder)
     found = {task: list(digests(opened, task).values()) for task in opened.seeds}
-    number = write(results, opened.manifest, found)
-    print(f"{opened.manifest.row}: frozen for round {number} of the beacon")
+    bound = write(results, opened.manifest, found, season, number)
+    print(f"{opened.manifest.row}: frozen for round {bound} of the beacon")
 
 
 @season.command()

@@ -228,24 +228,38 @@ class Log:
         )
 
 
-def freeze(results: Path, manifest: Submission, digests: Mapping[str, list[str]]) -> int:
-    """Bind digests to the round that a manifest names, in its season's log; returns the round that holds.
+def freeze(
+    results: Path,
+    manifest: Submission,
+    digests: Mapping[str, list[str]],
+    name: str | None = None,
+    number: int | None = None,
+) -> int:
+    """Bind digests to a round, in a season's log; returns the round that holds.
 
-    A digest that was frozen before keeps the round of that time.
+    A digest that was frozen before in that season keeps the round of that time.
+
+    Args:
+        results: the board.
+        manifest: names season and round, unless they are given: a later season re-scores what is listed.
+        digests: of its policies, by task.
+        name: of the season.
+        number: of the round.
 
     Raises:
         BadInput: for a manifest without a season, or one that is closed.
     """
-    if manifest.season is None or manifest.beacon_round is None:
+    name, number = name or manifest.season, number or manifest.beacon_round
+    if name is None or number is None:
         raise BadInput(f"{manifest.row}: expected `season` and `beacon_round` in its manifest, found neither; name "
                        "an open season, and a round of its beacon that lies in the future.")  # fmt: skip
-    season = read_season(results, manifest.season)
+    season = read_season(results, name)
     if season.secret is not None:
         raise BadInput(f"season {season.name} is closed, and its secret is known; name an open one.")
     log = Log.read(results, season.name)
     new = {t: [d for d in found if log.round_of(d) is None] for t, found in digests.items()}
     if any(new.values()):
-        log = log.written("frozen", manifest.row, new, manifest.beacon_round)
+        log = log.written("frozen", manifest.row, new, number)
     first = next(iter(digests.values()))[0]
     found = log.round_of(first)
     assert found is not None

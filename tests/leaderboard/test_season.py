@@ -117,14 +117,30 @@ def test_the_whole_way(fresh: Fresh, board: Path, tmp_path: Path) -> None:
     settings.write_text(settings.read_text().replace("season: s1", "season: s2"))
     assert not any(e.is_ranked for e in entries(board))
     assert next(e for e in entries(board) if e.division == "policies").needs_rerun
-    settings.write_text(settings.read_text().replace("season: s2", "season: s1"))
-
-    with pytest.raises(BadInput, match="season s1 is open"):
-        audit(board, "s1", tmp_path / "beacon.json")
+    rescored(board, tmp_path)
+    assert next(e for e in entries(board) if e.division == "policies").is_ranked
+    assert check_board(board) == []
+    with pytest.raises(BadInput, match="season s2 is open"):
+        audit(board, "s2", tmp_path / "beacon.json")
+    close_season(board, "s2", tmp_path / "secret2")
     close_season(board, "s1", tmp_path / "secret")
-    assert audit(board, "s1", tmp_path / "beacon.json").differences == ()
+    done = audit(board, "s2", tmp_path / "beacon.json")
+    assert (done.tasks, done.policies, done.differences) == (1, 2, ())
     with pytest.raises(BadInput, match="season s1 is closed"):
         frozen(board, folder)
+
+
+def rescored(board: Path, root: Path) -> None:
+    """What is listed, scored again in a second season."""
+    open_season(board, "s2", "drand quicknet", 1, root / "secret2")
+    listed = Folder.at(board / "submissions" / "my-model@1")
+    found = {t: list(digests(listed, t).values()) for t in listed.seeds}
+    assert freeze(board, listed.manifest, found, "s2", 8) == 8
+    season, secret = read_season(board, "s2"), read_secret(root / "secret2")
+    later = Drawing(season, secret, read_beacon(root / "beacon.json"), Log.read(board, "s2"))
+    evidence, lines = verifying.verify(listed.path, board, drawing=later, episodes=3)
+    write_evidence(root / "later", evidence, lines)
+    accept(listed.path, root / "later", board)
 
 
 def test_an_audit_finds_a_number_that_was_not_drawn(fresh: Fresh, board: Path, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def names_are_their_own(folder: Folder, listing: Listing) -> Iterator[Broken]:
     manifest = folder.manifest
     for e in {(e.method, e.version, e.submitter): e for e in listing.entries}.values():
         if e.submitter == manifest.submitter.id and (e.method, e.version) == (manifest.method, manifest.version):
-            if e.source != folder.path:
+            if e.source.resolve() != folder.path.resolve():
                 yield MANIFEST, f"{manifest.row} is listed already", "raise `version`"
         elif e.submitter != manifest.submitter.id and look_alike(e.method) == look_alike(manifest.method):
             yield MANIFEST, f"`method` {manifest.method!r} looks like {e.method!r} of {e.submitter}", (
