@@ -120,7 +120,7 @@ def attributes(board: Standing, row: Row) -> dict[str, str]:
     return {
         "family": " ".join(families), "division": board.division, "execution": board.execution,
         "training": e.training, "level": e.level, "frames": str(e.frames or 0), "bits": str(_bits(row) or 0),
-        "tuning": "untuned" if e.tuning == "untuned" else "not stated" if e.tuning == "not stated" else "tuned",
+        "tuning": "tuned" if e.tuning[:1].isdigit() else e.tuning.partition(" +")[0],
         "control": "yes" if e.is_control else "no",
     }  # fmt: skip
 
@@ -273,7 +273,7 @@ def _what(e: Entry) -> tuple[Cell, ...]:
 
 
 def _tuning(text: str) -> str:
-    return "tuning not stated" if text == "not stated" else text if text == "untuned" else f"tuned: {text}"
+    return "tuning not stated" if text == "not stated" else f"tuned: {text}" if text[:1].isdigit() else text
 
 
 def _se(se: float | None) -> str:

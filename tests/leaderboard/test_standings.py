@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,17 @@ SPREAD = "mpe/simple_spread-discrete-v1"
 
 
 @pytest.fixture(scope="module")
-def listing() -> Listing:
-    return read_listing(RESULTS)
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two publications that will not change."""
+    root = tmp_path_factory.mktemp("results")
+    for name in ("mpe-v1", "networks-v1"):
+        shutil.copytree(RESULTS / name, root / name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def listing(results: Path) -> Listing:
+    return read_listing(results)
 
 
 def made(listing: Listing, name: str, values: list[float], **changes: object) -> Entry:
@@ -109,12 +119,12 @@ def test_versions_are_rows_of_their_own_and_withdrawn_ones_none(listing: Listing
     assert all(r.any.version != 2 or r.any.method != "a" for b in gone.boards for r in b.rows)
 
 
-def test_entries_read_nothing_twice() -> None:
+def test_entries_read_nothing_twice(results: Path) -> None:
     asked: list[Path] = []
 
     def load(place: Path) -> object:
         asked.append(place)
         return load_results(place)
 
-    entries(RESULTS, load)  # type: ignore[arg-type]
+    entries(results, load)  # type: ignore[arg-type]
     assert len(asked) == len(set(asked)) == 2
