@@ -89,6 +89,6 @@ def test_the_wheel_alone_plans_trains_and_reports(tmp_path: Path) -> None:
     assert "ippo" in said("rlnet-bench", "plan", "quick")
     small = ["--set", "budget.frames=3200", "--set", "evaluation.absolute_episodes=8", "--seeds", "2"]
     said("rlnet-bench", "run", "quick", *small)
-    assert "| mappo |" in said("rlnet-bench", "table")
+    assert "\n| mappo |" in said("rlnet-bench", "table", "--format", "markdown")
     said("rlnet-bench", "report")
     assert "</html>" in (here / "quick-report" / "index.html").read_text()

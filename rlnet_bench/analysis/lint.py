@@ -18,6 +18,7 @@ import numpy as np
 
 from rlnet_bench.analysis.copies import fingerprint, same
 from rlnet_bench.analysis.findings import KINDS, Findings, differ
+from rlnet_bench.analysis.wording import listed
 from rlnet_bench.envs.registry import task_card, task_ids
 from rlnet_bench.foreign.completeness import lost_runs
 from rlnet_bench.foreign.summary import Summary
@@ -324,6 +325,4 @@ def _summary(summary: Summary) -> Iterator[Finding]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    names = list(dict.fromkeys(names))
-    names = names if len(names) <= 6 else [*names[:5], f"{len(names) - 5} more"]
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    return listed(list(dict.fromkeys(names)))
