@@ -130,11 +130,11 @@ def _density(periods: set[int]) -> float:
     return total
 
 
-def instruction_bits(kind: str, size: int, discrete_actions: bool) -> int:
-    """Bits of one instruction: 32 per number, ceil(log2 n) for one of n options."""
+def instruction_bits(kind: str, size: int, discrete_actions: bool, each: int = FLOAT_BITS) -> int:
+    """Bits of one instruction: ``each`` per number, ceil(log2 n) for one of n options."""
     if kind == "discrete" or (kind == "action" and discrete_actions):
         return ceil(log2(size)) if size > 1 else 0
-    return FLOAT_BITS * size
+    return each * size
 
 
 def hops(nodes: Sequence[Instance], links: Sequence[Joint], places: Sequence[str]) -> int:

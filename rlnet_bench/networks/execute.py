@@ -117,7 +117,7 @@ class Executor:
         """Messages up, and the decisions of the stacks ``first``; :meth:`finish` makes the others."""
         bus = self._fill(observation, state, memory)
         taken = [Taken() for _ in self.wiring.stacks]
-        self._messages(bus, memory, taken, record)
+        self._messages(bus, memory, taken, record, draws.kept)
         step = Step(bus, memory, dict(memory), draws, mask, look, record, taken)
         for net in self.nets:
             if net.stack.number in first:
@@ -143,7 +143,7 @@ class Executor:
             if due is not None and not bool(due.any()):
                 note.due = due
                 if look:  # an interval that a time limit closes is valued where nothing is due
-                    self._observe(net, note, bus, memory)
+                    self._observe(net, note, bus, memory, step.draws.kept)
                 if s.instructs:
                     self._write(bus, s, self._held(s, memory))
                 return
@@ -151,7 +151,7 @@ class Executor:
         wanted = s.instructs or not look
         if not (record or look or s.acts or s.noise or s.number in self.given):
             return  # a critic alone has nothing to do when nobody learns
-        features = self._observe(net, note, bus, memory)
+        features = self._observe(net, note, bus, memory, step.draws.kept)
         if not wanted or not (s.acts or s.noise or s.number in self.given):
             return
         env, own = self._outputs(net, features, step) if s.acts else (None, None)
@@ -195,18 +195,18 @@ class Executor:
 
     def look_at(self, number: int, step: Step) -> Tensor:
         """What one stack reads of a step in the making, [R, B, K, F]."""
-        return self._read(self.nets[number], step.bus, step.memory, "reads")
+        return self._read(self.nets[number], step.bus, step.memory, "reads", step.draws.kept)
 
-    def _observe(self, net: StackNet, note: Taken, bus: Tensor, memory: Memory) -> Tensor:
-        note.features = features = self._read(net, bus, memory, "reads")
+    def _observe(self, net: StackNet, note: Taken, bus: Tensor, memory: Memory, kept: Tensor | None) -> Tensor:
+        note.features = features = self._read(net, bus, memory, "reads", kept)
         if net.critic_reads is not None and net.critic is not None:
-            note.critic = net.critic_reads(bus)
+            note.critic = net.critic_reads(bus, kept)
         return features
 
-    def _read(self, net: StackNet, bus: Tensor, memory: Memory, kind: str) -> Tensor:
+    def _read(self, net: StackNet, bus: Tensor, memory: Memory, kind: str, kept: Tensor | None) -> Tensor:
         gather = net.reads if kind == "reads" else net.message_reads
         assert gather is not None
-        x = gather(bus)
+        x = gather(bus, kept)
         edit = self.edits.get((net.stack.number, kind))
         if edit is None:
             return x
@@ -228,7 +228,7 @@ class Executor:
             bus[..., w.now :] = past.flatten(1).index_select(1, self.past_index).view(r, -1, len(w.past))
         return bus
 
-    def _messages(self, bus: Tensor, memory: Memory, taken: list[Taken], record: bool) -> None:
+    def _messages(self, bus: Tensor, memory: Memory, taken: list[Taken], record: bool, kept: Tensor | None) -> None:
         for step in self.wiring.upward:
             if isinstance(step, Mean):
                 k = len(step.slots)
@@ -236,7 +236,7 @@ class Executor:
                 bus[..., step.start : step.start + k * x.shape[-1]] = x.mean(dim=-2).flatten(-2)
                 continue
             net = self.nets[step.number]
-            x = self._read(net, bus, memory, "message")
+            x = self._read(net, bus, memory, "message", kept)
             if record:
                 taken[step.number].reported = x
             m = net.messages(x).flatten(-2)

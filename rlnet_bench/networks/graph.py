@@ -193,6 +193,25 @@ def _joints(graph: Graph) -> list[Joint]:
     return [Joint(k.superior, k.subordinate, k.edge) for k in graph.links]
 
 
+def path(graph: Graph, i: int, part: Part) -> tuple[int, ...]:
+    """The links over which a part of vertex i's input arrives, its own first: the first of equally short ways."""
+    if part.kind == "instruction":
+        return () if part.link is None else (part.link,)
+    if part.link is not None:  # relayed
+        link = graph.links[part.link]
+        inner = replace(part, link=None, delay=part.delay - link.edge.delay)
+        return (part.link, *path(graph, link.superior, inner))
+    if part.source == i:
+        return ()
+    for link in graph.links:
+        if link.superior == i and link.up:
+            sent = graph.nodes[link.subordinate].message
+            inner = replace(part, delay=part.delay - link.edge.delay)
+            if inner in sent:
+                return (link.index, *path(graph, link.subordinate, inner))
+    return ()
+
+
 def expand(spec: NetworkSpec, card: TaskCard) -> Graph:
     """Lay a network over a task.
 
@@ -251,9 +270,10 @@ def _links(
         up = width_of(flow.message[joint.subordinate]) if informs(joint.edge, subordinate) else 0
         bits_down = bits_up = 0.0
         if places[joint.superior] != places[joint.subordinate]:
-            bits_up = cost.FLOAT_BITS * up * rates[joint.superior]
+            each = joint.edge.bits or cost.FLOAT_BITS
+            bits_up = each * up * rates[joint.superior]
             if down:
-                size = cost.instruction_bits(superior.sends.kind, down, card.action_kind == "discrete")
+                size = cost.instruction_bits(superior.sends.kind, down, card.action_kind == "discrete", each)
                 bits_down = size / superior.period
         out.append(Link(index, joint.superior, joint.subordinate, joint.edge, down, up, bits_down, bits_up))
     return tuple(out)

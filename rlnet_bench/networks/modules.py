@@ -42,6 +42,10 @@ class Gather:
         self.index = torch.tensor(flat, device=device)
         extra = 0 if ids is None else ids.shape[1]
         self.width = f + extra
+        lossy, bits = torch.tensor(reading.lossy, device=device), torch.tensor(reading.bits, device=device)
+        self.lossy = lossy if bool((lossy >= 0).any()) else None
+        self.levels = 2.0**bits if bool((bits > 0).any()) else None
+        self.coarse = bits > 0
         factor = torch.tensor(reading.factor, device=device)
         self.factor = None if bool((factor == 1).all()) else factor
         again = torch.tensor(reading.again, device=device)
@@ -51,13 +55,18 @@ class Gather:
         weight = torch.tensor(reading.weight, device=device)
         self.weight = torch.cat((weight, weight.new_full((k, extra), -1)), dim=1)
 
-    def __call__(self, bus: Tensor) -> Tensor:
-        """[R, n, W] -> [R, n, K, F]."""
+    def __call__(self, bus: Tensor, kept: Tensor | None = None) -> Tensor:
+        """[R, n, W] -> [R, n, K, F]; ``kept`` [R, n, ways + 1] is 0 where a way loses what goes over it, the last 1."""
         k, f = self.shape
         if self.start is not None:
             x = bus[..., self.start : self.start + k * f].unflatten(-1, (k, f))
         else:
             x = bus.index_select(-1, self.index).unflatten(-1, (k, f))
+        if self.levels is not None:  # numbers of -1..1 as the middle of one of so many steps
+            steps = ((x + 1) / 2 * self.levels).floor().clamp(min=0.0).minimum(self.levels - 1)
+            x = torch.where(self.coarse, (steps + 0.5) * 2 / self.levels - 1, x)
+        if self.lossy is not None and kept is not None:
+            x = x * kept[..., self.lossy]
         if self.factor is not None:
             x = x * self.factor
         return x if self.ids is None else torch.cat((x, self.ids.expand(*x.shape[:-1], -1)), dim=-1)

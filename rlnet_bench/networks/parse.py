@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import BadInput
-from rlnet_bench.networks._fields import PARSERS, RECIPE, Refused, deal_of, number, weight_of
+from rlnet_bench.networks._fields import PARSERS, RECIPE, Refused, deal_of, finite, number, weight_of
 from rlnet_bench.networks.shape import check_shape
 from rlnet_bench.networks.spec import (
+    EDGE_FIELDS,
     FIELDS,
     MAX_DELAY,
     MAX_EDGES,
@@ -31,10 +32,11 @@ from rlnet_bench.reading.files import read_text
 from rlnet_bench.reading.yaml import MAX_BYTES, Document, load
 
 MAX_LINES = 5_000
+MAX_BITS = 16  # per number, of an edge that says so
+MAX_DROP = 0.99
 _NAME = re.compile(r"[^\W\d_][\w.-]{0,39}")
 _ARROW = re.compile(r"\s*(\S+)\s*->\s*(\S+)\s*")
 _TOP = ("name", "description", "vertices", "edges", "defaults")
-_EDGE_KEYS = ("deal", "delay", "weight", "carry")
 _NOT_DEFAULT = ("count", "group", "place")  # these belong to one declaration
 
 
@@ -252,9 +254,10 @@ class _Reader:
                 near = get_close_matches(end, names, n=1, cutoff=0.4)
                 guess = f"Did you mean {near[0]!r}?" if near else f"Known vertices: {', '.join(names[:20])}."
                 self.problem(path, f"{name}: unknown vertex {end!r}. {guess}")
-        self.keys(options, _EDGE_KEYS, inner, name)
+        self.keys(options, EDGE_FIELDS, inner, name)
         parsers = {"deal": deal_of, "delay": lambda v: number(v, 0, MAX_DELAY), "weight": weight_of,
-                   "carry": PARSERS["carry"]}  # fmt: skip
+                   "carry": PARSERS["carry"], "bits": lambda v: number(v, 1, MAX_BITS),
+                   "drop": lambda v: finite(v, 0.0, MAX_DROP)}  # fmt: skip
         out: dict[str, Any] = {}
         for key, parser in parsers.items():
             if key not in options:

@@ -18,6 +18,7 @@ def unsupported(graph: Graph, outside: Collection[int] = ()) -> str | None:
 
 def _reasons(graph: Graph, outside: Collection[int]) -> Iterator[str]:
     where = graph.spec.where
+    yield from _channels(graph)
     stack_of = {i: number for number, members in enumerate(graph.stacks(padded=True)) for i in members}
     group_of: dict[str, Node] = {}
     for node in graph.nodes:
@@ -45,6 +46,30 @@ def _reasons(graph: Graph, outside: Collection[int]) -> Iterator[str]:
             if node.index in outside:
                 yield f"{head}`reward: superior_advantage` is known after a rollout only; use mean, sum or team here."
         yield from _through(graph, node, head)
+
+
+def _channels(graph: Graph) -> Iterator[str]:
+    """Edges that round or lose what goes over them."""
+    for link in graph.links:
+        edge, superior, subordinate = link.edge, graph.nodes[link.superior], graph.nodes[link.subordinate]
+        if edge.bits is None and not edge.drop:
+            continue
+        head = f"{graph.spec.where(edge.line)}edge {superior.name} -> {subordinate.name}: "
+        key = "`bits`" if edge.bits is not None else "`drop`"
+        through = [n for n in (superior, subordinate) if n.vertex.gradient == "through"]
+        if through:
+            yield f"{head}{key} and `gradient: through` of {through[0].name!r} do not go together yet; use stop."
+        if link.up and superior.vertex.message.kind == "mean":
+            yield (f"{head}{key} of what {superior.name!r} averages (`message: mean`) is not available; use "
+                   "`carry: instructions`, or another message.")  # fmt: skip
+        if edge.bits is not None and link.up and subordinate.vertex.message.kind != "learned":
+            kind = subordinate.vertex.message.kind
+            yield (f"{head}`bits` needs numbers of a known range, and {subordinate.name!r} sends up `message: {kind}`; "
+                   "use {learned: m}, or `carry: instructions`.")  # fmt: skip
+        if edge.bits is not None and link.down and superior.vertex.sends.kind not in ("continuous", "discrete"):
+            what = "its action" if superior.is_motor else "observations"
+            yield (f"{head}`bits` needs numbers of a known range, and {superior.name!r} passes on {what}; use an "
+                   "instruction of its own.")  # fmt: skip
 
 
 def _memory(graph: Graph, node: Node, head: str) -> Iterator[str]:

@@ -92,7 +92,7 @@ class Rollout(Steps):
         self.stacks = [StackBuffer(net, t, r, b, env.card.masked) for net in executor.nets]
         self.start: Memory = {}  # what was remembered before the first step
         self.ended: Memory = {}  # what was remembered after the last step, before any reset
-        self.instructs = any(net.stack.instructs for net in executor.nets)
+        self.instructs = any(net.stack.instructs for net in executor.nets) or bool(executor.wiring.ways)
 
     @torch.no_grad()
     def collect(self, keys: Tensor, start: int, now: Any, memory: Memory) -> tuple[Any, Memory]:

@@ -157,6 +157,7 @@ FIELDS = (
 )  # fmt: skip
 SENDS_KEY = {True: "instruction", False: "action"}
 
+EDGE_FIELDS = ("deal", "delay", "weight", "carry", "bits", "drop")
 Deal = Literal["all-to-all", "balanced", "others", "chain", "order"] | tuple[tuple[int, ...], ...]
 
 
@@ -165,7 +166,8 @@ class Edge:
     """From a superior declaration to a subordinate one; ``deal`` says which members are joined.
 
     ``weight`` multiplies the instruction: a fixed number, ``learned``, or ``sparse`` (learned, and annealed
-    to 0 or 1 by the end of training).
+    to 0 or 1 by the end of training). ``bits`` per number that goes over it (None: as it is), ``drop`` the probability
+    that nothing arrives in a step.
     """
 
     superior: str
@@ -174,6 +176,8 @@ class Edge:
     delay: int = 0
     weight: float | Literal["learned", "sparse"] = 1.0
     carry: Literal["both", "messages", "instructions"] = "both"
+    bits: int | None = None
+    drop: float = 0.0
     line: int = field(default=0, compare=False, repr=False)
 
     @property
@@ -184,11 +188,7 @@ class Edge:
     def to_data(self) -> Any:
         """As written in YAML: the arrow alone, or the arrow with what differs from the defaults."""
         blank = Edge("", "")
-        options = {
-            key: _plain(getattr(self, key))
-            for key in ("deal", "delay", "weight", "carry")
-            if getattr(self, key) != getattr(blank, key)
-        }
+        options = {key: _plain(getattr(self, key)) for key in EDGE_FIELDS if getattr(self, key) != getattr(blank, key)}
         return {self.name: options} if options else self.name
 
 

@@ -21,12 +21,16 @@ class Reading:
 
     ``slots[k][f]`` is a position; ``factor`` a constant; ``weight`` the number of the vertex's learned edge weight
     (-1: none); ``again`` the position among values that training computes again with a gradient (-1: as acted).
+    ``lossy`` is the number of the way (see :class:`Wiring`) over which it arrives (-1: nothing is lost), ``bits`` how
+    many it arrives in (0: as it is).
     """
 
     slots: Rows
     factor: tuple[tuple[float, ...], ...]
     weight: Rows
     again: Rows
+    lossy: Rows
+    bits: Rows
 
     @property
     def width(self) -> int:
@@ -113,7 +117,11 @@ class Mean:
 
 @dataclass(frozen=True)
 class Wiring:
-    """Everything laid out. ``past`` lists (delay, position) of the delayed copies at the end of the bus."""
+    """Everything laid out.
+
+    ``past`` lists (delay, position) of the delayed copies at the end of the bus; ``ways`` the sets of links that may
+    lose what goes over them, each with its probability in ``drops``.
+    """
 
     graph: Graph
     stacks: tuple[Stack, ...]  # superiors first
@@ -123,6 +131,8 @@ class Wiring:
     now: int  # positions of this step
     past: tuple[tuple[int, int], ...]
     again: int  # numbers that training computes again
+    ways: tuple[tuple[int, ...], ...]
+    drops: dict[int, float]
 
     @property
     def width(self) -> int:

@@ -19,6 +19,7 @@ from rlnet_bench.networks.modules import StackNet
 from rlnet_bench.networks.stacks import Wiring
 
 _OWN_DRAWS = 1 << 16  # a motor's own instruction draws beside its action
+_LINK_DRAWS = 1 << 20  # so do edges that lose what goes over them
 
 
 Memory = dict[str, Tensor]  # each [R * B, ...]
@@ -30,6 +31,7 @@ class Draws:
 
     env: Tensor | None  # [R, B, N] uniforms or [R, B, N, A] normals
     own: dict[int, Tensor]  # per stack [R, B, K, H] uniforms or [R, B, K, H * D] normals
+    kept: Tensor | None = None  # [R, B, ways + 1], 0 where a way loses what goes over it; the last is 1
 
 
 @dataclass
@@ -106,4 +108,18 @@ def network_noise(wiring: Wiring, keys: Tensor, steps: Tensor, replicas: int, sa
             key = rng.fold(key, _OWN_DRAWS + torch.arange(count, device=device))
             noise = rng.uniform32(key) if discrete else rng.normal(key)
             own[s.number] = noise.unflatten(1, (replicas, -1))
-    return [Draws(None if env is None else env[t], {n: x[t] for n, x in own.items()}) for t in range(base.shape[0])]
+    kept = _kept(wiring, base).unflatten(1, (replicas, -1)) if wiring.ways else None
+    return [
+        Draws(None if env is None else env[t], {n: x[t] for n, x in own.items()}, None if kept is None else kept[t])
+        for t in range(base.shape[0])
+    ]
+
+
+def _kept(wiring: Wiring, base: Tensor) -> Tensor:
+    """[T, R*B, ways + 1]: 1 where every link of a way delivers in this step; in evaluation as in training."""
+    links = torch.tensor(list(wiring.drops), device=base.device)
+    shares = torch.tensor(list(wiring.drops.values()), device=base.device)
+    arrives = (rng.uniform32(rng.fold(base[..., None], _LINK_DRAWS + links)) >= shares).float()
+    place = {link: k for k, link in enumerate(wiring.drops)}
+    ways = [arrives[..., [place[i] for i in way]].prod(dim=-1) for way in wiring.ways]
+    return torch.stack([*ways, torch.ones_like(ways[0])], dim=-1)

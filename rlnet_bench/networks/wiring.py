@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 from rlnet_bench.networks.cost import NOISE
 from rlnet_bench.networks.flow import Part, width_of
-from rlnet_bench.networks.graph import Graph, Node
+from rlnet_bench.networks.graph import Graph, Node, path
 from rlnet_bench.networks.refuse import is_through
 from rlnet_bench.networks.stacks import Mean, Reading, Rows, Stack, Wiring
 
@@ -30,7 +31,13 @@ class _Bus:
     mean: dict[int, int] = field(default_factory=dict)
     instruction: dict[int, int] = field(default_factory=dict)
     past: dict[tuple[int, int], int] = field(default_factory=dict)
+    ways: dict[tuple[int, ...], int] = field(default_factory=dict)
     again: dict[int, int] = field(default_factory=dict)  # bus position -> position among recomputed values
+
+    @cached_property
+    def is_lossy(self) -> bool:
+        """Some edge rounds or loses what goes over it."""
+        return any(link.edge.drop or link.edge.bits is not None for link in self.graph.links)
 
     def take(self, count: int) -> int:
         """The start of ``count`` new positions."""
@@ -92,7 +99,8 @@ def wire(graph: Graph, *, share_motors: bool = False) -> Wiring:
     stacks = [finish(s) for s in stacks]
     return Wiring(
         graph, tuple(stacks), tuple(Mean(_shift(m.slots, now), m.items, m.start, m.generation) for m in means),
-        zero, state, now, tuple(bus.past), len(bus.again),
+        zero, state, now, tuple(bus.past), len(bus.again), tuple(bus.ways),
+        {link.index: link.edge.drop for link in graph.links if link.edge.drop},
     )  # fmt: skip
 
 
@@ -136,12 +144,15 @@ def _means(graph: Graph, bus: _Bus) -> list[Mean]:
     ]  # fmt: skip
 
 
-def _reading(bus: _Bus, rows: Sequence[Sequence[Part]], zero: int, extra: Sequence[Sequence[int]] = ()) -> Reading:
+def _reading(
+    bus: _Bus, nodes: Sequence[Node], rows: Sequence[Sequence[Part]], zero: int, extra: Sequence[Sequence[int]] = ()
+) -> Reading:
     """Parts of every member as positions, padded with the zero to the widest; ``extra`` positions come first."""
-    slots, factor, weight, again = [], [], [], []
-    for k, parts in enumerate(rows):
+    slots, factor, weight, again, lossy, bits = [], [], [], [], [], []
+    for k, (node, parts) in enumerate(zip(nodes, rows)):
         mine = list(extra[k]) if extra else []
         scale, learned, fresh = [1.0] * len(mine), [-1] * len(mine), [-1] * len(mine)
+        lost, width_in_bits = [-1] * len(mine), [0] * len(mine)
         links: dict[int, int] = {}
         for part in parts:
             number = -1
@@ -152,7 +163,10 @@ def _reading(bus: _Bus, rows: Sequence[Sequence[Part]], zero: int, extra: Sequen
                     number = links.setdefault(part.link, len(links))
                 else:
                     constant = given
+            way, few = _way(bus, node, part)
             for delay, position in bus.positions(part):
+                lost.append(way)
+                width_in_bits.append(few)
                 mine.append(bus.at(delay, position))
                 scale.append(constant)
                 learned.append(number)
@@ -161,6 +175,8 @@ def _reading(bus: _Bus, rows: Sequence[Sequence[Part]], zero: int, extra: Sequen
         factor.append(scale)
         weight.append(learned)
         again.append(fresh)
+        lossy.append(lost)
+        bits.append(width_in_bits)
     width = max(max(map(len, slots)), 1)
 
     def pad(row: list[int], value: int) -> tuple[int, ...]:
@@ -171,7 +187,19 @@ def _reading(bus: _Bus, rows: Sequence[Sequence[Part]], zero: int, extra: Sequen
         tuple((*r, *[1.0] * (width - len(r))) for r in factor),
         tuple(pad(r, -1) for r in weight),
         tuple(pad(r, -1) for r in again),
+        tuple(pad(r, -1) for r in lossy),
+        tuple(pad(r, 0) for r in bits),
     )
+
+
+def _way(bus: _Bus, node: Node, part: Part) -> tuple[int, int]:
+    """(number of the way over which a part arrives, or -1 if nothing is lost there; its bits per number, or 0)."""
+    if not bus.is_lossy:
+        return -1, 0
+    edges = {i: bus.graph.links[i].edge for i in path(bus.graph, node.index, part)}
+    lossy = tuple(sorted(i for i, edge in edges.items() if edge.drop))
+    few = [edge.bits for edge in edges.values() if edge.bits is not None]
+    return (bus.ways.setdefault(lossy, len(bus.ways)) if lossy else -1), min(few, default=0)
 
 
 def _stack(
@@ -207,7 +235,7 @@ def _stack(
         shared=shared,
         copies=(min(ranks),) if shared else ranks,
         ranks=ranks,
-        reads=_reading(bus, [(*n.below, *n.above) for n in nodes], zero),
+        reads=_reading(bus, nodes, [(*n.below, *n.above) for n in nodes], zero),
         instructed=tuple(tuple(range(width_of(n.below), n.input_width)) for n in nodes),
         critic=_critic(graph, bus, nodes, zero, state),
         has_critic=trains and (learns or teaches or reports),
@@ -218,7 +246,7 @@ def _stack(
         heads=first.heads,
         size=_size(graph, first),
         start=starts[0],
-        message=_reading(bus, [n.below for n in nodes], zero) if v.message.kind == "learned" else None,
+        message=_reading(bus, nodes, [n.below for n in nodes], zero) if v.message.kind == "learned" else None,
         message_start=starts[1],
         weights=max(len({p.link for p in n.above if isinstance(_weight(graph, p), str)}) for n in nodes),
         sparse=any(_weight(graph, p) == "sparse" for n in nodes for p in n.above),
@@ -238,7 +266,7 @@ def _critic(graph: Graph, bus: _Bus, nodes: Sequence[Node], zero: int, state: in
         return None
     if kind == "global":
         rows = [list(range(state, state + graph.card.state_size)) for _ in nodes]
-        return _reading(bus, [n.above for n in nodes], zero, rows)
+        return _reading(bus, nodes, [n.above for n in nodes], zero, rows)
     wide = []
     for n in nodes:
         own = {p.source for p in n.below if p.kind == "observation" and p.delay == 0}
@@ -246,7 +274,7 @@ def _critic(graph: Graph, bus: _Bus, nodes: Sequence[Node], zero: int, state: in
         sizes = graph.card.observation_sizes
         parts = [Part("observation", i, sizes[graph.nodes[i].agent or 0]) for i in more]
         wide.append((*n.below, *parts, *n.above))
-    return _reading(bus, wide, zero)
+    return _reading(bus, nodes, wide, zero)
 
 
 def _shift(rows: Rows, now: int) -> Rows:

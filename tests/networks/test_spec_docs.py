@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rlnet_bench.networks._fields import PARSERS, RECIPE
 from rlnet_bench.networks.build import load_network, zoo_ids
-from rlnet_bench.networks.spec import NetworkSpec, Vertex
+from rlnet_bench.networks.spec import EDGE_FIELDS, NetworkSpec, Vertex
 from rlnet_bench.reading.yaml import load
 from rlnet_bench.runs.plan import make_plan
 from rlnet_bench.runs.suite import parse_suite
@@ -35,7 +35,7 @@ def test_every_field_is_described_with_its_default():
             plain = list(plain) if isinstance(plain, tuple) else plain
             assert row[1].strip("`") == str(plain), key
     assert set(rows("How a vertex learns")) == set(RECIPE)
-    assert set(rows("Edges")) == {"deal", "delay", "weight", "carry"}
+    assert set(rows("Edges")) == set(EDGE_FIELDS)
 
 
 def test_examples_run():
