@@ -9,7 +9,6 @@ import typer
 
 from rlnet_bench.cli.output import JsonFlag, ResultsOption, print_json, print_table
 from rlnet_bench.errors import BadInput
-from rlnet_bench.runs.named import find_cell, split
 
 if TYPE_CHECKING:
     from rlnet_bench.networks.graph import Graph
@@ -94,6 +93,7 @@ def draw(
     """Draw a network, or a published one by name, in the format that the file's ending says."""
     from rlnet_bench.networks.draw import draw as draw_graph
     from rlnet_bench.networks.printed import ENDINGS, printed
+    from rlnet_bench.runs.named import split
 
     graph = _published(file, results) if task is None and agents is None and split(file) else _lay(file, task, agents)
     path = out or Path(f"{graph.spec.name}.svg")
@@ -126,6 +126,7 @@ def _published(name: str, results: Path | None) -> Graph:
     from rlnet_bench.networks.graph import expand
     from rlnet_bench.networks.spec import NetworkSpec
     from rlnet_bench.runs.described import card_of
+    from rlnet_bench.runs.named import find_cell
 
     _, cell = find_cell(name, results)
     group = next(g for g in cell.plan.groups if f"{g.label}@{g.config['task']}" == name)
