@@ -129,7 +129,7 @@ def _method_info(plan: Plan, label: str, policies: Policies) -> MethodInfo:
         id=facts.id,
         summary=facts.summary,
         # One class per method, whatever the task: the strongest, so that no task's score is flattered.
-        execution=max((p.get("execution", "D0") for p in found.values()), key=class_rank, default="D0"),
+        execution=max((p.get("execution", "D0") for p in found.values()), key=class_rank, default="unknown"),
         training=facts.training,
         parameters=max(sizes, default=None),
         trains=facts.trains,
