@@ -18,6 +18,7 @@ from rlnet_bench.analysis.pooling import Pool, pool
 from rlnet_bench.analysis.references import TaskFacts, facts_of
 from rlnet_bench.analysis.results import MethodInfo, Results
 from rlnet_bench.analysis.streams import named
+from rlnet_bench.analysis.wording import listed
 from rlnet_bench.errors import BadInput, UnknownName
 from rlnet_bench.stats.aggregate import Aggregate, iqm, lower_tail_mean, mean, median, optimality_gap
 from rlnet_bench.stats.compare import improvement_matrix
@@ -103,7 +104,7 @@ class Estimates:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of any number must know: what importers said, and what was found."""
-        return (*getattr(self.results, "notes", ()), *self.findings.sentences)
+        return (*getattr(self.results, "notes", ()), *self.findings.sentences, *_unequal_tuning(self.results))
 
     @cached_property
     def _scores(self) -> dict[tuple[Kind, Mode, str], list[RunScores]]:
@@ -299,6 +300,18 @@ class Estimates:
     def by_seconds(self) -> dict[str, dict[str, CurveEstimate]]:
         """Task -> method -> learning curve by training seconds; empty without timings."""
         return curves(self.results, "seconds", self.findings.copies) if self.timings else {}
+
+
+def _unequal_tuning(results: Results) -> tuple[str, ...]:
+    """A sentence where some methods had more trials than others."""
+    by_trials: dict[str, list[str]] = {}
+    for info in trained(results):
+        if info.tuning:
+            by_trials.setdefault(info.tuning, []).append(info.label)
+    if len(by_trials) < 2:
+        return ()
+    said = [f"{listed(labels)} {trials}" for trials, labels in by_trials.items()]
+    return (f"Not tuned alike: {'; '.join(said)}.",)
 
 
 def judge(

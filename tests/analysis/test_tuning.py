@@ -311,6 +311,7 @@ def test_every_table_says_how_settings_were_found(tmp_path: Path, record: Tuning
     drive(store, planned)
     results = load_results(store)
     tuned, plain = "3 trials × 2 seeds", "untuned"
+    assert "Not tuned alike: mappo untuned; ippo 3 trials × 2 seeds." in render_table(results, "markdown", "tasks")
     for which in ("tasks", "aggregate", "ranks"):
         for format, start, sign in (("markdown", "| {} | ", "×"), ("latex", "{} & ", r"$\times$")):
             rows = render_table(results, format, which).splitlines()  # type: ignore[arg-type]
