@@ -43,6 +43,7 @@ def ablate(
     from rlnet_bench.networks.ablation import ablate as by_parts
     from rlnet_bench.networks.ablation import drawing
     from rlnet_bench.networks.policy import NetworkPolicy
+    from rlnet_bench.networks.signal import signals
     from rlnet_bench.reports.canvas import svg_text
     from rlnet_bench.reports.plot_degradation import draw
     from rlnet_bench.runs.ablations import team_of, write_ablations
@@ -60,6 +61,7 @@ def ablate(
         raise BadInput(f"{run_dir}: expected agents that hear each other, found {group.label} on {card.id}: each "
                        "acts on its own observation, and the task has no words.")  # fmt: skip
     parts: list[dict[str, Any]] = [] if network is None else by_parts(network, card, seeds, episodes, mode)
+    told = [] if network is None else signals(network, card)
     protocol: Protocol | None = None
     folder = out or run_dir
     try:
@@ -84,7 +86,7 @@ def ablate(
     gained = None if without is None else _benefit(run_dir, without, which, mode)
     if json:
         print_json({
-            "channel": None if channel is None else channel.name, "parts": parts,
+            "channel": None if channel is None else channel.name, "parts": parts, "signals": [vars(x) for x in told],
             "protocol": None if protocol is None else protocol.to_json(), "benefit": gained,
         })  # fmt: skip
         return
@@ -93,6 +95,14 @@ def ablate(
         print_table(
             ["change", "what", "return", "drop", "se of the drop"],
             [[x["change"], x["name"], f"{x['return']:.4g}", f"{x['drop']:.3g}", f"{x['se']:.2g}"] for x in parts],
+        )
+    if told:
+        print_table(
+            ["instructions of", "while", "signal", "noise", "ratio"],
+            [
+                [x.name, "training" if x.trains else "playing", f"{x.signal:.2g}", f"{x.noise:.2g}", x.words]
+                for x in told
+            ],
         )
     if channel is not None and protocol is not None:
         _print(channel.name, protocol)

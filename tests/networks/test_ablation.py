@@ -110,6 +110,9 @@ def test_the_verb_writes_a_table_and_a_drawing(tmp_path: Path, monkeypatch: pyte
     assert "<svg" in (tmp_path / "ablation-channel.svg").read_text()
     lines = read_ablations(tmp_path)  # chained to the record
     assert {x["seed"] for x in lines} == {0, 1} and "information" in {x["kind"] for x in lines}
+    assert {(x["name"], x["trains"], x["noise"] > 0) for x in told["signals"]} == {
+        ("director", True, True), ("manager", True, True), ("director", False, False), ("manager", False, False),
+    }  # fmt: skip
     assert told["benefit"]["mean"] == 0 and told["benefit"]["low"] < 0 < told["benefit"]["high"]
     record = (tmp_path / "evals.jsonl").read_text()
     (tmp_path / "evals.jsonl").write_text("".join(record.splitlines(keepends=True)[:-1]))
