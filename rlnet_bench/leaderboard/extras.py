@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
@@ -67,7 +68,7 @@ def channel_sections(results: Results) -> Iterator[dict[str, Any]]:
     if table.is_empty:
         return
     name = f"{results.name}-v{results.version}"
-    slug = file_names([name])[name]
+    slug, table = file_names([name])[name], replace(table, title=f"{table.title}: {name}")
     charts = [_bits_chart(estimates, task, f"bits-{slug}-{k}") for k, task in enumerate(results.tasks)]
     yield {
         "id": slug, "title": name, "about": "", "table": html_table(table), "charts": [c for c in charts if c],
