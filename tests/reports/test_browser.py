@@ -62,7 +62,7 @@ def test_sorting_stays_within_classes(browser, address: str) -> None:
     page = browser.new_page()
     page.goto(address)
     table = page.locator("#aggregate table")
-    head = table.locator("thead th").nth(2)
+    head = table.locator("thead th", has_text="IQM")
     before = table.locator("tbody").nth(0).locator("th[scope=row]").all_inner_texts()
     head.locator("button").click()
     assert head.get_attribute("aria-sort") == "descending"
