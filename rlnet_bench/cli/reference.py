@@ -61,9 +61,10 @@ def reference(
                 f"{best}: scores {high:g} on {task}, not above the random policy's {low:g}: it can't be what scores 1."
             )
     if suite is not None:
+        from rlnet_bench.reading.files import read_text
         from rlnet_bench.runs.files import write_atomic
 
-        write_atomic(suite, inserted(suite.read_text(encoding="utf-8"), str(suite), task, written(task, points)))
+        write_atomic(suite, inserted(read_text(suite), str(suite), task, written(task, points)))
     if json:
         print_json({task: points})
         return

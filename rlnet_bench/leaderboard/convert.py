@@ -9,10 +9,8 @@ Axes: **N** agents, **O** our observation width, **F** inputs of the network, **
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +22,8 @@ from pydantic import Field, ValidationError
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, Malformed
 from rlnet_bench.leaderboard.submission import TaskId, policy_folder, weights_file
-from rlnet_bench.reading.files import MiB, read_bytes
-from rlnet_bench.reading.tensors import read_arrays
+from rlnet_bench.reading.files import read_bytes
+from rlnet_bench.reading.tensors import read_arrays, read_npz
 from rlnet_bench.reading.torch_file import read_torch
 from rlnet_bench.reading.yaml import load
 from rlnet_bench.runs.files import write_atomic
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 Package = Literal["epymarl", "benchmarl", "jaxmarl", "mava"]
 AGREES = 0.999  # share of recorded actions that the policy must repeat; a tie may fall either way
 CLOSE = 1e-4  # of continuous actions, as a share of their range
-MAX_NPZ = 256 * MiB
 Index = Annotated[int, Field(ge=0, lt=100_000)]
 
 
@@ -94,22 +91,8 @@ def read_weights(file: Path) -> dict[str, np.ndarray]:
         Absent, Malformed: when there is none, or it is anything else. Nothing in it is ever called.
     """
     if file.suffix == ".npz":
-        return _read_npz(file)
+        return read_npz(file)
     return read_arrays(file) if file.suffix == ".safetensors" else read_torch(file)
-
-
-def _read_npz(file: Path) -> dict[str, np.ndarray]:
-    data = read_bytes(file, MAX_NPZ, links=True)
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(e.file_size for e in archive.infolist()) > 2 * MAX_NPZ:
-                raise Malformed(str(file), f"at most {2 * MAX_NPZ // MiB} MiB of arrays", "more")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except Malformed:
-        raise
-    except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError, MemoryError, NotImplementedError) as error:
-        raise Malformed(str(file), "arrays of numpy.savez", f"another file ({str(error)[:120]})") from None
 
 
 def convert(declaration: Declaration, weights: Path) -> ActorPolicy:

@@ -316,7 +316,7 @@ def probes(channel: Channel, card: TaskCard, seeds: Sequence[int], mode: Mode, d
 
     A ridge regression from message to what is left of the others' observations when a regression from the receiver's
     own is taken away, fitted on half of the environments and judged on the others (explained variance, 0 where it is
-    negative), less what chance explains: the same with messages and environments joined anew.
+    negative), beyond chance c, (r - c) / (1 - c): the same with messages and environments joined anew.
     """
     read: dict[Any, list[Tensor]] = {place: [] for place in channel.masks}
     rows: list[Tensor] = []
@@ -384,7 +384,9 @@ def _probe(observation: Tensor, told: Mapping[int, Tensor], words: Mapping[int, 
         return Probe(0.0, 1.0)
     real = float(np.mean(found))
     null = np.mean(chance, axis=0)
-    return Probe(max(real - float(null.mean()), 0.0), float((1 + (null >= real).sum()) / (1 + len(null))))
+    luck = float(null.mean())  # often below zero: what was fitted to noise fails on the other half
+    beyond = max((real - luck) / max(1.0 - luck, 1e-12), 0.0)  # 1 where messages explain all, 0 at chance
+    return Probe(beyond, float((1 + (null >= real).sum()) / (1 + len(null))))
 
 
 def _residual(x: Tensor, y: Tensor, half: int) -> Tensor:

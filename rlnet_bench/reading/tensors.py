@@ -6,7 +6,9 @@ has no valid header and is refused.
 
 from __future__ import annotations
 
+import io
 import math
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 MAX_WEIGHTS = 1024 * MiB
 MAX_SAVED = 65536 * MiB  # of checkpoints: replay buffers are large, and a checkpoint is the user's own
 MAX_HEADER = 8 * MiB
+MAX_NPZ = 256 * MiB
 _WIDTH = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4,
     "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
@@ -61,6 +64,27 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
         return load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise Malformed(str(file), "safetensors", f"a file that cannot be loaded ({error})") from None
+
+
+def read_npz(file: Path) -> dict[str, np.ndarray]:
+    """Arrays by name from a file of ``numpy.savez``; objects, which would be unpickled, are refused.
+
+    Raises:
+        Absent, Malformed: when there is none, or it is anything else, or it unpacks to too much.
+    """
+    import numpy as np
+
+    data = read_bytes(file, MAX_NPZ, links=True)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(e.file_size for e in archive.infolist()) > 2 * MAX_NPZ:
+                raise Malformed(str(file), f"at most {2 * MAX_NPZ // MiB} MiB of arrays", "more")
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Malformed:
+        raise
+    except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError, MemoryError, NotImplementedError) as error:
+        raise Malformed(str(file), "arrays of numpy.savez", f"another file ({str(error)[:120]})") from None
 
 
 def checked_tensors(data: bytes, where: str) -> bytes:

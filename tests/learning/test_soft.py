@@ -139,7 +139,7 @@ def test_over_options_the_policy_is_the_softmax_of_values_at_its_target_entropy(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_continuous_actions_reach_the_optimum_and_the_target_entropy(method: str) -> None:
-    made = trained(method, Quadratic(16), 400, target_entropy=-1.5, temperature_start=0.04)
+    made = trained(method, Quadratic(16), 1200, target_entropy=-1.5, temperature_start=0.04)
     policy, seen = made.policy(), torch.ones(2 * 2000, 2, 1)
     start = policy.initial_state(len(seen), torch.arange(len(seen)))
     assert (policy.act(seen, start)[0][..., 0] - torch.tensor(OPTIMUM)).abs().max() < 0.15
