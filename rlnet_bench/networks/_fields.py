@@ -87,17 +87,17 @@ def sends(value: Any, is_motor: bool = False) -> Sends:
     if isinstance(value, str) and value in words:
         return Sends(value)  # type: ignore[arg-type]
     alone = ", ".join(f"`{word}`" for word in words)
-    expected = f"{alone}, {{continuous: d}} or {{discrete: n}}, with `per_subordinate: true` where wanted"
+    expected = f"{alone}, {{continuous: d}}, {{discrete: n}} or {{bits: d}}, with `per_subordinate: true` where wanted"
     if not isinstance(value, Mapping):
         raise Refused(expected)
     rest = dict(value)
     each = rest.pop("per_subordinate", False)
-    if type(each) is not bool or len(rest) != 1 or next(iter(rest)) not in ("continuous", "discrete"):
+    if type(each) is not bool or len(rest) != 1 or next(iter(rest)) not in ("continuous", "discrete", "bits"):
         raise Refused(expected)
     ((kind, size),) = rest.items()
-    low = 1 if kind == "continuous" else 2
+    low = 2 if kind == "discrete" else 1
     if type(size) is not int or not low <= size <= WIDTH_CAP:
-        what = "a width" if kind == "continuous" else "a number of options"
+        what = {"continuous": "a width", "discrete": "a number of options", "bits": "a number of bits"}[kind]
         raise Refused(f"{what} from {low} to {WIDTH_CAP}")
     return Sends(kind, size, each)
 

@@ -90,7 +90,7 @@ def carried(policy: NetworkPolicy, links: Collection[int], *, numbers_only: bool
     def lost(i: int, part: Part) -> bool:
         if part.kind == "instruction":
             sends = graph.nodes[part.source].vertex.sends.kind
-            one_of = sends == "discrete" or (sends == "action" and graph.card.action_kind == "discrete")
+            one_of = sends in ("discrete", "bits") or (sends == "action" and graph.card.action_kind == "discrete")
             return part.link in gone and not (numbers_only and one_of)
         at, late = i, 0
         if part.link is not None:  # relayed

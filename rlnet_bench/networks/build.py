@@ -39,6 +39,11 @@ def discrete(options: int, *, per_subordinate: bool = False) -> dict[str, Any]:
     return {"discrete": options, **({"per_subordinate": True} if per_subordinate else {})}
 
 
+def bits(count: int, *, per_subordinate: bool = False) -> dict[str, Any]:
+    """An ``action`` or ``instruction`` of ``count`` bits, for ``gradient="through"``."""
+    return {"bits": count, **({"per_subordinate": True} if per_subordinate else {})}
+
+
 def learned(width: int) -> dict[str, Any]:
     """A learned ``message`` of ``width`` numbers."""
     return {"learned": width}

@@ -133,7 +133,8 @@ def _gives(graph: Graph, node: Node) -> str:
     parts = []
     if node.heads:
         kind = {"discrete": "1 of ", "action": "action "}.get(sends.kind, "")
-        parts.append(f"↓ {kind}{node.instruction}{' each' if sends.per_subordinate else ''}")
+        unit = " bits" if sends.kind == "bits" else ""
+        parts.append(f"↓ {kind}{node.instruction}{unit}{' each' if sends.per_subordinate else ''}")
     if any(k.subordinate == node.index and k.up for k in graph.links):
         parts.append(f"↑ {node.vertex.message.kind} {node.message_width}")
     return " · ".join(parts) or (f"judges ({node.vertex.critic})" if sends.kind == "none" else "")

@@ -92,7 +92,7 @@ class Estimator:
     @torch.no_grad()
     def _rows(self, buffer: StackBuffer, found: _Found | None) -> Rows:
         t, s = self.rollout.shape[0], buffer.net.stack
-        names = ("features", "critic", "reported", "env", "own", "mask")
+        names = ("features", "critic", "reported", "env", "own", "noise", "mask")
         read = {name: getattr(buffer, name) for name in names}
         data = {name: flat(value[:t]) for name, value in read.items() if value is not None}
         if found is not None:

@@ -32,7 +32,7 @@ class Executor:
         self.edits: dict[tuple[int, str], Edit] = {}  # of what is read, by (stack, "reads" or "message")
         self.given: dict[int, Tensor] = {}  # instructions [R, B, K * H * D] of somebody else's, per stack
         self.looks_back = 0  # edits see what would have been read that many steps ago
-        self.shuffled = False  # evaluation: exchange instructions where a vertex asks for it
+        self.evaluates = False  # instructions are exchanged where a vertex asks for it, bits are 0 or 1
         self.slow = wiring.slow
         starts, self.held_width = {}, 0
         for s in self.slow:
@@ -71,7 +71,7 @@ class Executor:
 
     def draws(self, keys: Tensor, steps: Tensor, sampled: bool = True) -> list[Draws]:
         """Noise for T steps; see :func:`rlnet_bench.networks.step.network_noise`."""
-        return network_noise(self.wiring, keys, steps, self.replicas, sampled)
+        return network_noise(self.wiring, keys, steps, self.replicas, sampled, self.evaluates)
 
     # -- one step ----------------------------------------------------------------------------------------
 
@@ -159,7 +159,7 @@ class Executor:
             self._act(net, step, env)
         if s.instructs:
             instruction = self._instruction(net, note, own, step.draws, bus.shape[:2])
-            if s.vertex.delivers == "shuffled" or (s.vertex.evaluation == "shuffled" and self.shuffled):
+            if s.vertex.delivers == "shuffled" or (s.vertex.evaluation == "shuffled" and self.evaluates):
                 instruction = instruction.roll(1, dims=1)
             elif s.vertex.delivers == "constant":
                 instruction = net.usual.expand_as(instruction)
@@ -263,7 +263,8 @@ class Executor:
         else:
             assert own is not None
             raw = note.own = net.sample_own(own, noise)
-        return net.instruction(raw).flatten(-2)
+            note.noise = noise if s.blurs else None
+        return net.instruction(raw, note.noise).flatten(-2)
 
     def _write(self, bus: Tensor, s: Stack, instruction: Tensor) -> None:
         bus[..., s.start : s.start + instruction.shape[-1]] = instruction

@@ -63,7 +63,7 @@ def cluster_loss(
             outputs = _outputs(net, batch, again)
             if s.through:
                 assert outputs[1] is not None
-                again.append(net.instruction(outputs[1]).flatten(-2))
+                again.append(net.instruction(outputs[1], batch.get("noise")).flatten(-2))
         found[s.number] = _stack_loss(net, batch, outputs if s.learns else None, config, moved)
     return found, moved
 

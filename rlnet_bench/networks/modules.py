@@ -29,6 +29,7 @@ Outputs = tuple[Tensor | None, Tensor | None]  # of the environment action, of t
 POLICY, VALUE, MOTOR_MESSAGE, MESSAGE, MOTOR_READOUT, READOUT = 16, 17, 18, 19, 20, 21
 HARD_FROM = 0.8  # share of the budget after which sparse edges are 0 or 1
 COLDEST = 0.1  # temperature of sparse edges just before
+BLUR = 2.0  # standard deviation of the noise on bits while they are trained
 
 
 class Gather:
@@ -269,10 +270,16 @@ class StackNet:
             return self.progress.new_zeros(*rows, self.stack.size_k, self.stack.heads * self.stack.size)
         return noise * math.exp(self.first_log_std)
 
-    def instruction(self, raw: Tensor) -> Tensor:
-        """What subordinates read, [..., H * D]: numbers in (-1, 1), or one-hot options."""
+    def instruction(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
+        """What subordinates read, [..., H * D]: numbers in (-1, 1), one-hot options, or bits.
+
+        Bits are 0 or 1; with noise (while they are trained) shades between, through which a gradient passes and which
+        tell little unless ``raw`` is far from 0: the discretise / regularise unit of DIAL (arXiv 1605.06676).
+        """
         if self.stack.vertex.sends.kind == "discrete":
             return torch.nn.functional.one_hot(raw, self.stack.size).flatten(-2).to(torch.float32)
+        if self.stack.blurs:
+            return (raw > 0).to(raw.dtype) if noise is None else torch.sigmoid(raw + BLUR * noise)
         return torch.tanh(raw)
 
     def stats(

@@ -177,6 +177,9 @@ class _Reader:
         if vertex.learner == "jitter" and vertex.sends.kind == "discrete":
             self.problem((*path, "learner"), f"{who}: `learner: jitter` is noise around zero; expected a continuous "
                          "`action`, found a discrete one.")  # fmt: skip
+        if vertex.sends.kind == "bits" and vertex.gradient != "through":
+            self.problem((*path, "gradient"), f"{who}: bits learn from the losses of those who read them; expected "
+                         f"`gradient: through`, found {vertex.gradient!r} (or use {{discrete: n}}).")  # fmt: skip
         if vertex.delivers != "own" and vertex.gradient == "through":
             self.problem((*path, "delivers"), f"{who}: no gradient passes an instruction that is not delivered; "
                          f"expected `gradient: stop` with `delivers: {vertex.delivers}`.")  # fmt: skip

@@ -69,7 +69,7 @@ class NetworkPolicy(Policy):
         self.graph = wiring.graph
         device = self.nets[0].progress.device
         self.executor = Executor(wiring, nets, replicas, device)
-        self.executor.shuffled = True
+        self.executor.evaluates = True
         motors = [n for n in self.nets if n.stack.is_motor]
         # Motors of one stack carry the names that an ordinary actor's weights have.
         self.prefix = {n: "" if [n] == motors else f"{n.stack.number}." for n in self.nets}

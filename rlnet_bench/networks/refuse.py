@@ -130,7 +130,7 @@ def _through(graph: Graph, node: Node, head: str) -> Iterator[str]:
 def is_through(node: Node) -> bool:
     """Its instruction is a deterministic output that its subordinates' losses train."""
     v = node.vertex
-    return v.gradient == "through" and v.learner == "ppo" and v.sends.kind == "continuous" and node.heads > 0
+    return v.gradient == "through" and v.learner == "ppo" and v.sends.kind in ("continuous", "bits") and node.heads > 0
 
 
 def _is_fresh(graph: Graph, part: Part) -> bool:

@@ -46,6 +46,7 @@ class StackBuffer:
             discrete = s.vertex.sends.kind == "discrete"
             width = s.heads if discrete else net.own_outputs
             self.own = torch.zeros(t, r, b, k, width, dtype=torch.int64 if discrete else torch.float32, device=device)
+        self.noise = floats(t, net.own_outputs) if s.blurs else None
         acts = s.learns and s.acts
         self.env_said = floats(t, net.card.action_size) if acts and s.is_motor else None
         self.own_said = floats(t, net.own_outputs) if acts and net.own_outputs else None
@@ -60,7 +61,7 @@ class StackBuffer:
             value, buffer = getattr(taken, name), getattr(self, name)
             if value is not None and buffer is not None:
                 buffer[t] = value
-        for name in ("reported", "env", "own", "mask", "env_said", "own_said"):
+        for name in ("reported", "env", "own", "noise", "mask", "env_said", "own_said"):
             value, buffer = getattr(taken, name), getattr(self, name)
             if value is not None and buffer is not None and t < len(buffer):
                 buffer[t] = value

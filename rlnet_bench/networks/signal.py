@@ -58,7 +58,7 @@ def signals(policy: NetworkPolicy, card: TaskCard, device: str = "cpu") -> list[
     observation, mask = situations(card, r, device)
     found = []
     for trains in (True, False):
-        before, policy.executor.shuffled = policy.executor.shuffled, not trains
+        before, policy.executor.evaluates = policy.executor.evaluates, not trains
         said: dict[int, list[Tensor]] = {}
         for m in range(REPETITIONS):
             order = _order(m, device)
@@ -75,7 +75,7 @@ def signals(policy: NetworkPolicy, card: TaskCard, device: str = "cpu") -> list[
                 if s.own_instruction:
                     width = s.size_k * s.heads * s.size
                     said.setdefault(s.number, []).append(step.bus[..., s.start : s.start + width][:, order.argsort()])
-        policy.executor.shuffled = before
+        policy.executor.evaluates = before
         found += [_parts(policy.nets[n].stack.name, trains, torch.stack(x).double()) for n, x in said.items()]
     return found
 

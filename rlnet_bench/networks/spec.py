@@ -29,16 +29,21 @@ Reward = Literal["mean", "sum", "team", "difference", "superior_advantage"]
 
 @dataclass(frozen=True)
 class Sends:
-    """What a vertex sends down: ``size`` numbers (continuous) or one of ``size`` options (discrete).
+    """What a vertex sends down: ``size`` numbers (continuous), one of ``size`` options (discrete) or ``size`` bits.
 
-    ``action`` is a motor's own environment action, whose size the task knows; ``none`` sends nothing; ``relay`` passes
-    on what the vertex sees from below. ``per_subordinate`` gives every subordinate its own vector or option instead of
-    one for all.
+    ``bits`` are trained by those who read them, who are told shades of them until the network is evaluated. ``action``
+    is a motor's own environment action, whose size the task knows; ``none`` sends nothing; ``relay`` passes on what the
+    vertex sees from below. ``per_subordinate`` gives every subordinate its own instead of one for all.
     """
 
-    kind: Literal["none", "continuous", "discrete", "action", "relay"]
+    kind: Literal["none", "continuous", "discrete", "bits", "action", "relay"]
     size: int = 0
     per_subordinate: bool = False
+
+    @property
+    def is_chosen(self) -> bool:
+        """The vertex makes it for its subordinates: neither its environment action nor what it sees from below."""
+        return self.kind in ("continuous", "discrete", "bits")
 
     def to_data(self) -> Any:
         """As written in YAML."""

@@ -97,7 +97,12 @@ class Stack:
     @property
     def own_instruction(self) -> bool:
         """It chooses an instruction (not a motor that passes its action on)."""
-        return self.heads > 0 and self.vertex.sends.kind in ("continuous", "discrete")
+        return self.heads > 0 and self.vertex.sends.is_chosen
+
+    @property
+    def blurs(self) -> bool:
+        """It sends bits, and shades of them while it trains."""
+        return self.heads > 0 and self.vertex.sends.kind == "bits"
 
     @property
     def instructs(self) -> bool:

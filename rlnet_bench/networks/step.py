@@ -39,8 +39,9 @@ class Taken:
     """What one stack read and chose in one step; None where it had nothing to do.
 
     ``features`` [R, B, K, F]; ``critic`` likewise, where critics read something else; ``reported`` what messages
-    were made of; ``env`` and ``own`` raw choices; ``mask`` [R, B, K, A]; ``env_said`` and ``own_said`` the logits or
-    means that they were chosen from, where a policy loss needs them; ``due`` [R, B] where a slow vertex decided.
+    were made of; ``env`` and ``own`` raw choices; ``noise`` [R, B, K, H * D] what blurred bits; ``mask`` [R, B, K, A];
+    ``env_said`` and ``own_said`` the logits or means that they were chosen from, where a policy loss needs them;
+    ``due`` [R, B] where a slow vertex decided.
     """
 
     features: Tensor | None = None
@@ -48,6 +49,7 @@ class Taken:
     reported: Tensor | None = None
     env: Tensor | None = None
     own: Tensor | None = None
+    noise: Tensor | None = None
     mask: Tensor | None = None
     env_said: Tensor | None = None
     own_said: Tensor | None = None
@@ -75,7 +77,9 @@ def hidden_key(stack: int) -> str:
     return f"hidden.{stack}"
 
 
-def network_noise(wiring: Wiring, keys: Tensor, steps: Tensor, replicas: int, sampled: bool = True) -> list[Draws]:
+def network_noise(
+    wiring: Wiring, keys: Tensor, steps: Tensor, replicas: int, sampled: bool = True, evaluates: bool = False
+) -> list[Draws]:
     """Noise for T steps.
 
     Args:
@@ -84,6 +88,7 @@ def network_noise(wiring: Wiring, keys: Tensor, steps: Tensor, replicas: int, sa
         steps: int64 [T, R*B] or [T, 1].
         replicas: R.
         sampled: False for the most likely choices; vertices that are noise draw nevertheless.
+        evaluates: bits are sent as they are.
     """
     card, device = wiring.graph.card, keys.device
     agents = torch.arange(card.num_agents, device=device)
@@ -99,7 +104,8 @@ def network_noise(wiring: Wiring, keys: Tensor, steps: Tensor, replicas: int, sa
     own = {}
     for s in wiring.stacks:
         always = s.vertex.learner == "noise"  # in deterministic play, too
-        if s.own_instruction and not s.through and s.vertex.learner != "features" and (sampled or always):
+        exact = s.vertex.learner == "features" or (s.through and (evaluates or not s.blurs))
+        if s.own_instruction and not exact and (sampled or always):
             first = 0 if s.is_motor else card.num_agents
             ranks = torch.tensor([first + i for i in s.ranks], device=device)
             key = rng.fold(base[..., None], ranks)[..., None]

@@ -220,7 +220,7 @@ def _stack(
     ranks = agents or tuple(others.index(i) for i in members)
     shared = v.group is not None or bool(share_motors and first.is_motor if v.recipe.share is None else v.recipe.share)
     trains = v.learner == "ppo"
-    chooses = first.heads > 0 and v.sends.kind in ("continuous", "discrete")
+    chooses = first.heads > 0 and v.sends.is_chosen
     acts = first.is_motor or (chooses and v.learner in ("ppo", "frozen", "features"))
     learns = trains and (first.is_motor or (chooses and not is_through(first)))
     teaches = any(graph.nodes[j].vertex.is_taught for n in nodes for j in n.subordinates)

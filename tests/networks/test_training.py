@@ -80,7 +80,7 @@ def test_with_stop_no_gradient_crosses_an_edge(name: str) -> None:
             assert bool(touched) == (other is cluster[0] and bool(other.actor_parameters()))
 
 
-@pytest.mark.parametrize("name", ["zoo/consensus", "zoo/messenger", "zoo/action-graph"])
+@pytest.mark.parametrize("name", ["zoo/consensus", "zoo/messenger", "zoo/hammer", "zoo/action-graph"])
 def test_with_through_gradients_equal_finite_differences(name: str) -> None:
     made = trained(2, name, SMOOTH)
     data = made.estimator.estimate()
