@@ -142,6 +142,7 @@ _FLOORS: dict[str, float] = {
     "mpe/simple_spread-continuous-v1": -278.0,
     "mpe/simple_spread-n4-discrete-v1": -491.0,
     "mpe/simple_spread-n4-continuous-v1": -445.0,
+    "mpe/simple_spread-n5-discrete-v1": -471.0,
     "mpe/simple_speaker_listener-discrete-v1": -521.0,
     "mpe/simple_speaker_listener-continuous-v1": -476.0,
     "mpe/simple_reference-discrete-v1": -135.0,
