@@ -39,13 +39,13 @@ class RandomMethod(Method):
         device: str = "cpu",
     ) -> Learner:
         """A learner that never learns."""
-        from rlnet_bench.learning.fixed import FixedLearner
+        from rlnet_bench.learning.untrained import UntrainedLearner
 
-        return FixedLearner(cls.rebuild({}, card, seeds, device))
+        return UntrainedLearner(cls.rebuild({}, card, seeds, device))
 
     @classmethod
     def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> Policy:
         """From the card alone."""
-        from rlnet_bench.learning.fixed import UniformPolicy
+        from rlnet_bench.learning.untrained import UniformPolicy
 
         return UniformPolicy(card, len(seeds), device)

@@ -57,14 +57,14 @@ class Scripted(Method):
         device: str = "cpu",
     ) -> Learner:
         """The script behind the learner's contract."""
-        from rlnet_bench.learning.fixed import FixedLearner
+        from rlnet_bench.learning.untrained import UntrainedLearner
 
-        return FixedLearner(cls.rebuild({}, card, seeds, device))
+        return UntrainedLearner(cls.rebuild({}, card, seeds, device))
 
     @classmethod
     def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> Policy:
         """From the card alone."""
-        from rlnet_bench.learning.fixed import ScriptPolicy
+        from rlnet_bench.learning.untrained import ScriptPolicy
 
         name = cls._script(card)
         assert name is not None

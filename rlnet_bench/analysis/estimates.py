@@ -88,7 +88,7 @@ class Estimates:
     @property
     def is_partial(self) -> bool:
         """Whether some declared run has no result yet."""
-        return not self.grid.is_complete
+        return not self.results.is_complete
 
     @cached_property
     def costs(self) -> tuple[Cost, ...]:

@@ -58,11 +58,6 @@ class GridState:
     troubles: tuple[Trouble, ...]
 
     @property
-    def is_complete(self) -> bool:
-        """Whether every declared run ended with a result."""
-        return all(c.done == len(c.seeds) for c in self.cells)
-
-    @property
     def total(self) -> int:
         """Declared runs."""
         return sum(len(c.seeds) for c in self.cells)

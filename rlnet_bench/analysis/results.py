@@ -133,15 +133,11 @@ class Results:
         return tuple(f"{r.method} on {r.task}: {r.reason}" for r in self.records if r.damaged)
 
     @property
-    def complete(self) -> bool:
-        """Every declared (method, task, seed) has ended as ok or diverged."""
-        done = {
-            (r.method, r.task, s)
-            for r in self.records
-            for s, status in r.seed_status.items()
-            if status in ("ok", "diverged")
-        }
-        return all((*cell, s) in done for cell in self.declared for s in self.seeds)
+    def is_complete(self) -> bool:
+        """Every declared (method, task, seed), and every other that was begun, has ended as ok or diverged."""
+        states = {(r.method, r.task, s): status for r in self.records for s, status in r.seed_status.items()}
+        declared = {(*cell, s) for cell in self.declared for s in self.seeds}
+        return all(states.get(run) in ("ok", "diverged") for run in declared | states.keys())
 
     def scores(self, kind: Kind = "absolute", mode: Mode | None = None, metric: str = "return") -> list[RunScores]:
         """One score per run: mean over its evaluation episodes.

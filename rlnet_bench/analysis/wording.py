@@ -109,11 +109,21 @@ def short_count(x: float) -> str:
     return fixed(x, 0)
 
 
-def duration(seconds: float) -> str:
-    """Seconds in the unit a reader would use: ``42 s``, ``3.5 min``, ``1.2 h``."""
-    if seconds < 120:
-        return f"{significant(seconds, 2)} s"
-    return f"{significant(seconds / 60, 2)} min" if seconds < 7200 else f"{significant(seconds / 3600, 2)} h"
+def duration(seconds: float | None) -> str:
+    """Time as people say it; ``?`` where it is not known.
+
+    >>> [duration(x) for x in (59.4, 200, 3725, 200_000, None)]
+    ['59 s', '3 min 20 s', '1 h 02 min', '2 d 08 h', '?']
+    """
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24:02d} h"
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def typographic(text: str) -> str:

@@ -83,11 +83,11 @@ def affordable(planned: Plan, store: str, launcher: str, workers: int | None) ->
 
     Refused when it cannot fit. What nobody has measured yet is measured first where there is much of it.
     """
+    from rlnet_bench.analysis.wording import duration
     from rlnet_bench.cli.doctor import memory_bytes
     from rlnet_bench.runs.calibrate import calibrate, longest_first, refuse_impossible, together, unmeasured
     from rlnet_bench.runs.plan import Plan
     from rlnet_bench.runs.store import ENDED, Store
-    from rlnet_bench.runs.watch import duration
 
     opened = Store(store)
     left = [g for g in planned.groups if opened.status(g)["status"] not in ENDED]

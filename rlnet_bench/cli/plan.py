@@ -50,10 +50,10 @@ def plan(
     """Show the groups of a suite before anything is spent."""
     from pathlib import Path
 
+    from rlnet_bench.analysis.wording import duration
     from rlnet_bench.cli.doctor import memory_bytes
     from rlnet_bench.runs.calibrate import calibrate as measure
     from rlnet_bench.runs.calibrate import key, longest_first, refuse_impossible, together
-    from rlnet_bench.runs.watch import duration
 
     planned = resolve(suite, set_, seeds, methods, tasks, method, network, task, device, threads, trust_code)
     if calibrate:

@@ -28,7 +28,8 @@ class Events:
 
     def poll(self) -> None:
         """Print what changed since the last call."""
-        from rlnet_bench.runs.watch import duration, time_left
+        from rlnet_bench.analysis.wording import duration
+        from rlnet_bench.runs.watch import time_left
 
         rows = self.watcher.look()
         for row in rows:
@@ -48,7 +49,8 @@ class Events:
 
 def grid(planned: Plan, rows: list[GroupView], workers: int) -> RenderableType:
     """The table of a suite's groups and a line of summary."""
-    from rlnet_bench.runs.watch import duration, time_left
+    from rlnet_bench.analysis.wording import duration
+    from rlnet_bench.runs.watch import time_left
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("method", "task", "seeds", "state", "frames per seed", "frames/s", "left", "worker", "run id"):

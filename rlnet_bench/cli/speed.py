@@ -66,7 +66,7 @@ def _row(part: str, environments: int, rate: float, note: str = "") -> dict[str,
 def _stepping(card: Any, envs: int, compile: bool) -> dict[str, Any]:
     from rlnet_bench import rng
     from rlnet_bench.envs.registry import make_env
-    from rlnet_bench.learning.fixed import UniformPolicy
+    from rlnet_bench.learning.untrained import UniformPolicy
 
     options: dict[str, Any] = {"compile": True} if compile else {}
     env = make_env(card, envs, **options)

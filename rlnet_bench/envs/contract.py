@@ -15,12 +15,13 @@ Obligations of an implementation (:func:`rlnet_bench.envs.check.check_env` tests
 * An agent that is cut off while others go on leaves ``alive_mask`` without ``agent_terminated``.
 * Inputs are neither modified nor kept. Returned tensors may be read until the next ``step`` and must
   not be written to: an environment may share them between steps.
-* ``step`` never branches in Python on a tensor's value and never copies to the host.
+* ``step`` never branches in Python on a tensor's value and never copies to the host; ``at_end`` may make it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -90,6 +91,11 @@ class VectorEnv(ABC):
     card: TaskCard
     num_envs: int
     device: torch.device
+    at_end: Callable[[], None] | None = None
+    """Called within a step in which episodes end, before the next ones begin: :meth:`scene` shows how they ended.
+
+    For people who look; an environment without scenes never calls it.
+    """
 
     @abstractmethod
     def reset(self, seeds: Tensor) -> Reset:

@@ -66,12 +66,6 @@ def read_layout(path: Path, options: JsonOptions) -> ForeignTable:
     return as_shares(gathered(files, read, str(path)))
 
 
-def parse_marl_eval(data: Any, name: str, options: JsonOptions | None = None) -> ForeignTable:
-    """Read parsed JSON; see :func:`read_marl_eval`."""
-    table = as_shares(_parsed(data, name, options or JsonOptions()))
-    return replace(table, warnings=(*table.warnings, *_remarks(table)))
-
-
 def _parsed(data: Any, name: str, options: JsonOptions) -> ForeignTable:
     reader = _Reader(name, options)
     for env, task, method, runs in _levels(data, name):

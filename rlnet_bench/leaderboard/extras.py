@@ -14,8 +14,8 @@ from rlnet_bench.analysis.results import MethodInfo, Results
 from rlnet_bench.analysis.wording import listed, significant
 from rlnet_bench.leaderboard.lines import Line, chart, dashes, stroke
 from rlnet_bench.leaderboard.listing import file_names
+from rlnet_bench.reports.numbers import Numbers
 from rlnet_bench.reports.page import html_table
-from rlnet_bench.reports.sheet import Sheet
 from rlnet_bench.reports.table import Cell, Column, Group, Table
 from rlnet_bench.reports.table_channel import channel_table
 from rlnet_bench.stats.result import Estimate
@@ -47,11 +47,11 @@ def crossplay_section(found: Crossplay) -> dict[str, Any]:
         Column("Itself", "self-play"),
     )
     reasons = sorted({e.reason for e in (*pairs.values(), *alone.values()) if e.reason})
-    sheet = Sheet(tuple(found.frame().columns), tuple(tuple(x) for x in found.frame().itertuples(index=False)))
+    numbers = Numbers(tuple(found.frame().columns), tuple(tuple(x) for x in found.frame().itertuples(index=False)))
     name = f"crossplay-{file_names([found.task])[found.task]}"
     table = Table(name, found.task, columns, (Group("", (*rows, known)),),
                   f"Team return, {found.episodes} {found.mode} episodes per seat and pair.",
-                  (*dict.fromkeys(found.notes.values()), *reasons), sheet)  # fmt: skip
+                  (*dict.fromkeys(found.notes.values()), *reasons), numbers)  # fmt: skip
     return {"id": name, "title": found.task, "about": "", "table": html_table(table), "charts": []}
 
 

@@ -115,10 +115,10 @@ class _Site:
         """The table for a page, and its files."""
         files = []
         if shown.files:
-            sheet = shown.table.sheet
+            numbers = shown.table.numbers
             files = [
-                (f"data/{shown.files}.csv", sheet.csv()),
-                (f"data/{shown.files}.json", _json([dict(zip(sheet.header, row)) for row in sheet.rows])),
+                (f"data/{shown.files}.csv", numbers.csv()),
+                (f"data/{shown.files}.json", _json([dict(zip(numbers.header, row)) for row in numbers.rows])),
                 (f"data/{shown.files}.tex", latex(shown.table)),
             ]
         return replace(shown, table=html_table(shown.table)), files

@@ -1,4 +1,4 @@
-"""What a board listed at some time: ``results/board.json``, which the board's rules compare with..
+"""What a board listed at some time: ``results/board.json``, which the board's rules compare with.
 
 It is written anew whenever something is listed, and is kept by version control: the one of the merge base says what
 may not change.
@@ -17,8 +17,7 @@ from rlnet_bench.errors import Malformed
 from rlnet_bench.leaderboard.board import Board
 from rlnet_bench.leaderboard.entries import Entry
 from rlnet_bench.leaderboard.evidence import LEVELS, Level
-from rlnet_bench.reading.files import Absent
-from rlnet_bench.reading.plain import parse_json, read_json
+from rlnet_bench.reading.plain import parse_json
 from rlnet_bench.reading.shapes import Maybe, check
 from rlnet_bench.runs.files import write_atomic
 
@@ -110,14 +109,6 @@ def write_snapshot(results: Path, snapshot: Snapshot) -> None:
     write_atomic(results / FILE, f'{head},\n "cells": [\n  {cells}\n ]\n}}\n')
 
 
-def read_snapshot(results: Path) -> Snapshot:
-    """That of a folder of results; an empty one where there is none. Raises Malformed."""
-    try:
-        return _snapshot(read_json(results / FILE), str(results / FILE))
-    except Absent:
-        return Snapshot()
-
-
 def at_merge_base(results: Path, branch: str = "main") -> Snapshot:
     """The snapshot that version control has for the commit on which a change is based; an empty one without any.
 
@@ -127,7 +118,7 @@ def at_merge_base(results: Path, branch: str = "main") -> Snapshot:
     if base and base == _git(results, "rev-parse", "HEAD"):
         base = _git(results, "rev-parse", "HEAD^")
     text = _git(results, "show", f"{base.strip()}:./{FILE}") if base else ""
-    return _snapshot(parse_json(text, f"{FILE} at the merge base"), "merge base") if text else Snapshot()
+    return snapshot_from_json(parse_json(text, f"{FILE} at the merge base"), "merge base") if text else Snapshot()
 
 
 def _git(folder: Path, *words: str) -> str:
@@ -138,7 +129,8 @@ def _git(folder: Path, *words: str) -> str:
     return found.stdout if found.returncode == 0 else ""
 
 
-def _snapshot(data: Any, where: str) -> Snapshot:
+def snapshot_from_json(data: Any, where: str) -> Snapshot:
+    """The parsed file; raises Malformed, naming ``where`` and what is wrong."""
     check(data, SHAPE, where)
     rows = {key: tuple(map(tuple, data[key])) for key in ("references", "exemptions", "withdrawn")}
     cells = tuple(Cell(**{**c, "scores": tuple(map(tuple, c["scores"]))}) for c in data["cells"])

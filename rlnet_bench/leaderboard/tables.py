@@ -9,7 +9,7 @@ from rlnet_bench.analysis.wording import plural, short_count, significant, typog
 from rlnet_bench.leaderboard.entries import Entry
 from rlnet_bench.leaderboard.listing import Listing
 from rlnet_bench.leaderboard.standings import MOST, Place, Row, Standing
-from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.numbers import Numbers
 from rlnet_bench.reports.table import TIE_MARK, Cell, Column, Group, Table, estimate_cell, marked
 from rlnet_bench.reports.titles import task_titles
 from rlnet_bench.stats.result import Estimate
@@ -101,7 +101,7 @@ def board_table(listing: Listing, board: Standing) -> Shown:
     caption = f"{_unit_text(board)} {_rank_text(board)}"
     return Shown(
         Table(board.name, board_title(board), tuple(columns), tuple(g for g, _ in groups), caption, board.pool.notes,
-              board_sheet(board)),
+              board_numbers(board)),
         tuple(tuple(attributes(board, r) for r in rows) for _, rows in groups),
         tuple(tuple(_bar(board.overall.get(r.key), limits) for r in rows) for _, rows in groups) if overall else (),
         board.name, limits,
@@ -161,7 +161,7 @@ def score_cell(board: Standing, row: Row, task: str) -> Cell:
     return marked(cell, bold=_bold(place), tied=_tied(place))
 
 
-def board_sheet(board: Standing) -> Sheet:
+def board_numbers(board: Standing) -> Numbers:
     """The numbers of a board, one row per method and task, and one for the pooled tasks."""
     rows: list[tuple[object, ...]] = []
     for r in (*board.order, *board.controls):
@@ -177,7 +177,7 @@ def board_sheet(board: Standing) -> Sheet:
                                               if place else (None, None, None, None, None)),
                 entry.level, board.execution, entry.training, entry.tuning, _bits(r), entry.frames, " ".join(runs),
             ))  # fmt: skip
-    return Sheet(HEADER, tuple(rows))
+    return Numbers(HEADER, tuple(rows))
 
 
 def task_table(listing: Listing, task: str, root: str = "../") -> Shown:
@@ -187,7 +187,7 @@ def task_table(listing: Listing, task: str, root: str = "../") -> Shown:
         Column("Success", listing.cards[task].success_metric.replace("_", " ")), Column("Level"),
         Column("Training", "tuning", is_text=True), Column("Bits", "per step"), Column("Frames", "per run"),
     )  # fmt: skip
-    groups, attached, sheet = [], [], []
+    groups, attached, numbers = [], [], []
     for board in listing.boards:
         if task not in board.tasks:
             continue
@@ -202,10 +202,10 @@ def task_table(listing: Listing, task: str, root: str = "../") -> Shown:
         )  # fmt: skip
         groups.append(Group(board_title(board), cells, EXECUTION_CLASSES.get(board.execution, "")))
         attached.append(tuple(attributes(board, r) for r in rows))
-        sheet += [row for row in board_sheet(board).rows if row[3] == task]
+        numbers += [row for row in board_numbers(board).rows if row[3] == task]
     name = f"task-{listing.pages[f'task/{task}'].split('/')[-1].removesuffix('.html')}"
     caption = f"Mean team return over runs (or policies), absolute metric, with its 95 % interval. {TIES}"
-    return Shown(Table(name, "Scores", columns, tuple(groups), caption, (), Sheet(HEADER, tuple(sheet))),
+    return Shown(Table(name, "Scores", columns, tuple(groups), caption, (), Numbers(HEADER, tuple(numbers))),
                  tuple(attached), files=name)  # fmt: skip
 
 
@@ -216,7 +216,7 @@ def method_table(listing: Listing, method: str, root: str = "../") -> Shown:
         Column("Score", "team return"), Column("Success"), Column("Level"),
         Column("Training", "tuning", is_text=True), Column("Bits", "per step"), Column("Frames", "per run"),
     )  # fmt: skip
-    rows, sheet = [], []
+    rows, numbers = [], []
     for board in listing.boards:
         for r in (*board.rows, *board.controls):
             if r.any.method != method:
@@ -228,15 +228,15 @@ def method_table(listing: Listing, method: str, root: str = "../") -> Shown:
                     Cell(board_title(board), sort=board.name, href=f"{root}index.html#{board.name}"),
                     place_cell(place, entry), score_cell(board, r, task), _success(entry), *_what(entry),
                 ))  # fmt: skip
-            sheet += [row for row in board_sheet(board).rows if row[1] == method and row[2] == r.any.version]
+            numbers += [row for row in board_numbers(board).rows if row[1] == method and row[2] == r.any.version]
     gone = [e for e in listing.entries if e.method == method and e.withdrawn]
     for entry in gone:
         rows.append((Cell(entry.task, f"version {entry.version}"), Cell("withdrawn", entry.withdrawn),
                      *[Cell("–")] * 3, *_what(entry)))  # fmt: skip
     name = f"method-{listing.pages[f'method/{method}'].split('/')[-1].removesuffix('.html')}"
     caption = f"Mean team return over runs (or policies), absolute metric, with its 95 % interval. {TIES}"
-    return Shown(Table(name, "Scores", columns, (Group("", tuple(rows)),), caption, (), Sheet(HEADER, tuple(sheet))),
-                 files=name)  # fmt: skip
+    found = Numbers(HEADER, tuple(numbers))
+    return Shown(Table(name, "Scores", columns, (Group("", tuple(rows)),), caption, (), found), files=name)
 
 
 def runs_table(listing: Listing, entry: Entry) -> Table:

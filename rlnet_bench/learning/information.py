@@ -15,8 +15,8 @@ from torch import Tensor
 from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import make_env
-from rlnet_bench.learning.fixed import UniformPolicy
 from rlnet_bench.learning.policy import Policy
+from rlnet_bench.learning.untrained import UniformPolicy
 from rlnet_bench.vocabulary import ExecutionClass, class_rank
 
 SITUATIONS = 256

@@ -74,6 +74,7 @@ class JointEnv(VectorEnv):
 
     def step(self, actions: Tensor) -> Transition:
         """Joint actions int64 [B, 1]."""
+        self.env.at_end = self.at_end
         after = self.env.step(separate(actions[:, 0], self.sizes))
         observation, final = joint_observation(after.observation), after.final_observation
         same = final is after.observation  # nothing ended: nothing to keep

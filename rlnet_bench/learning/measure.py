@@ -18,8 +18,8 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import make_env, task_card
 from rlnet_bench.envs.scripts import ROLES, script, scripts_of
 from rlnet_bench.errors import BadInput, RlnetError
-from rlnet_bench.learning.fixed import ScriptPolicy, UniformPolicy
 from rlnet_bench.learning.play import evaluate
+from rlnet_bench.learning.untrained import ScriptPolicy, UniformPolicy
 
 _BATCH = 512
 

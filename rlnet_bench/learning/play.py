@@ -51,7 +51,7 @@ def evaluate(
     device: str = "cpu",
     env: VectorEnv | None = None,
     keys: Tensor | None = None,
-    on_step: Callable[[VectorEnv], None] | None = None,
+    on_step: Callable[[], None] | None = None,
 ) -> Episodes:
     """Play ``episodes`` episodes per replica, all at once.
 
@@ -94,7 +94,7 @@ def evaluate(
     length = torch.zeros(r * episodes, dtype=torch.int64, device=device)
     success = torch.zeros(r * episodes, device=device)
     if on_step:
-        on_step(env)
+        on_step()
     finite = torch.ones((), dtype=torch.bool, device=device)
     for _ in range(card.horizon):
         action, state = policy.act(now.observation, state, now.action_mask, reset, mode == "deterministic")
@@ -109,7 +109,7 @@ def evaluate(
         reset = done
         now = step  # type: ignore[assignment]
         if on_step:
-            on_step(env)
+            on_step()
         if card.can_terminate and not bool(running.any()):
             break
     # A diverged replica has no finite weights; whoever has, and acts in NaN, is mistaken.
@@ -194,11 +194,14 @@ def evaluate_on_reference(
 def record_episode(
     policy: Policy, card: TaskCard, seed: int, mode: Mode = "deterministic"
 ) -> tuple[list[Scene], float]:
-    """The scenes of one whole episode of a single-replica policy, and its team return (for pictures and replays)."""
+    """The scenes of one whole episode of a single-replica policy, one more than steps, and its team return."""
     scenes: list[Scene] = []
-    played = evaluate(
-        policy, card, [seed], 1, stream=rng.Stream.ABSOLUTE_ENV, mode=mode,
-        on_step=lambda env: scenes.append(env.scene(0)),
-    )  # fmt: skip
-    # The last step resets at once, so its picture already shows the next episode.
+    env = make_env(card, 1)
+
+    def look() -> None:
+        scenes.append(env.scene(0))
+
+    env.at_end = look
+    played = evaluate(policy, card, [seed], 1, stream=rng.Stream.ABSOLUTE_ENV, mode=mode, env=env, on_step=look)
+    # The last step resets at once: after how the episode ended comes how the next one begins.
     return scenes[:-1], float(played.team[0, 0])

@@ -6,7 +6,6 @@ Arithmetic efficiency = frames/s x floating-point operations per frame / this ma
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,26 +24,6 @@ def gemm_rate(size: int = 512, seconds: float = 0.5) -> float:
         torch.mm(a, b, out=out)
         best = min(best, time.perf_counter() - start)
     return 2.0 * size**3 / best
-
-
-def mlp_flop(sizes: Sequence[int]) -> tuple[int, int]:
-    """(forward, forward and backward) operations per row; nothing needs the gradient of what the first layer reads."""
-    products = [2 * a * b for a, b in zip(sizes[:-1], sizes[1:])]
-    return sum(products), 3 * sum(products) - products[0]
-
-
-def ppo_flop(actor: Sequence[int], critic: Sequence[int], agents: int, epochs: int, values: int | None = None) -> int:
-    """Operations of PPO per frame: every network once in the rollout, then forward and backward in every epoch.
-
-    Args:
-        actor: layer widths.
-        critic: layer widths.
-        agents: rows of the actor per frame.
-        epochs: passes over a rollout.
-        values: rows of the critic per frame; as many as agents where None.
-    """
-    (act, learn), (value, fit) = mlp_flop(actor), mlp_flop(critic)
-    return agents * (act + epochs * learn) + (agents if values is None else values) * (value + epochs * fit)
 
 
 def products_per_frame(learner: Learner) -> float:

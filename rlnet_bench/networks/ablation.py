@@ -21,10 +21,10 @@ from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import make_env
 from rlnet_bench.learning.channel import BITS, Edit, Habit, bits_kind, cut, delayed, quantised
-from rlnet_bench.learning.fixed import UniformPolicy
 from rlnet_bench.learning.play import evaluate
 from rlnet_bench.learning.policy import Policy, PolicyState
 from rlnet_bench.learning.protocol import Channel, own_habits
+from rlnet_bench.learning.untrained import UniformPolicy
 from rlnet_bench.networks.flow import Part, _ages
 from rlnet_bench.networks.graph import Graph, _instances, _joints
 from rlnet_bench.networks.policy import NetworkPolicy

@@ -168,6 +168,7 @@ class LevelEnv(VectorEnv):
         """
         self._give(actions)
         self._learn_if_full()
+        self.base.at_end = self.at_end
         below = self.below
         now, below.memory.now = below.rollout.step(self.t, below.now, below.memory.now, self.draws, self.begun)
         below.now = now

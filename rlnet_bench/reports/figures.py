@@ -26,7 +26,7 @@ from rlnet_bench.reports.canvas import (
     pdf_bytes,
     svg_text,
 )
-from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.numbers import Numbers
 from rlnet_bench.reports.svg import inline, shorten
 
 
@@ -39,7 +39,7 @@ class Plot:
     caption: str
     alt: str
     draw: Callable[[Size], Figure]
-    sheet: Sheet
+    numbers: Numbers
     panels: dict[str, Draw] = field(default_factory=dict)  # by title; where there are any, the page shows these
 
     page: Size = PAGE
@@ -79,7 +79,7 @@ def _aggregate(e: Estimates) -> Plot | None:
         return None
     return Plot(
         "aggregate", "Aggregate scores", *captions.aggregate(e), lambda size: plot_aggregate.draw(e, size),
-        plot_aggregate.sheet(e), plot_aggregate.panels(e),
+        plot_aggregate.numbers(e), plot_aggregate.panels(e),
     )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def _curves(e: Estimates, axis: Axis) -> Plot | None:
         return None
     return Plot(
         f"curves-{axis}", f"Learning curves by {axis}", *captions.learning(e, axis),
-        lambda size: plot_curves.draw(e, size, axis), plot_curves.sheet(e, axis), plot_curves.panels(e, axis),
+        lambda size: plot_curves.draw(e, size, axis), plot_curves.numbers(e, axis), plot_curves.panels(e, axis),
     )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def _profile(e: Estimates) -> Plot | None:
         return None
     return Plot(
         "profile", "Performance profile", *captions.profile(e), lambda size: plot_profile.draw(e, size),
-        plot_profile.sheet(e), page=HALF_PAGE,
+        plot_profile.numbers(e), page=HALF_PAGE,
     )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def _improvement(e: Estimates) -> Plot | None:
         return None
     return Plot(
         "improvement", "Probability of improvement", *captions.improvement(e),
-        lambda size: plot_improvement.draw(e, size), plot_improvement.sheet(e),
+        lambda size: plot_improvement.draw(e, size), plot_improvement.numbers(e),
     )  # fmt: skip
 
 
@@ -174,6 +174,6 @@ def _drawn(estimates: Estimates, name: str, pdf: bool) -> Drawn | None:
     if plot is None:
         return None
     svgs = plot.svgs()
-    files = {f"{part}.svg": text.encode() for part, text in svgs.items()} | {f"{name}.csv": plot.sheet.csv().encode()}
+    files = {f"{part}.svg": text.encode() for part, text in svgs.items()} | {f"{name}.csv": plot.numbers.csv().encode()}
     pdfs = {f"{name}-{size}.pdf": data for size, data in plot.pdfs().items()} if pdf else {}
     return Drawn(name, plot.caption, plot.markup(svgs), tuple(pdfs), files | pdfs)

@@ -155,7 +155,7 @@ def html_table(table: Table) -> Table:
         groups,
         typographic(table.caption),
         notes,
-        table.sheet,
+        table.numbers,
         table.heads,
         table.legend,
     )

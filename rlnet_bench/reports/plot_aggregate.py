@@ -11,7 +11,7 @@ from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.reports import plots
 from rlnet_bench.reports.canvas import INK, MUTED, Draw, Size, figure, short_name, thin_spines
 from rlnet_bench.reports.looks import looks
-from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.numbers import Numbers
 
 PANELS = {"iqm": "IQM", "mean": "Mean", "median": "Median", "optimality_gap": "Optimality gap"}
 
@@ -72,7 +72,7 @@ def _panel(ax: Axes, estimates: Estimates, name: str, size: Size) -> None:
         label.set_color(MUTED if method in controls else INK)
 
 
-def sheet(estimates: Estimates) -> Sheet:
+def numbers(estimates: Estimates) -> Numbers:
     """The plotted numbers."""
     rows = []
     for source, methods in (
@@ -84,4 +84,4 @@ def sheet(estimates: Estimates) -> Sheet:
                 rows.append(
                     (method, name, e.value, e.low, e.high, e.method, sum(e.n_per_task.values()), len(e.n_per_task))
                 )
-    return Sheet(("method", "statistic", "value", "low", "high", "interval", "runs", "tasks"), tuple(rows))
+    return Numbers(("method", "statistic", "value", "low", "high", "interval", "runs", "tasks"), tuple(rows))

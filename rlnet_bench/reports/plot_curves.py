@@ -30,7 +30,7 @@ from rlnet_bench.reports.canvas import (
     spread_limits,
 )
 from rlnet_bench.reports.looks import looks
-from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.numbers import Numbers
 from rlnet_bench.reports.svg import mark
 from rlnet_bench.reports.titles import task_titles
 
@@ -149,7 +149,7 @@ def _dress(ax: Axes, estimates: Estimates, task: str, axis: Axis, size: Size) ->
     ax.margins(x=0.01)
 
 
-def sheet(estimates: Estimates, axis: Axis) -> Sheet:
+def numbers(estimates: Estimates, axis: Axis) -> Numbers:
     """The plotted numbers: mean and band per point, and every run."""
     rows: list[tuple[object, ...]] = []
     for task, methods in curves_of(estimates, axis).items():
@@ -162,4 +162,4 @@ def sheet(estimates: Estimates, axis: Axis) -> Sheet:
             for seed, run in zip(curve.runs.seeds, curve.runs.values_nT):
                 for x, y in zip(curve.runs.frames_T, run):
                     rows.append((task, method, f"seed {seed}", float(x), float(y), None, None, 1))
-    return Sheet(("task", "method", "line", axis, "value", "low", "high", "runs"), tuple(rows))
+    return Numbers(("task", "method", "line", axis, "value", "low", "high", "runs"), tuple(rows))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.reports import plots
 from rlnet_bench.reports.canvas import INK, MUTED, Size, figure, short_name
-from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.numbers import Numbers
 
 FEW = 6  # methods; of more, narrow figures number the columns
 
@@ -46,9 +46,9 @@ def draw(estimates: Estimates, size: Size) -> Figure:
     return fig
 
 
-def sheet(estimates: Estimates) -> Sheet:
+def numbers(estimates: Estimates) -> Numbers:
     """The plotted numbers."""
     rows = tuple(
         (a, b, e.value, e.low, e.high, e.method, e.excludes(0.5)) for (a, b), e in estimates.improvement.items()
     )
-    return Sheet(("row", "column", "probability", "low", "high", "interval", "excludes_half"), rows)
+    return Numbers(("row", "column", "probability", "low", "high", "interval", "excludes_half"), rows)

@@ -9,7 +9,7 @@ from rlnet_bench.analysis.estimates import LOWEST_SHOWN, Estimates
 from rlnet_bench.reports import plots
 from rlnet_bench.reports.canvas import MUTED, Size, figure, legend_above, legend_height, line_style
 from rlnet_bench.reports.looks import looks
-from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.numbers import Numbers
 
 
 def draw(estimates: Estimates, size: Size) -> Figure:
@@ -40,7 +40,7 @@ def shown(estimates: Estimates) -> tuple[float, float]:
     return LOWEST_SHOWN, max(float(b.x_T[-1]) for b in estimates.profiles.values()) + 0.02
 
 
-def sheet(estimates: Estimates) -> Sheet:
+def numbers(estimates: Estimates) -> Numbers:
     """The plotted numbers."""
     rows = []
     for method, band in estimates.profiles.items():
@@ -48,4 +48,4 @@ def sheet(estimates: Estimates) -> Sheet:
             low = None if band.low_T is None else float(band.low_T[t])
             high = None if band.high_T is None else float(band.high_T[t])
             rows.append((method, float(x), float(band.value_T[t]), low, high))
-    return Sheet(("method", "threshold", "share_above", "low", "high"), tuple(rows))
+    return Numbers(("method", "threshold", "share_above", "low", "high"), tuple(rows))

@@ -10,7 +10,7 @@ from typing import Any
 
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.analysis.wording import fixed, short_count, significant
-from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.numbers import Numbers
 from rlnet_bench.reports.table import Cell, Column, Group, Table
 
 # Of clock, host or person: not in a report that must come out the same elsewhere. Paths are in no report.
@@ -146,7 +146,7 @@ def task_table(estimates: Estimates) -> Table:
     return Table(
         "references", "Tasks and reference points", columns, (Group("", tuple(rows)),),
         "Reference points on the team-sum scale, with their standard error and number of episodes.",
-        unpooled, Sheet(header, tuple(numbers)),
+        unpooled, Numbers(header, tuple(numbers)),
     )  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def run_table(estimates: Estimates) -> Table:
         if "source" in estimates.results.suite
         else "Run ids are digests of the resolved configuration.",
         (),
-        Sheet(tuple(t.lower() for t in titles), tuple(tuple(c.text for c in row) for row in rows)),
+        Numbers(tuple(t.lower() for t in titles), tuple(tuple(c.text for c in row) for row in rows)),
     )  # fmt: skip
 
 
@@ -181,5 +181,5 @@ def state_table(estimates: Estimates) -> Table:
     numbers = tuple((c.method, c.task, seed, state) for c in estimates.grid.cells for seed, state in c.seeds.items())
     return Table(
         "state", "State of the grid", columns, (Group("", tuple(rows)),), "Runs that ended, of those declared.", (),
-        Sheet(("method", "task", "seed", "state"), numbers),
+        Numbers(("method", "task", "seed", "state"), numbers),
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from rlnet_bench.analysis.wording import rounded
-from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.numbers import Numbers
 from rlnet_bench.stats.result import Estimate
 
 TIE_MARK = "†"  # what is not distinguishable from the best: in every format, caption and board
@@ -70,7 +70,7 @@ class Table:
     groups: tuple[Group, ...]
     caption: str
     notes: tuple[str, ...] = ()
-    sheet: Sheet = field(default_factory=lambda: Sheet((), ()))
+    numbers: Numbers = field(default_factory=lambda: Numbers((), ()))
     heads: int = 1  # leading columns that describe the row
     legend: str = ""  # about what only the page shows
     is_grid: bool = False  # the other columns are alike (tasks), so rows and columns may change places

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.analysis.results import MethodInfo
 from rlnet_bench.analysis.wording import short_count
-from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.numbers import Numbers
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import HEAD, NOTHING, tuning_cell
 from rlnet_bench.reports.titles import task_titles
@@ -51,7 +51,7 @@ def channel_table(estimates: Estimates) -> Table:
         "agents, or comes from outside of them, is replaced by its mean over a random walk. Delay 1: it arrives one "
         "step late. 1 to 8 bit: each such number is sent as one of 2, 4, 16 or 256 values (intervals in the CSV). = "
         "acts without a channel.",
-        (), Sheet(header, tuple(numbers)), 7,
+        (), Numbers(header, tuple(numbers)), 7,
     )  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def _changed(estimates: Estimates, info: MethodInfo, task: str, kind: Kind) -> C
     cell = estimate_cell(found.estimate)
     if kind in CHANNEL_KINDS[:2]:
         return cell
-    # Four columns of intervals would push the table off the page; they are in the sheet.
+    # Four columns of intervals would push the table off the page; they are in the CSV.
     return Cell(cell.text, sort=cell.sort, note=f"{cell.under} {cell.note}".strip())
 
 

@@ -11,7 +11,7 @@ from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.analysis.pooling import NORMALISED
 from rlnet_bench.analysis.results import MethodInfo
 from rlnet_bench.analysis.wording import count, duration, p_text, short_count
-from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.numbers import Numbers
 from rlnet_bench.reports.table import TIE_MARK, Cell, Column, Group, Table, estimate_cell
 from rlnet_bench.reports.table_parts import HEAD, NOTHING, grouped, head
 from rlnet_bench.reports.titles import task_titles
@@ -56,7 +56,7 @@ def aggregate_table(estimates: Estimates) -> Table:
         f"{scores_text(estimates)}, aggregated over {pool_text(estimates)}. {interval_text(estimates)} Methods of "
         "different execution classes are not ranked against each other.",
         estimates.pool.notes,
-        _aggregate_sheet(estimates),
+        _aggregate_numbers(estimates),
     )
 
 
@@ -88,7 +88,7 @@ def pool_text(estimates: Estimates) -> str:
     return f"{runs} runs per method on {tasks} task{'s' * (tasks != 1)}"
 
 
-def _aggregate_sheet(estimates: Estimates) -> Sheet:
+def _aggregate_numbers(estimates: Estimates) -> Numbers:
     rows = [
         (m, kind, name, e.value, e.low, e.high, e.method, e.reason, sum(e.n_per_task.values()), len(e.n_per_task))
         for kind in KINDS
@@ -97,7 +97,7 @@ def _aggregate_sheet(estimates: Estimates) -> Sheet:
         for name, e in by_name.items()
     ]
     header = ("method", "kind", "statistic", "value", "low", "high", "interval", "reason", "runs", "tasks")
-    return Sheet(header, tuple(rows))
+    return Numbers(header, tuple(rows))
 
 
 def rank_table(estimates: Estimates) -> Table:
@@ -160,7 +160,7 @@ def rank_table(estimates: Estimates) -> Table:
         f"{scores_text(estimates)}. The interval holds every rank that the data do not exclude: permutation tests of "
         f"all pairs, labels shuffled within tasks, adjusted together (step-down max-T). {TIE_MARK} tied with the best.",
         tuple(notes),
-        Sheet(("method", "execution", "rank", "low", "high", "mean", "adjusted_p_against_best"), rows),
+        Numbers(("method", "execution", "rank", "low", "high", "mean", "adjusted_p_against_best"), rows),
     )
 
 
@@ -188,8 +188,7 @@ def compute_table(estimates: Estimates) -> Table:
             known = [c.seconds + (c.eval_seconds or 0.0) for c in cells if c.seconds is not None]
             rates = [c.frames_per_second for c in cells if c.frames_per_second is not None]
             total = sum(known) if known else None
-            text = "–" if total is None else duration(total)
-            out.append(Cell(text, sort=total))
+            out.append(Cell("–" if total is None else duration(total), sort=total))
             rate = sum(rates) / len(rates) if rates else None
             out.append(Cell("–" if rate is None else short_count(rate), sort=rate))
         return tuple(out)
@@ -220,7 +219,7 @@ def compute_table(estimates: Estimates) -> Table:
         "compute", "Compute and tuning", tuple(columns),
         grouped(estimates, row, controls=False),
         "Frames are environment steps (one step of all agents); each run is one training seed, and the seeds of a "
-        "group train side by side." + seconds, (), Sheet(header, rows),
+        "group train side by side." + seconds, (), Numbers(header, rows),
     )  # fmt: skip
 
 
@@ -246,7 +245,7 @@ def settings_table(estimates: Estimates) -> Table:
     return Table(
         "settings", "Settings as run", columns, (Group("", tuple(rows)),) if rows else (),
         "The resolved settings of every method. Bold: methods that have the setting differ in it.", (),
-        Sheet(("setting", "method", "value"), tuple(numbers)),
+        Numbers(("setting", "method", "value"), tuple(numbers)),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from rlnet_bench.analysis.boards import TaskBoard
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.analysis.results import MethodInfo
 from rlnet_bench.analysis.wording import counted
-from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.numbers import Numbers
 from rlnet_bench.reports.table import Cell, Column, Table, estimate_cell, marked
 from rlnet_bench.reports.table_parts import DAGGER_NOTE, HEAD, NOTHING, grouped, head, runs_text
 from rlnet_bench.reports.titles import task_titles
@@ -55,7 +55,7 @@ def score_table(estimates: Estimates, kind: EndKind, mode: Mode | None = None, m
         grouped(estimates, row),
         caption,
         _notes(estimates, board),
-        board_sheet([board], estimates),
+        board_numbers([board], estimates),
         len(HEAD),
         TINT[metric],
         True,
@@ -166,7 +166,7 @@ def modes_table(estimates: Estimates, kind: EndKind | None = None) -> Table:
     return Table(
         "modes", "Deterministic against sampled actions", (*HEAD, *task_columns(estimates)),
         grouped(estimates, row, controls=False), caption, (note,),
-        board_sheet([first, second], estimates), len(HEAD), "", True,
+        board_numbers([first, second], estimates), len(HEAD), "", True,
     )  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def _bypasses(estimates: Estimates) -> list[str]:
     ]
 
 
-def board_sheet(boards: list[TaskBoard], estimates: Estimates) -> Sheet:
+def board_numbers(boards: list[TaskBoard], estimates: Estimates) -> Numbers:
     """Tidy rows, one per board, method and task."""
     infos = {m.label: m for m in estimates.results.methods}
     rows: list[tuple[object, ...]] = []
@@ -205,4 +205,4 @@ def board_sheet(boards: list[TaskBoard], estimates: Estimates) -> Sheet:
         "method", "execution", "training", "task", "kind", "mode", "metric", "value", "low", "high", "interval",
         "reason", "normalised", "runs", "diverged", "failed", "missing", "best", "tied",
     )  # fmt: skip
-    return Sheet(header, tuple(rows))
+    return Numbers(header, tuple(rows))

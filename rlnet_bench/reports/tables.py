@@ -47,7 +47,7 @@ def as_text(table: Table, format: Format) -> str:
     """One table in one format."""
     if format == "latex":
         return writers.latex(table)
-    return writers.markdown(table) if format == "markdown" else table.sheet.csv()
+    return writers.markdown(table) if format == "markdown" else table.numbers.csv()
 
 
 def chosen(results: Results, which: Which = "tasks") -> list[Table]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rlnet_bench.errors import StoreError
 from rlnet_bench.reading.files import listing
+from rlnet_bench.runs.ablations import read_ablations
 from rlnet_bench.runs.compact import end_scores, fresh_lines, lost_runs
 from rlnet_bench.runs.described import FILE as DESCRIPTION
 from rlnet_bench.runs.lease import Clock, read_lease
@@ -51,7 +52,7 @@ class StoreReport:
 
 
 def check_store(store: Store, clock: Clock | None = None) -> StoreReport:
-    """Verify ids, statuses, digest chains, saved weights, leases, checkpoints, plans and the index."""
+    """Verify ids, statuses, digest chains, ablations, saved weights, leases, checkpoints, plans and the index."""
     problems: list[str] = []
     notes: list[str] = []
     lines = 0
@@ -164,6 +165,7 @@ class _Run:
     def _ended(self, record: RunRecord, state: str) -> Iterator[str]:
         if state in ENDS:
             read_policy(self.folder / "policies" / "policy.json")
+            read_ablations(self.folder)
             yield from weights_problems(record, self.folder)
         if self.indexed is not None and self.indexed["scores"] != end_scores(record):
             yield "its scores in index.jsonl are not those of its lines; `store compact` makes the index again"

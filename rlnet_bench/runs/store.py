@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -137,12 +138,25 @@ class Store:
         known = ", ".join(files) or "none"
         if suite is None:
             if not files:
-                raise StoreError(f"{self.root}: expected a suite, found none: nothing was planned here.")
+                raise StoreError(f"{self.root}: expected a suite, found none: {self._unplanned()}")
             return self._plan(files[self.suites()[0]])
         matches = [f for name, f in files.items() if suite in (name, name.rpartition("-v")[0])]
         if not matches:
             raise UnknownName("suite", suite, files, hint=f"Suites in {self.root}: {known}.")
         return max(map(self._plan, matches), key=lambda p: p.suite.version)
+
+    def _unplanned(self) -> str:
+        """What there is in a store without plans."""
+        runs = self.run_folders()
+        if not runs:
+            return "nothing was planned here."
+        origins = (_read_or_empty(run / "provenance.json").get("adopted") for run in runs)
+        adopted = Counter(str(o.get("from")) for o in origins if isinstance(o, dict))
+        words = "".join(f", {n} of them adopted from {name}" for name, n in sorted(adopted.items()))
+        return (
+            f"it holds {len(runs)} runs of none{words}. `rlnet-bench store list` shows them; `rlnet-bench run SUITE` "
+            "counts those of its suite as done."
+        )
 
     def sweep(self) -> int:
         """Remove what processes that are gone left unfinished beside the plans; returns bytes."""

@@ -189,13 +189,3 @@ def _frames_left(row: GroupView) -> int:
 def live_workers(rows: list[GroupView]) -> int:
     """How many groups are being worked on, by whomever; at least one, so that time can be told."""
     return max(1, sum(row.status == "running" for row in rows))
-
-
-def duration(seconds: float | None) -> str:
-    """``1 h 02 min``, ``3 min 20 s``, ``12 s`` or ``?``."""
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -16,9 +16,9 @@ from torch import Tensor
 from rlnet_bench.analysis.crossplay import LED, Crossplay, Player, crossplay, read_crossplay
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError, UnknownName
-from rlnet_bench.learning.fixed import ScriptPolicy
 from rlnet_bench.learning.play import evaluate
 from rlnet_bench.learning.seats import Seated, play_seats
+from rlnet_bench.learning.untrained import ScriptPolicy
 from rlnet_bench.reports import plots
 from rlnet_bench.rng import Stream, env_keys
 from rlnet_bench.runs.policies import load_policy

@@ -153,7 +153,7 @@ def test_cells_that_a_suite_never_declared_are_not_missing(quick: Results) -> No
         (False, replace(quick, records=left)),
         (True, replace(quick, records=left, methods=methods)),
     ):
-        assert found.complete is complete
+        assert found.is_complete is complete
         assert (grid_state(found).cell("weak", REFERENCE).count("missing") == 0) is complete
         (runs,) = (s.runs[REFERENCE] for s in found.scores() if s.method == "weak")
         assert (runs.n, runs.n_missing) == (0, 0 if complete else len(quick.seeds))

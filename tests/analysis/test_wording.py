@@ -49,7 +49,9 @@ def test_not_finite_and_zero() -> None:
 
 def test_units() -> None:
     assert [short_count(x) for x in (950, 12_345, 1_500_000, 2e9)] == ["950", "12.3k", "1.5M", "2G"]
-    assert [duration(x) for x in (42, 210, 7300)] == ["42 s", "3.5 min", "2.0 h"]
+    assert [duration(x) for x in (None, 0, 59.4, 60, 200, 3600, 3725, 172_800)] == [
+        "?", "0 s", "59 s", "1 min 00 s", "3 min 20 s", "1 h 00 min", "1 h 02 min", "2 d 00 h",
+    ]  # fmt: skip
     assert (p_text(0.00001), p_text(0.031)) == ("p < 0.001", "p = 0.031")
 
 

@@ -20,7 +20,7 @@ import torch
 from rlnet_bench.envs.registry import make_env
 from rlnet_bench.learning.config import PpoConfig
 from rlnet_bench.learning.on_policy import TeamLearner
-from rlnet_bench.learning.yardstick import gemm_rate, ppo_flop
+from rlnet_bench.learning.yardstick import gemm_rate, products_per_frame
 from rlnet_bench.methods import find_method
 
 TASK, STEPS, ROUNDS = "mpe/simple_spread-discrete-v1", 128, 5
@@ -69,8 +69,7 @@ def test_end_to_end_against_the_update_alone(num_envs: int, capsys: pytest.Captu
         print(f"  update alone  {found['update']:>10,.0f}")
         ratio, goal = found["iterate"] / found["update"], GOALS[num_envs]
         print(f"  end to end    {found['iterate']:>10,.0f}  {ratio:.2f} of the update alone (goal {goal:.2f})")
-        flop = ppo_flop((21, 64, 64, 5), (21, 64, 64, 1), agents=3, epochs=4)
-        efficiency = found["iterate"] * flop / gemm_rate()
+        efficiency = found["iterate"] * products_per_frame(learner(num_envs)) / gemm_rate()
         print(f"  arithmetic efficiency {efficiency:.2f} of this machine's matrix products (goal {EFFICIENCY:.2f})")
 
 

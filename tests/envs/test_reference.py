@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from rlnet_bench.envs.reference import original_stepper, parallel_env
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput
-from rlnet_bench.learning.fixed import ScriptPolicy
 from rlnet_bench.learning.play import evaluate, evaluate_on_reference
 from rlnet_bench.learning.policy import Policy
+from rlnet_bench.learning.untrained import ScriptPolicy
 from rlnet_bench.methods import find_method
 from rlnet_bench.rng import Stream
 from rlnet_bench.runs.plan import make_plan

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rlnet_bench.errors import BadInput
 from rlnet_bench.foreign.benchmarl import read_benchmarl
 from rlnet_bench.foreign.epymarl import SacredOptions, parse_run, read_epymarl
-from rlnet_bench.foreign.marl_eval import JsonOptions, parse_marl_eval
+from rlnet_bench.foreign.marl_eval import JsonOptions, read_marl_eval
+from rlnet_bench.foreign.table import ForeignTable
 from rlnet_bench.reading.plain import parse_json
 
 RUN = {
@@ -27,22 +28,34 @@ def _data(run: Any) -> Any:
     return {"env": {"task": {"ippo": {"seed_3": run}}}}
 
 
-def test_marl_eval_keeps_episodes_and_seeds() -> None:
-    table = parse_marl_eval(_data(RUN), "f.json")
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that every test writes anew."""
+    return tmp_path_factory.mktemp("json") / "f.json"
+
+
+def read(file: Path, data: Any) -> ForeignTable:
+    """The data as a marl-eval file, read."""
+    file.write_text(json.dumps(data))
+    return read_marl_eval(file)
+
+
+def test_marl_eval_keeps_episodes_and_seeds(file: Path) -> None:
+    table = read(file, _data(RUN))
     assert [e.frames for e in table.evaluations] == [0, 100, 100]
     assert table.evaluations[2].kind == "absolute" and table.evaluations[2].returns.ravel().tolist() == [4.0, 5.0, 3.0]
     assert {e.seed for e in table.evaluations} == {3} and table.tasks == ("env/task",)
     assert table.evaluations[1].success is not None and not table.warnings
 
 
-def test_means_per_point_are_flagged() -> None:
-    table = parse_marl_eval(_data({"step_0": {"step_count": 0, "mean_episode_return": [1.5]}}), "f.json")
+def test_means_per_point_are_flagged(file: Path) -> None:
+    table = read(file, _data({"step_0": {"step_count": 0, "mean_episode_return": [1.5]}}))
     assert table.evaluations[0].episodes is None and "unknown number of episodes" in table.warnings[0]
 
 
-def test_an_absolute_that_is_the_best_episode_is_never_absolute() -> None:
+def test_an_absolute_that_is_the_best_episode_is_never_absolute(file: Path) -> None:
     run = {**RUN, "absolute_metrics": {"return": [6.0]}}
-    table = parse_marl_eval(_data(run), "f.json")
+    table = read(file, _data(run))
     assert [e.kind for e in table.evaluations] == ["curve", "curve", "best-episode"]
     assert "best single episode" in table.warnings[0]
 
@@ -61,9 +74,9 @@ def test_an_absolute_that_is_the_best_episode_is_never_absolute() -> None:
         ({"e": {"t": {"m": {"run_1": RUN, "seed_1": RUN}}}}, ["e/t/m", "different numbers"]),
     ],
 )
-def test_a_malformed_object_names_the_key(data: Any, words: list[str]) -> None:
+def test_a_malformed_object_names_the_key(file: Path, data: Any, words: list[str]) -> None:
     with pytest.raises(BadInput) as error:
-        parse_marl_eval(data, "f.json")
+        read(file, data)
     for word in words:
         assert word in str(error.value), str(error.value)
 
@@ -84,10 +97,10 @@ trees = st.recursive(leaf, lambda x: st.lists(x, max_size=3) | st.dictionaries(k
 
 @settings(max_examples=150, deadline=None)
 @given(trees)
-def test_any_json_is_read_or_refused_in_a_sentence(tree: Any) -> None:
+def test_any_json_is_read_or_refused_in_a_sentence(file: Path, tree: Any) -> None:
     for data in (tree, _data(tree), _data({"step_0": tree}), _data({"step_0": {"step_count": 0, "return": tree}})):
         try:
-            parse_marl_eval(data, "f.json")
+            read(file, data)
         except BadInput as error:
             assert "expected" in str(error)
     config = {"name": "qmix", "env": "gymma", "env_args": {"key": "k"}, "seed": 1}

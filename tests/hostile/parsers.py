@@ -33,9 +33,11 @@ from rlnet_bench.leaderboard.folder import Folder, write_sums
 from rlnet_bench.leaderboard.pack import pack
 from rlnet_bench.leaderboard.policies import digests
 from rlnet_bench.leaderboard.season import Drawing, Log, freeze, open_season, read_beacon, read_season, read_secret
-from rlnet_bench.leaderboard.snapshot import read_snapshot
+from rlnet_bench.leaderboard.snapshot import FILE as BOARD
+from rlnet_bench.leaderboard.snapshot import snapshot_from_json
 from rlnet_bench.leaderboard.verify import verify
 from rlnet_bench.networks.method import NetworkSpec, network_method
+from rlnet_bench.reading.plain import read_json
 from rlnet_bench.reading.tensors import read_arrays
 from rlnet_bench.reading.yaml import load
 from rlnet_bench.runs.check_store import check_store
@@ -152,7 +154,7 @@ def files_below(root: Path) -> list[tuple[Path, str]]:
 def use(results: Any, draw: Random) -> None:
     """What every verb does with results before it draws."""
     results.damage  # noqa: B018
-    results.complete  # noqa: B018
+    results.is_complete  # noqa: B018
     for kind in ("absolute", "final"):
         results.scores(kind, draw.choice(("deterministic", "sampled")), draw.choice(("return", "success")))
     for method in results.methods:
@@ -279,8 +281,6 @@ def make_network_json(root: Path) -> None:
 
 
 def read_network_json(root: Path, draw: Random) -> None:
-    from rlnet_bench.reading.plain import read_json
-
     NetworkSpec.from_json(read_json(root / "network.json"))
 
 
@@ -422,7 +422,7 @@ def read_board_folder(root: Path, draw: Random) -> None:
     for look in (
         partial(entries, results), partial(check_board, results), partial(read_season, results, "s1"),
         partial(Log.read, results, "s1"), partial(read_beacon, root / "beacon.json"),
-        partial(read_secret, root / "secret"), partial(read_snapshot, results),
+        partial(read_secret, root / "secret"), lambda: snapshot_from_json(read_json(results / BOARD), BOARD),
     ):  # fmt: skip
         with contextlib.suppress(RlnetError):
             look()

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from rlnet_bench.envs.registry import make_env, task_card
 from rlnet_bench.learning.actor import Actor, ActorSpec
-from rlnet_bench.learning.fixed import ScriptPolicy, UniformPolicy
 from rlnet_bench.learning.information import class_of, execution_class, information_flow
 from rlnet_bench.learning.policy import ActorPolicy, Policy, PolicyState
+from rlnet_bench.learning.untrained import ScriptPolicy, UniformPolicy
 
 SPREAD = task_card("mpe/simple_spread-discrete-v1")
 SPEAKER = task_card("mpe/simple_speaker_listener-discrete-v1")

@@ -19,7 +19,7 @@ from rlnet_bench.analysis.results import Results
 from rlnet_bench.errors import BadInput
 from rlnet_bench.reports import build_report, render_table
 from rlnet_bench.reports.macros import slug
-from rlnet_bench.reports.sheet import Sheet
+from rlnet_bench.reports.numbers import Numbers
 from rlnet_bench.reports.tables import tables
 from rlnet_bench.reports.writers import latex_escape
 
@@ -186,7 +186,7 @@ def test_settings_that_differ_by_task_are_all_shown(make: SimpleNamespace) -> No
 
 def test_no_cell_of_a_sheet_is_a_formula() -> None:
     cells = ("=1+1", "+1", "-2+3+cmd|' /C calc'!A0", "@x", "plain")
-    text = Sheet(("a", "b", "c", "d", "e", "f"), ((*cells, -1.5),)).csv()
+    text = Numbers(("a", "b", "c", "d", "e", "f"), ((*cells, -1.5),)).csv()
     row = next(csv.reader(io.StringIO(text.splitlines()[1])))
     assert row == [*("'" + c for c in cells[:4]), "plain", "-1.5"]
 

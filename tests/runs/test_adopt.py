@@ -71,6 +71,8 @@ def test_what_was_adopted_is_done(done: tuple[Path, Path], tmp_path: Path, monke
     opened = Store.create(tmp_path / "s")
     taken = adopt(opened, publication)
     assert set(taken.taken) == {g.run_id for g in cells().groups} and not (taken.here or taken.held or taken.open)
+    with pytest.raises(StoreError, match=r"it holds 4 runs of none, 4 of them adopted from small-v1\."):
+        opened.plan()
     opened.add_plan(cells())
     no_training(monkeypatch)
     assert work(opened, cells().groups) == []
@@ -139,7 +141,7 @@ def test_another_suite_takes_what_it_shares(
     work(opened, other.groups, on_group=lambda group, event: ran.append(group.label))
     assert set(ran) == {"uncoordinated"}
     results = load_results(opened, "other")
-    assert results.complete and [m.label for m in results.methods] == ["ours", "uncoordinated"]
+    assert results.is_complete and [m.label for m in results.methods] == ["ours", "uncoordinated"]
     publish(opened, other, tmp_path / "out")
     assert read_published(tmp_path / "out" / "other-v1").plan == other
 
@@ -199,7 +201,7 @@ def test_work_goes_on_in_another_session(
     missing = {g.run_id for g in planned.groups[2:]}
     assert set(found.open) == missing and set(found.open.values()) == {"missing"}
     results = load_results(target)
-    assert not results.complete and said(results) == said(load_results(first))
+    assert not results.is_complete and said(results) == said(load_results(first))
 
     second = Store.create(tmp_path / "second")
     second.add_plan(planned)

@@ -171,7 +171,7 @@ def everything(results: Results) -> list[object]:
         for r in results.records
     ]
     lines = [e.to_json() | {"chain": e.chain} for r in results.records for e in r.evals]
-    return [scores, curves, records, lines, results.methods, results.complete, results.frame().to_dict("list")]
+    return [scores, curves, records, lines, results.methods, results.is_complete, results.frame().to_dict("list")]
 
 
 def test_results_from_the_index_are_those_of_the_files(damaged: Path) -> None:
@@ -193,7 +193,7 @@ def test_scores_from_the_index_read_no_record(damaged: Path, monkeypatch: pytest
     monkeypatch.setattr("rlnet_bench.runs.indexed.read_evals", no)
     monkeypatch.setattr("rlnet_bench.runs.verify.read_evals", no)
     results = load_results(store)
-    assert results.scores() and results.complete
+    assert results.scores() and results.is_complete
     with pytest.raises(AssertionError, match=r"evals\.jsonl was read"):
         results.frame()
 

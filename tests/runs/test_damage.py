@@ -24,6 +24,8 @@ from small import StopAt, method, products, store, whole
 
 from rlnet_bench.cli import main as cli
 from rlnet_bench.runs import worker
+from rlnet_bench.runs.ablations import FILE as ABLATIONS
+from rlnet_bench.runs.ablations import write_ablations
 from rlnet_bench.runs.check_store import check_store
 from rlnet_bench.runs.compact import compact
 from rlnet_bench.runs.store import Store
@@ -384,3 +386,16 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def test_ablations_that_are_not_of_the_record_are_a_problem(tmp_path: Path) -> None:
+    opened, planned = store(tmp_path / "s")
+    (group,) = planned.groups
+    work(opened, [group])
+    about = {"mode": "deterministic", "weights": "best", "value": 0.0}
+    write_ablations(opened.folder(group), [{"kind": "intact", "seed": 0, "team": [0.5], **about}])
+    assert check_store(opened).problems == ()
+    file = opened.folder(group) / ABLATIONS
+    file.write_text(file.read_text().replace("0.5", "0.6"))
+    (problem,) = check_store(opened).problems
+    assert f"{ABLATIONS}: line 1 (seed 0): chain digest" in problem

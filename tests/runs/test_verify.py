@@ -240,7 +240,7 @@ def test_what_is_published_survives_whatever_goes_wrong(copy: Path, step: str, m
     assert {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
     assert publish(store, plan, copy / "out", weights=False)
     assert [p.name for p in (copy / "out").iterdir()] == ["small-v1"]  # nothing is left beside it
-    assert load_results(folder).complete
+    assert load_results(folder).is_complete
 
 
 def test_folders_are_exchanged_in_two_steps_where_one_is_not_to_be_had(
@@ -263,4 +263,4 @@ def test_folders_are_exchanged_in_two_steps_where_one_is_not_to_be_had(
 @pytest.mark.parametrize("name", ["networks-v1", "mpe-v1"])
 def test_what_comes_with_the_project_is_read_and_agrees(name: str) -> None:
     results = load_results(Path(__file__).parent.parent.parent / "results" / name)
-    assert results.complete and not results.damage
+    assert results.is_complete and not results.damage

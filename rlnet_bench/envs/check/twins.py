@@ -22,7 +22,7 @@ from rlnet_bench.envs.check.play import (
     proceed,
 )
 from rlnet_bench.envs.check.rules import Skip, Violation, require, rule
-from rlnet_bench.envs.contract import Shape
+from rlnet_bench.envs.contract import Scene, Shape
 
 
 @contextmanager
@@ -199,18 +199,23 @@ def next_episode(subject: Subject) -> str:
 
 @rule
 def scene(subject: Subject) -> str:
-    """``scene(i)`` is made of drawable shapes and does not disturb the environment."""
+    """``scene(i)`` is made of drawable shapes, shows how episodes end, and does not disturb the environment."""
     noise, half = subject.noise[: subject.window], subject.card.horizon // 2 + 1
+    looks: list[list[Scene]] = []
     with subject.fresh() as env:
+        env.at_end = lambda: looks.append([env.scene(i) for i in subject.rows])
         start = copy(env.reset(subject.seeds.clone()))
-        steps = proceed(env, start.action_mask, noise[:half])
         try:
+            steps = proceed(env, start.action_mask, noise[:half])
             pictures = [env.scene(i) for i in subject.rows]
         except NotImplementedError as reason:
             raise Skip(str(reason) or "the task has no pictures") from None
         steps += proceed(env, steps[-1].action_mask, noise[half:])
     found = []
-    for i, picture in enumerate(pictures):
+    ends = sum(bool((s.terminated | s.truncated).any()) for s in steps)
+    if len(looks) != ends:
+        found.append(f"at_end: expected a call in each of the {ends} steps in which episodes end, found {len(looks)}")
+    for i, picture in enumerate(p for row in (pictures, *looks) for p in row):
         x_min, y_min, x_max, y_max = picture.bounds
         if not (x_min < x_max and y_min < y_max):
             found.append(f"scene({i}): expected bounds (x_min, y_min, x_max, y_max), found {picture.bounds}")

@@ -84,7 +84,11 @@ class LbfEnv(VectorEnv):
     def step(self, actions: Tensor) -> Transition:
         """One step; actions int64 [B, P], illegal ones do nothing."""
         # Batch-last before the compiled function: fused into it, strided loads would slow all of it down.
-        o = self._advance(self.field, self.keys, actions.to(torch.int32).t().contiguous())
+        chosen = actions.to(torch.int32).t().contiguous()
+        o = self._advance(self.field, self.keys, chosen)
+        if self.at_end is not None and bool((o.terminated | o.truncated).any()):
+            self._field = play(self.rules, self.field, chosen)[0]  # once more, without the reset
+            self.at_end()
         self._field = o.field
         return Transition(
             o.observation,

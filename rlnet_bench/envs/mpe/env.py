@@ -118,6 +118,8 @@ class MpeEnv(VectorEnv):
                 None, final_observation, final_state, None, None, self._no_success,
             )  # fmt: skip
         success = self._success(self.world)
+        if self.at_end is not None:
+            self.at_end()
         self.steps = 0
         self.episode += 1
         return Transition(

@@ -52,8 +52,8 @@ class TaskParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
     """A batch of one behind PettingZoo's interface: own sizes per agent, no padding.
 
     Every agent is told the task's success metric at the end (``info["success"]``) and, where actions can
-    be illegal, which are legal now (``info["action_mask"]``, int8). After the last step ``state()`` is the
-    final state, while ``render()`` shows the step before: the batch has already begun its next episode.
+    be illegal, which are legal now (``info["action_mask"]``, int8). After the last step ``state()`` and
+    ``render()`` show how the episode ended.
     """
 
     def __init__(self, task_id: str, seed: int | None, render_mode: str | None, device: str) -> None:
@@ -80,7 +80,12 @@ class TaskParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._resets = 0
         self._state: NDArray[np.float32] | None = None
-        self._scene: Scene | None = None
+        self._scene: Scene | None = None  # how an episode ended
+        if render_mode is not None:
+            self._env.at_end = self._keep_scene
+
+    def _keep_scene(self) -> None:
+        self._scene = self._env.scene(0)
 
     def _actions(self, i: int) -> Space[Any]:
         card, size = self.card, self.card.action_sizes[i]
@@ -133,8 +138,7 @@ class TaskParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
             return {}, {}, {}, {}, {}
         if missing := [a for a in live if a not in actions]:
             raise BadInput(f"step: expected an action of every live agent, found none of {', '.join(missing)}.")
-        if self.render_mode is not None:
-            self._scene = self._env.scene(0)
+        self._scene = None
         out = self._env.step(self._row(actions))
         ended = bool(out.terminated[0] | out.truncated[0])
         observation = out.final_observation if ended else out.observation
@@ -147,8 +151,6 @@ class TaskParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         if ended:
             for info in infos.values():
                 info["success"] = float(out.success[0])
-        else:
-            self._scene = None
         self.agents = [] if ended else [a for a in self._alive(out.alive_mask, live) if not died[a]]
         rewards = {a: float(out.reward[0, index[a]]) for a in live}
         return self._split(observation, live), rewards, died, cut, infos

@@ -102,6 +102,8 @@ class VmasEnv(VectorEnv):
             if bool(done.any()):
                 truncated = truncated & ~terminated
                 success = self._success()
+                if self.at_end is not None:
+                    self.at_end()
                 observation = self._renew(done, final)
         self._observation = observation
         state = self._state(observation)

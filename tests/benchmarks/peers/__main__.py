@@ -170,14 +170,16 @@ def main() -> None:
         parser.error(f"unknown rows {sorted(unknown)}; known are {sorted(known)}")
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
-    from rlnet_bench.learning.yardstick import gemm_rate, ppo_flop
+    from ours import learner_of
+
+    from rlnet_bench.learning.yardstick import gemm_rate, products_per_frame
 
     found = []
     for row in (known[name] for name in args.rows or known):
         gemm = gemm_rate()
         line = measure(row, args.rounds, args.seconds)
         if row.efficiency:
-            flop = ppo_flop((21, 64, 64, 5), (21, 64, 64, 1), agents=3, epochs=4)
+            flop = products_per_frame(learner_of(*row.ours.arguments))
             line["efficiency"] = line["ours"] * flop / ((gemm + gemm_rate()) / 2)
         found.append(line)
         if args.json:

@@ -14,17 +14,21 @@ from rlnet_bench.methods import find_method
 from rlnet_bench.networks.method import network_method
 
 
-def main(name: str, task: str, seeds: int, settings: dict[str, Any]) -> None:
+def learner_of(name: str, task: str, seeds: str, settings: str = "{}") -> Any:
+    """The learner that the arguments of this script name."""
+    method = network_method(name)[0] if name.startswith("zoo/") else find_method(name)
+    card, config = task_card(task), method.configure(json.loads(settings))
+    return method.learner(card, config, range(int(seeds)), total_frames=10**12, training_reward="team_mean")
+
+
+def main() -> None:
     """Train for ever, in turns."""
     torch.set_num_threads(1)
-    method = network_method(name)[0] if name.startswith("zoo/") else find_method(name)
-    card, config = task_card(task), method.configure(settings)
-    learner = method.learner(card, config, range(seeds), total_frames=10**12, training_reward="team_mean")
-    turns = Turns()
+    learner, turns = learner_of(*sys.argv[1:]), Turns()
     while True:
         learner.iterate()
-        turns(learner.frames_per_iteration * seeds)
+        turns(learner.frames_per_iteration * int(sys.argv[3]))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4]) if len(sys.argv) > 4 else {})
+    main()

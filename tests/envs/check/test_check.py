@@ -128,6 +128,8 @@ class Toy(VectorEnv):
         if flaw == "tensors: shape":
             reward = reward[:, :1]
         success = (self.x / 10.0).clamp(0.0, 1.0) + (1.0 if flaw == "success" else 0.0)
+        if self.at_end is not None and ended.any() and flaw != "scene: no end":
+            self.at_end()
         self._host(ended)
         self.episode = self.episode + ended
         self.t = torch.where(ended, 0, self.t)
@@ -228,6 +230,7 @@ FLAWS = {
     "current": "after step: observation is not what the last step returned",
     "scene: moves": "after scene(): observation",
     "scene: nan": "expected finite shapes",
+    "scene: no end": "at_end: expected a call in each of the",
     "host_copies: branch": "test_check.py",
     "host_copies: item": "a number taken out of a tensor",
     "host_copies: mask": "boolean mask",

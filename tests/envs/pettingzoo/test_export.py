@@ -2,6 +2,7 @@
 
 import doctest
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,7 +108,13 @@ def test_pictures():
         pictures.append(env.render())
     assert pictures[0].dtype == np.uint8 and pictures[0].ndim == 3 and pictures[0].shape[2] == 3
     assert not np.array_equal(pictures[0], pictures[10])
-    assert np.array_equal(pictures[24], pictures[25])  # not yet a picture of the next episode
+    assert not np.array_equal(pictures[24], pictures[25])  # the last step is seen, and nothing of the next episode:
+    longer = parallel_env(SPREAD, seed=0, render_mode="rgb_array")
+    longer._env = make_env(replace(longer.card, horizon=26), 1)
+    longer.reset()
+    for _ in range(25):
+        longer.step(dict.fromkeys(longer.agents, 1))
+    assert np.array_equal(longer.render(), pictures[25])
     env.reset(seed=0)
     assert np.array_equal(env.render(), pictures[0])
     assert parallel_env(SPREAD).render() is None

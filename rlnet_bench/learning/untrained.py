@@ -74,7 +74,7 @@ class ScriptPolicy(Policy):
         return self.script(observation, self.card, **coins), state._replace(step=state.step + 1)
 
 
-class FixedLearner:
+class UntrainedLearner:
     """A learner that never learns: evaluated once, at frame 0."""
 
     frames = updates = 0

@@ -10,7 +10,7 @@ from rlnet_bench.foreign.csv import quoted
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Numbers:
     """The numbers behind a figure or table: a header and rows."""
 
     header: tuple[str, ...]
