@@ -281,11 +281,11 @@ class TeamLearner(OnPolicyLearner):
         """Parts of a minibatch that fit into a cache: which rows [R, c] of flat buffers, and what they hold."""
         t, r, _, n = self.rollout.shape
         if self.is_recurrent:
-            for envs in batch.envs.split(most(r * n * t), dim=1):
+            for envs in batch.envs.split(most(r * n * t, self.device), dim=1):
                 rows, more = sequences(self.rollout, envs, self.rollout.start, self.critic_memory.before)
                 yield rows, Batch({**chosen(data, rows), **more}, batch.envs.shape[1] * t)
         else:
-            for rows in batch.rows.split(most(r * n), dim=1):
+            for rows in batch.rows.split(most(r * n, self.device), dim=1):
                 yield rows, Batch(chosen(data, rows), batch.rows.shape[1])
 
 

@@ -15,7 +15,10 @@ from torch import Tensor
 from rlnet_bench.envs.contract import Reset, Transition, VectorEnv
 from rlnet_bench.learning.actor import Actor
 
-CHUNK_ROWS = 4096  # rows of one forward and backward pass
+# Rows of one forward and backward pass: what fits into a processor's cache, or into a GPU's memory, where every pass
+# costs the time of its launches however few rows it has.
+CPU_ROWS = 4096
+GPU_ROWS = 1 << 20
 
 
 class Steps:
@@ -158,9 +161,9 @@ def chosen(data: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
     return {name: value.index_select(0, index).unflatten(0, rows.shape) for name, value in data.items()}
 
 
-def most(width: int) -> int:
+def most(width: int, device: torch.device) -> int:
     """How many rows of this many networks make a chunk."""
-    return max(1, CHUNK_ROWS // width)
+    return max(1, (CPU_ROWS if device.type == "cpu" else GPU_ROWS) // width)
 
 
 # -- values along a rollout ----------------------------------------------------------------------------------
@@ -174,7 +177,7 @@ def over_time(function: Callable[[Tensor], Tensor], inputs: Tensor, width: int) 
     _, r, b, *_ = inputs.shape
     parts = [
         function(some.transpose(0, 1).flatten(1, 2)).unflatten(1, (len(some), b))
-        for some in inputs.split(most(r * b * width))
+        for some in inputs.split(most(r * b * width, inputs.device))
     ]
     return torch.cat(parts, dim=1).transpose(0, 1)
 

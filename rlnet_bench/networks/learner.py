@@ -173,7 +173,7 @@ class NetworkLearner(OnPolicyLearner):
             numbers = [net.stack.number for net in cluster if net.stack.number in data]
             widest = max(net.stack.size_k for net in cluster)
             mine = {n: data[n] for n in numbers}
-            for rows, more, steps in self._chunks(cluster, mine, batch, most(self.replicas * widest)):
+            for rows, more, steps in self._chunks(cluster, mine, batch, most(self.replicas * widest, self.device)):
                 batches = {n: Batch({**chosen(data[n], rows), **more}, steps[n]) for n in numbers}
                 found, moved = cluster_loss(cluster, batches, self.config)
                 for number, kl in moved.items():

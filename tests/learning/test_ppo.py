@@ -143,7 +143,7 @@ def test_one_update_equals_plain_torch(task: str, critic: str, share: bool) -> N
 def test_chunks_change_nothing(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = learner(task, "state")
     first = whole.iterate()
-    monkeypatch.setattr(rollout_module, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(rollout_module, "CPU_ROWS", 7)
     chunked = learner(task, "state")
     second = chunked.iterate()
     for name in METRICS:
