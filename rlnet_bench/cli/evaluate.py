@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +22,10 @@ from rlnet_bench.errors import BadInput
 from rlnet_bench.vocabulary import Mode, Referee, Weights
 
 if TYPE_CHECKING:
+    from rlnet_bench.analysis.team_sizes import TeamSize
     from rlnet_bench.envs.contract import Scene
     from rlnet_bench.learning.policy import Policy
+    from rlnet_bench.stats.result import Estimate
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,6 +45,16 @@ def evaluate(
     ] = "batched",
     gif: Annotated[Path | None, typer.Option("--gif", help="Film one episode into this file.")] = None,
     png: Annotated[Path | None, typer.Option("--png", help="Draw the last step of one episode.")] = None,
+    agents: Annotated[
+        str | None,
+        typer.Option("--agents", help="Other team sizes, such as 4,6 or +1,+2,2x: the same task with so many agents."),
+    ] = None,
+    trained: Annotated[
+        str | None, typer.Option("--trained", help="With --agents: a store or results of what was trained there.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", help="With --trained: another method there than the one that is scored.")
+    ] = None,
     trust_code: TrustFlag = False,
     method: GivenMethods = None,
     task: GivenTasks = None,
@@ -64,10 +78,20 @@ def evaluate(
     if group is not None:  # environments are made: also the code of its task
         trust_groups([group], source, trust_code, given)
 
-    def loaded(one: int | None) -> Policy:
+    def loaded(one: int | None, size: int | None = None) -> Policy:
         of = None if group is None else mode  # published is one set of weights
-        return load_policy(source, one, which, mode=of, results=results, trust_code=trust_code, given=given)
+        return load_policy(
+            source, one, which, mode=of, results=results, trust_code=trust_code, given=given, agents=size
+        )
 
+    if agents is not None:
+        if gif or png or referee == "reference":
+            raise BadInput("--agents: other team sizes are scored on the batched rules and not filmed; leave out "
+                           "--gif, --png and --referee.")  # fmt: skip
+        _at_sizes(loaded, seed, agents, episodes, which, mode, trained, against, json)
+        return
+    if trained or against:
+        raise BadInput("--trained and --against compare other team sizes; say which with --agents.")
     policy = loaded(seed)
     assert policy.trained is not None and policy.plays is not None
     label, seeds, card = (
@@ -106,6 +130,49 @@ def evaluate(
         for path in (gif, png):
             if path:
                 print(f"written: {path}: an episode of seed {seeds[0]}, return {shown:.4g}")
+
+
+def _at_sizes(
+    loaded: Callable[[int | None, int | None], Policy],
+    seed: int | None,
+    agents: str,
+    episodes: int,
+    which: Weights,
+    mode: Mode,
+    trained: str | None,
+    against: str | None,
+    json: bool,
+) -> None:
+    from rlnet_bench.analysis.team_sizes import at_sizes, team_sizes
+    from rlnet_bench.cli.output import loaded as results_of
+    from rlnet_bench.cli.output import say
+
+    own = loaded(seed, None)
+    assert own.plays is not None and own.trained is not None
+    sizes = team_sizes(agents, own.plays.num_agents)
+    there = None if trained is None else results_of(trained)
+    found = list(
+        at_sizes(
+            lambda n: loaded(seed, n), sizes, episodes=episodes, mode=mode, which=which, trained=there, label=against
+        )
+    )
+    if json:
+        print_json([x.to_json() for x in found])
+        return
+    print(f"{own.trained.label}, trained on {own.plays.id} with {own.plays.num_agents} agents: {which} weights, {mode} "
+          f"actions, {episodes} episodes of each of {len(own.trained.seeds)} seeds, nothing learned anew")  # fmt: skip
+    columns = ["agents", "task", "random", "zero-shot", *(["trained there", "transfer"] if there else [])]
+    print_table(columns, [_size_row(x)[: len(columns)] for x in found], right=(0, 2))
+    say(reason for x in found for reason in (x.zero_shot.reason, x.reason) if reason)
+
+
+def _size_row(x: TeamSize) -> list[str]:
+    def text(e: Estimate | None) -> str:
+        if e is None or isnan(e.value):
+            return "–"
+        return f"{e.value:.4g}" if e.low is None else f"{e.value:.4g} [{e.low:.4g}, {e.high:.4g}]"
+
+    return [str(x.agents), x.task, f"{x.random:.4g}", text(x.zero_shot), text(x.trained), text(x.transfer)]
 
 
 def _draw(scenes: list[Scene], gif: Path | None, png: Path | None) -> None:

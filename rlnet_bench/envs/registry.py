@@ -2,7 +2,8 @@
 
 Ids are ``family/name-vN``. Users extend without editing anything here: ``my_package:my_parallel_env``
 names a PettingZoo ``ParallelEnv`` factory, ``vmas:my_scenario.py`` a VMAS scenario file, and the entry
-point group ``rlnet_bench.families`` adds whole families (a module with ``ids``, ``card`` and ``make``).
+point group ``rlnet_bench.families`` adds whole families (a module with ``ids``, ``card`` and ``make``; with
+``resized(id, agents) -> id`` its tasks have other team sizes).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlnet_bench.envs import cards as _catalogue
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.errors import UnknownName
+from rlnet_bench.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
     from rlnet_bench.envs.contract import VectorEnv
@@ -55,6 +56,20 @@ def task_card(task: str) -> TaskCard:
         return _families()[family].card(task)
     except UnknownName:
         raise UnknownName("task", task, task_ids()) from None
+
+
+def resized(card: TaskCard, agents: int) -> TaskCard:
+    """The card of the same task with another number of agents.
+
+    Raises:
+        BadInput: where the family, or the task, has no other sizes, or not this one.
+    """
+    if agents == card.num_agents:
+        return card
+    module = _families()[card.family]
+    if not hasattr(module, "resized"):
+        raise BadInput(f"{card.id}: its number of agents cannot be changed: {card.family} tasks are as they are made.")
+    return task_card(module.resized(card.id, agents))
 
 
 def is_catalogued(task: str) -> bool:

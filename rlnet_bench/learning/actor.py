@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.layout import Layout, layout_of
 from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.agents import ACTOR, AgentNetwork, Memory
-from rlnet_bench.learning.config import OnPolicyConfig
+from rlnet_bench.learning.config import Encoder, OnPolicyConfig
 from rlnet_bench.learning.inputs import Normalise
 from rlnet_bench.learning.stacked import copy_keys, load_tensors
 
@@ -36,6 +37,7 @@ class ActorSpec:
     observe: Literal["own", "all"] = "own"
     memory: Memory = "none"
     normalise_observation: Normalise = "none"
+    encoder: Encoder = "plain"
 
     @classmethod
     def of(cls, config: OnPolicyConfig) -> ActorSpec:
@@ -43,14 +45,23 @@ class ActorSpec:
         return cls(**{f.name: getattr(config, f.name) for f in fields(cls)})
 
     def features(self, card: TaskCard) -> int:
-        """F: the observation(s), then the agent's one-hot id where parameters are shared."""
+        """F: the observation(s), then the agent's one-hot id where it has one."""
         observed = card.observation_size * (card.num_agents if self.observe == "all" else 1)
-        return observed + (card.num_agents if self.share_parameters else 0)
+        return observed + (card.num_agents if self.has_ids else 0)
+
+    @property
+    def has_ids(self) -> bool:
+        """Agents that share parameters are told apart, unless nothing may depend on how many there are."""
+        return self.share_parameters and self.encoder == "plain"
+
+    def layout(self, card: TaskCard) -> Layout | None:
+        """How observations are read: None, as plain numbers."""
+        return None if self.encoder == "plain" else layout_of(card)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; what came later is said where it is used."""
-        data = asdict(self)
-        return {k: v for k, v in data.items() if (k, v) != ("normalise_observation", "none")}
+        later = {"normalise_observation": "none", "encoder": "plain"}
+        return {k: v for k, v in asdict(self).items() if k not in later or v != later[k]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ActorSpec:
@@ -77,13 +88,13 @@ class Actor:
         self.network = network or AgentNetwork(
             (self.width, *spec.hidden, self.actions.outputs), copy_keys(seeds, copies, ACTOR), self.replicas,
             card.num_agents, memory=spec.memory, activation=spec.activation, output_gain=0.01, device=device,
-            normalise=spec.normalise_observation,
+            normalise=spec.normalise_observation, layout=spec.layout(card),
         )  # fmt: skip
         self.log_std: Tensor | None = None
         if not self.actions.discrete:
             shape = (self.replicas * self.network.copies, self.actions.outputs)
             self.log_std = torch.full(shape, LOG_STD, device=device).requires_grad_()
-        self.ids = torch.eye(card.num_agents, device=device) if spec.share_parameters else None
+        self.ids = torch.eye(card.num_agents, device=device) if spec.has_ids else None
 
     # -- what agents read --------------------------------------------------------------------------------
 

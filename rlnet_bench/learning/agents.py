@@ -11,6 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from rlnet_bench.envs.layout import Layout
+from rlnet_bench.learning.entities import Entities
 from rlnet_bench.learning.inputs import Normalise, Running, by_row
 from rlnet_bench.learning.recurrent import Recurrent
 from rlnet_bench.learning.stacked import StackedMLP, load_tensors
@@ -23,10 +25,11 @@ class AgentNetwork:
     """K agents of R replicas: [R, n, K, F] -> [R, n, K, out]; without memory or with a gated recurrent unit."""
 
     running: Running | None = None  # of what it reads
+    entities: Entities | None = None  # as which it reads it
 
     def __init__(
         self, sizes: Sequence[int], keys: Sequence[int], replicas: int, agents: int, *, memory: Memory = "none",
-        normalise: Normalise = "none", **options: Any,
+        normalise: Normalise = "none", layout: Layout | None = None, **options: Any,
     ) -> None:  # fmt: skip
         """Freshly initialised.
 
@@ -37,15 +40,20 @@ class AgentNetwork:
             agents: K.
             memory: ``gru`` puts a recurrent unit, as wide as the last hidden layer, before the output.
             normalise: what is read (:mod:`rlnet_bench.learning.inputs`).
+            layout: read it as entities (:mod:`rlnet_bench.learning.entities`), with layers behind that.
             options: of :class:`~rlnet_bench.learning.stacked.StackedMLP`.
         """
         self.replicas, self.agents, self.copies = replicas, agents, len(keys) // replicas
         self.share = self.copies == 1 and agents > 1
+        if layout is not None:
+            more = {"activation": options.get("activation", "tanh"), "device": options.get("device", "cpu")}
+            self.entities = Entities(layout, sizes[0], keys, **more)
+            sizes = (self.entities.width, *sizes[1:])
         self.gru = Recurrent(sizes, keys, **options) if memory == "gru" else None
         self.mlp = StackedMLP(sizes, keys, **options) if self.gru is None else None
         if normalise == "running":
             self.running = Running(len(keys), sizes[0], options.get("device", "cpu"))
-        self.read = by_row if normalise == "layer" else self.running
+        self.read = self.entities or (by_row if normalise == "layer" else self.running)
 
     @property
     def is_recurrent(self) -> bool:
@@ -98,7 +106,7 @@ class AgentNetwork:
         fresh = None if begins is None else laid(begins[..., None, None].expand(-1, -1, -1, k, -1))
         rows = laid(x)
         if self.read is not None:
-            rows = self.read(rows.flatten(1, 2)).view(rows.shape)
+            rows = self.read(rows.flatten(1, 2)).unflatten(1, rows.shape[1:3])
         out, after = self.gru(rows, laid(h[:, None])[:, 0], fresh)
         return back(out), back(after)
 
@@ -116,7 +124,10 @@ class AgentNetwork:
         """Parameters by name, each [R * copies, ...]."""
         module = self.mlp if self.gru is None else self.gru
         assert module is not None
-        return module.named_parameters()
+        yield from module.named_parameters()
+        if self.entities is not None:
+            for name, p in self.entities.named_parameters():
+                yield f"entities.{name}", p
 
     def parameters(self) -> Iterator[Tensor]:
         """All parameters, each [R * copies, ...]."""

@@ -15,10 +15,12 @@ from pydantic import (
 )
 
 from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.layout import layout_of
 from rlnet_bench.learning.fields import replay_bytes
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Encoder = Literal["plain", "entities"]
 
 
 class MethodConfig(BaseModel):
@@ -56,7 +58,7 @@ class MethodConfig(BaseModel):
 class OnPolicyConfig(MethodConfig):
     """What all learners share that act for some steps, learn from them, and throw them away."""
 
-    later: ClassVar[Mapping[str, Any]] = {"normalise_observation": "none"}
+    later: ClassVar[Mapping[str, Any]] = {"normalise_observation": "none", "encoder": "plain"}
 
     num_envs: Positive = 32
     """Environments per replica, B."""
@@ -84,11 +86,29 @@ class OnPolicyConfig(MethodConfig):
     normalise_observation: Literal["none", "running", "layer"] = "none"
     """What actors and critics read. ``running``: every feature by mean and deviation of all that was learned from so
     far, per network, kept with the policy; ``layer``: every row by its own (:mod:`rlnet_bench.learning.inputs`)."""
+    encoder: Encoder = "plain"
+    """``entities``: observations are read as a set of entities, by attention, and agents have no ids, so that nothing
+    depends on how many there are (:mod:`rlnet_bench.learning.entities`); the hidden layers follow."""
 
     @property
     def iteration_frames(self) -> int:
         """One rollout of every environment."""
         return self.num_envs * self.rollout_steps
+
+    def refuses(self, card: TaskCard) -> str | None:
+        """Entities must be declared."""
+        if self.encoder == "entities" and layout_of(card) is None:
+            return f"encoder: entities needs to know what observations are made of, and {card.id} does not declare it."
+        return None
+
+    @model_validator(mode="after")
+    def _entities_alone(self) -> OnPolicyConfig:
+        others = {"observe": "own", "normalise_observation": "none"}
+        for name, expected in others.items():
+            if self.encoder == "entities" and (found := getattr(self, name)) != expected:
+                raise ValueError(f"encoder: entities reads the agent's own observation as it is; expected {name}: "
+                                 f"{expected}, found {found}")  # fmt: skip
+        return self
 
     @model_validator(mode="after")
     def _memory_has_a_width(self) -> OnPolicyConfig:
@@ -146,6 +166,8 @@ class CentralConfig(PpoConfig):
     """There is one network, and it is the team's."""
     observe: Literal["own"] = "own"
     """The team's network reads everybody's observation in any case."""
+    encoder: Literal["plain"] = "plain"
+    """The team's network reads everybody's numbers side by side."""
 
 
 class TalkConfig(PpoConfig):
@@ -184,6 +206,8 @@ class MatConfig(PpoConfig):
     """There is one network, and it is the team's."""
     normalise_observation: Literal["none"] = "none"
     """Layers of the transformer normalise what is read."""
+    encoder: Literal["plain"] = "plain"
+    """A token is an agent's whole observation."""
     observe: Literal["own"] = "own"
     """The encoder reads everybody's observation in any case."""
     memory: Literal["none"] = "none"
@@ -215,6 +239,8 @@ class ComaConfig(OnPolicyConfig):
     entropy_weight: Annotated[float, Field(ge=0.0)] = 0.01
     normalise_observation: Literal["none", "layer"] = "none"
     """Not ``running``: the critic reads actions, too, and is followed by a copy."""
+    encoder: Literal["plain"] = "plain"
+    """The critic reads everybody's actions side by side."""
     memory: Literal["none"] = "none"
     """The critic values joint actions at the end of a rollout, for which nothing is remembered."""
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rlnet_bench import rng
 from rlnet_bench.envs.contract import VectorEnv
+from rlnet_bench.envs.layout import Layout
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.agents import CRITIC, AgentNetwork
 from rlnet_bench.learning.config import OnPolicyConfig
@@ -164,16 +165,20 @@ class TeamLearner(OnPolicyLearner):
         card, share = self.env.card, self.config.share_parameters
         copies = 1 if share else card.num_agents
         if self.critic_reads == "features":
-            return self.critic_network(inputs=self.actor.width, outputs=1, agents=card.num_agents, copies=copies)
+            layout = self.actor.spec.layout(card)
+            return self.critic_network(self.actor.width, 1, agents=card.num_agents, copies=copies, layout=layout)
         outputs = 1 if self.team_reward or not share else card.num_agents
         return self.critic_network(inputs=card.state_size, outputs=outputs, agents=copies, copies=copies)
 
-    def critic_network(self, inputs: int, outputs: int, agents: int, copies: int) -> AgentNetwork:
+    def critic_network(
+        self, inputs: int, outputs: int, agents: int, copies: int, layout: Layout | None = None
+    ) -> AgentNetwork:
         """A critic of the settings' size for K agents, in so many copies: one (shared) or K."""
         config, keys = self.config, copy_keys(self.seeds, copies, CRITIC)
         return AgentNetwork(
             (inputs, *config.critic_hidden, outputs), keys, self.replicas, agents, memory=config.memory,
-            activation=config.activation, normalise=config.normalise_observation, device=self.device,
+            activation=config.activation, normalise=config.normalise_observation, layout=layout,
+            device=self.device,
         )  # fmt: skip
 
     def loss(self, batch: Batch) -> Loss:

@@ -59,7 +59,8 @@ class Talking(AgentNetwork):
 
         outputs = Actions(card).outputs
         self.nets = {"encoder": net(
-            ENCODER, spec.features(card), *spec.hidden, output_gain=2**0.5, normalise=spec.normalise_observation
+            ENCODER, spec.features(card), *spec.hidden, output_gain=2**0.5, normalise=spec.normalise_observation,
+            layout=spec.layout(card),
         )}  # fmt: skip
         for k in range(rounds):
             sizes = self.sizes()

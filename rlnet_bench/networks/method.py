@@ -38,6 +38,8 @@ class NetworkConfig(PpoConfig):
     beside the other settings, as ``director.learning_rate: 1e-4``."""
     observe: Literal["own"] = "own"
     """A motor reads its own observation; what else it learns comes over edges."""
+    encoder: Literal["plain"] = "plain"
+    """Vertices read plain numbers."""
     memory: Literal["none"] = "none"
     """A vertex remembers where the network's file says so."""
     hidden: tuple[Positive, ...] | None = None  # type: ignore[assignment]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.envs.registry import task_card
+from rlnet_bench.envs.registry import resized, task_card
 from rlnet_bench.errors import BadInput, StoreError
 from rlnet_bench.learning.channel import needs
 from rlnet_bench.learning.information import execution_class, information_flow
@@ -82,6 +82,7 @@ def load_policy(
     results: str | Path | None = None,
     trust_code: bool = False,
     given: Iterable[str] = (),
+    agents: int | None = None,
 ) -> Policy:
     """The policy of a run directory, or a published one by name; no trainer needed.
 
@@ -95,20 +96,22 @@ def load_policy(
             repository this package is installed from.
         trust_code: import the code that the record names (a method or a task of somebody's file).
         given: where recorded files are now, as ``FILE.py:Class``; trusted by that when their content is the recorded.
+        agents: for the same task with so many agents instead; what was trained on is only read.
 
     Raises:
         Untrusted: before anything is imported, when the record names code.
         UnknownName: for a name that nothing has.
         StoreError: when the directory holds no finished policy, or its weights were not published.
-        BadInput: when the seed is not in the group, or the weights do not fit the policy that the method makes.
+        BadInput: when the seed is not in the group, or the weights do not fit the policy that the method makes; for a
+            policy that is tied to the number of agents that it was trained with.
     """
     if split(str(source)) and not Path(source).exists():
         if which != "best" or mode is not None:
             raise BadInput(
                 f"{source}: published are the best weights of the suite's mode only; a run directory has all."
             )
-        return _untrained(str(source), seed, device) or _published(
-            str(source), seed, device, results, trust_code, given
+        return _untrained(str(source), seed, device, agents) or _published(
+            str(source), seed, device, results, trust_code, given, agents
         )
     folder = Path(source)
     try:
@@ -135,14 +138,54 @@ def load_policy(
             else "."
         )
         raise StoreError(f"{folder}: no {which} weights here{hint}")
-    card = known or task_of(config)
-    policy = rebuild_policy(method_of(config), described, weights, chosen, card, device)
-    policy.plays, policy.trained = card, Trained(group.label, chosen, (run_id(config),) * len(chosen))
+    policy = _on_task(config, described, weights, chosen, known or task_of(config), agents, device)
+    policy.trained = Trained(group.label, chosen, (run_id(config),) * len(chosen))
     return policy
 
 
+def _on_task(
+    config: Mapping[str, Any],
+    described: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor],
+    seeds: tuple[int, ...],
+    card: TaskCard,
+    agents: int | None,
+    device: str,
+) -> Policy:
+    """The policy of a record, for its task or for the same with another number of agents."""
+    method, card, own = method_of(config), card if agents is None else resized(card, agents), card
+    try:
+        policy = rebuild_policy(method, described, weights, seeds, card, device)
+    except BadInput as error:
+        if card is own:
+            raise
+        raise BadInput(f"{method.id} on {own.id} is tied to its {own.num_agents} agents: {_untie(method)}") from error
+    policy.plays = card
+    return policy
+
+
+def _untie(method: type[Method]) -> str:
+    """Which settings would have made its weights independent of the number of agents."""
+    fields = method.Config.model_fields
+    free = "encoder" in fields and "entities" in get_args(fields["encoder"].annotation)
+    if not free:
+        return f"its weights fit no other number of them, and no setting of {method.id} changes that."
+    if "changes" in fields:
+        return ("its weights fit no other number of them. Train it with `encoder: entities` and "
+                "`share_parameters: true`; what vertices above the motors read must not grow with their number "
+                "(docs/team-sizes.md).")  # fmt: skip
+    return ("it reads plain observations or ids of agents, or has a network for each. Train it with "
+            "`encoder: entities` and `share_parameters: true` to play with any number.")  # fmt: skip
+
+
 def _published(
-    name: str, seed: int | None, device: str, results: str | Path | None, trust_code: bool, given: Iterable[str]
+    name: str,
+    seed: int | None,
+    device: str,
+    results: str | Path | None,
+    trust_code: bool,
+    given: Iterable[str],
+    agents: int | None,
 ) -> Policy:
     """A published policy: the replicas of all groups of its cell, stacked."""
     root, cell = find_cell(name, results)
@@ -164,19 +207,18 @@ def _published(
     trust_groups([group], root, trust_code, given, tasks=known is None)
     parts = [read_tensors(file, device) for s in chosen if (file := here[s][0]) is not None]
     weights = {k: torch.cat([part[k] for part in parts]) for k in (parts[0] if parts else ())}
-    card = known or task_of(config)
-    policy = rebuild_policy(method_of(config), described, weights, chosen, card, device)
-    policy.plays, policy.trained = card, Trained(ended[0].method, chosen, tuple(here[s][1] for s in chosen))
+    policy = _on_task(config, described, weights, chosen, known or task_of(config), agents, device)
+    policy.trained = Trained(ended[0].method, chosen, tuple(here[s][1] for s in chosen))
     return policy
 
 
-def _untrained(name: str, seed: int | None, device: str) -> Policy | None:
+def _untrained(name: str, seed: int | None, device: str, agents: int | None) -> Policy | None:
     """A control or a script, which the task's card alone makes; None for every other name."""
     label, task = split(name) or ("", "")
     method = catalogued(label)
     if method is None or method.capabilities.trains:
         return None
-    card = task_card(task)
+    card = task_card(task) if agents is None else resized(task_card(task), agents)
     check_possible(method, card, method.configure({}))
     seeds = (0 if seed is None else seed,)
     policy = method.rebuild({}, card, seeds, device)

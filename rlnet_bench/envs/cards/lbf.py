@@ -27,7 +27,7 @@ Tokens come in this order and defaults are left out, so that one task has one id
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from rlnet_bench.envs.card import TaskCard
@@ -119,6 +119,13 @@ def card(task: str) -> TaskCard:
     if p.id() != task:
         raise BadInput(f"{task}: a task has one id, and defaults are left out; use {p.id()!r}.")
     return _card(p)
+
+
+def resized(task: str, agents: int) -> str:
+    """The id of the same task with another number of players; foods stay as many as they are."""
+    match = _PATTERN.fullmatch(task)
+    assert match is not None  # a card was made of it
+    return replace(_parameters(match), players=agents).id()
 
 
 def _parameters(match: re.Match[str]) -> Parameters:

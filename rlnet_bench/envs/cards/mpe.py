@@ -48,6 +48,14 @@ def card(task: str) -> TaskCard:
     return builders[match["name"]](task, match["kind"], agents)
 
 
+def resized(task: str, agents: int) -> str:
+    """The id of the same task with another number of agents; raises BadInput where that is part of the rules."""
+    match = _PATTERN.fullmatch(task)
+    if match is None or match["name"] != "simple_spread":
+        raise BadInput(f"{task}: its agents have roles; only simple_spread takes another number of them.")
+    return f"mpe/simple_spread{'' if agents == 3 else f'-n{agents}'}-{match['kind']}-v1"
+
+
 def _spread(task: str, kind: str, n: int) -> TaskCard:
     size = 4 + 2 * n + 2 * (n - 1) + 2 * (n - 1)
     return TaskCard(

@@ -1,6 +1,7 @@
 """Cards of the VMAS family, faithful to vmas 1.5.2.
 
-Ids: ``vmas/<name>-<kind>-v1``; kind is ``continuous`` or ``discrete``. Arguments, numbers of agents and
+Ids: ``vmas/<name>-<kind>-v1``; kind is ``continuous`` or ``discrete``. ``vmas/<name>-n<N>-<kind>-v1`` has N agents
+(2 to 16), where the scenario takes another number, with everything else as it is. Arguments, numbers of agents and
 horizons are BenchMARL's, so that its published curves can be compared; where that package rewards agents
 individually, a shared variant has an id of its own (``navigation-shared``, ``sampling``).
 
@@ -15,6 +16,7 @@ real scenarios.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 
 from rlnet_bench.envs.card import TaskCard
@@ -29,7 +31,7 @@ INDEPENDENT = (
     "VMAS draws once per reset what this scenario spawns for the whole batch ({what}); here every environment "
     "draws its own at reset(seeds), and those that end an episode on the same step share one draw"
 )
-_PATTERN = re.compile(r"vmas/(?P<name>[a-z_-]+)-(?P<kind>continuous|discrete)-v1")
+_PATTERN = re.compile(r"vmas/(?P<name>[a-z_-]+?)(-n(?P<agents>\d+))?-(?P<kind>continuous|discrete)-v1")
 
 
 ONCE_PER_BATCH = frozenset(t.scenario for t in TASKS.values() if t.once_per_batch)
@@ -73,10 +75,31 @@ def _published(task: str) -> TaskCard:
         raise BadInput(f"{task}: comes in two variants, {known}; name one of them.")
     if match is None or name not in TASKS:
         raise UnknownName("task", task, ids())
-    return _build(task, TASKS[name], match["kind"])
+    published = TASKS[name]
+    if match["agents"] is None:
+        return _build(task, published, match["kind"])
+    if "n_agents" not in published.arguments:
+        raise BadInput(f"{task}: its agents have roles; {name} does not take another number of them.")
+    agents, usual = int(match["agents"]), f"vmas/{name}-{match['kind']}-v1"
+    if not 2 <= agents <= 16:
+        raise BadInput(f"{task}: expected 2 to 16 agents, found {agents}.")
+    if agents == published.agents:
+        raise BadInput(f"{task}: {agents} agents are the default; use {usual!r}.")
+    arguments = {**published.arguments, "n_agents": agents}
+    floor = FLOORS.get(usual, 0.0) * agents / published.agents
+    return _build(task, replace(published, arguments=arguments, agents=agents), match["kind"], floor)
 
 
-def _build(task: str, t: Task, kind: str) -> TaskCard:
+def resized(task: str, agents: int) -> str:
+    """The id of the same task with another number of agents; raises BadInput where that is part of the rules."""
+    match = _PATTERN.fullmatch(task)
+    if match is None or "n_agents" not in TASKS[match["name"]].arguments:
+        raise BadInput(f"{task}: its number of agents cannot be changed.")
+    usual = agents == TASKS[match["name"]].agents
+    return f"vmas/{match['name']}{'' if usual else f'-n{agents}'}-{match['kind']}-v1"
+
+
+def _build(task: str, t: Task, kind: str, floor: float | None = None) -> TaskCard:
     deviations: tuple[str, ...] = (CLAMPED,) if kind == "continuous" else ()
     if t.once_per_batch:
         deviations += (INDEPENDENT.format(what=t.once_per_batch),)
@@ -84,7 +107,7 @@ def _build(task: str, t: Task, kind: str) -> TaskCard:
         id=task,
         family="vmas",
         faithful_to=FAITHFUL,
-        description=t.description,
+        description=t.description if floor is None else f"{t.description} (with {t.agents} agents instead)",
         constructor={"scenario": t.scenario, **t.arguments},
         agents=tuple(f"agent_{i}" for i in range(t.agents)),
         horizon=t.horizon,
@@ -99,7 +122,7 @@ def _build(task: str, t: Task, kind: str) -> TaskCard:
         shared_reward=t.shared,
         success_metric=t.success,
         success_description=t.success_description,
-        floor=FLOORS.get(task, 0.0),
+        floor=FLOORS.get(task, 0.0) if floor is None else floor,
         can_terminate=t.terminates,
         batch_invariant=False,
         references=references("vmas").get(task, {}),
