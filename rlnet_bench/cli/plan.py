@@ -41,6 +41,9 @@ def plan(
     store: StoreOption = DEFAULT_STORE,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Of how many workers to tell the time; one per core here.")
+    ] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Measure every kind of group, a second or two each.")
     ] = False,
@@ -76,9 +79,9 @@ def plan(
             )  # fmt: skip
         print_table(("run id", "method", "task", "seeds", "frames per seed", "time", "memory", "disk"), rows)
         total, disk = sum(g.frames for g in planned.groups), sum(e.disk for e in guesses.values())
-        one, cores = together(guesses.values(), 1), len(os.sched_getaffinity(0))
+        one, count = together(guesses.values(), 1), workers or len(os.sched_getaffinity(0))
         time = "unknown time (--calibrate measures it)"
         if one is not None:
-            time = f"{duration(one)} of one worker, {duration(together(guesses.values(), cores))} on {cores} cores"
+            time = f"{duration(one)} of one worker, {duration(together(guesses.values(), count))} of {count}"
         print(f"{len(planned.groups)} groups, {total:,} frames, {time}, {disk / 2**20:,.1f} MiB in all.")
     refuse_impossible(planned, guesses, place=Path(store), workers=1, memory=memory_bytes())

@@ -144,6 +144,25 @@ def test_every_published_suite_can_be_planned(name: str) -> None:
     assert all(found == suite.seeds for found in seeds.values())
 
 
+def test_the_small_suite_shares_every_run_of_the_on_policy_baselines() -> None:
+    shared, small = (make_plan(load_suite(name)) for name in ("baselines-on-policy", "core-small"))
+    assert {g.run_id for g in shared.groups} < {g.run_id for g in small.groups}
+    assert {t.partition("/")[0] for t in small.suite.tasks} == {"mpe", "lbf", "vmas"}
+    assert "small-budget suite" in small.suite.description
+
+
+def test_the_full_suite_keeps_its_test_tasks_for_the_end() -> None:
+    small, full = load_suite("core-small"), load_suite("core")
+    assert (len(full.tasks), len(full.seeds)) == (10, 10)
+    assert set(full.development) == set(small.development)
+    unseen = set(full.test) - set(small.test)
+    assert unseen == {
+        "mpe/simple_spread-n5-discrete-v1", "lbf/2s-10x10-3p-3f-v1", "lbf/15x15-4p-5f-v1",
+        "vmas/dispersion-continuous-v1", "vmas/reverse_transport-continuous-v1",
+    }  # fmt: skip
+    assert not unseen & set(small.tasks)
+
+
 def test_settings_of_one_task_lie_on_top_of_the_method_s(tmp_path: Path) -> None:
     text = (
         "name: x\ntasks: [mpe/simple_spread-discrete-v1, lbf/8x8-2p-2f-coop-v1]\nseeds: 2\nbudget: {frames: 20000}\n"
