@@ -12,28 +12,19 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-PEERS = HERE.parents[2] / ".peers"
+from homes import HERE, ONE_THREAD, python_of
+
 SPREAD, SPREAD4, BALANCE = (
     "mpe/simple_spread-discrete-v1",
     "mpe/simple_spread-n4-discrete-v1",
     "vmas/balance-continuous-v1",
 )
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-}
 IPPO = {"rollout_steps": 128, "epochs": 4, "minibatches": 4, "hidden": (64, 64), "critic_hidden": (64, 64)}
 MAPPO = {
     "num_envs": 600, "rollout_steps": 100, "epochs": 3, "minibatches": 15, "hidden": (256, 256),
@@ -95,21 +86,6 @@ def processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def python_of(peer: str | None) -> str:
-    """The interpreter of a side; builds the peer's environment where it is missing or of other pins."""
-    if peer is None:
-        return sys.executable
-    home, pins = PEERS / peer, HERE / f"{peer}.txt"
-    stamp = home / "built-from.txt"
-    if not stamp.exists() or stamp.read_text() != pins.read_text():
-        print(f"building {home}, once", file=sys.stderr)
-        shutil.rmtree(home, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        subprocess.run([str(home / "bin/python"), "-m", "pip", "install", "--quiet", "-r", str(pins)], check=True)
-        stamp.write_text(pins.read_text())
-    return str(home / "bin/python")
 
 
 class Running:
