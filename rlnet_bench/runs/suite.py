@@ -23,6 +23,7 @@ from rlnet_bench.methods import Method, explain, find_method, method_ids
 from rlnet_bench.reading.yaml import Document, load
 from rlnet_bench.runs.points import Points
 from rlnet_bench.runs.strict import STRICT
+from rlnet_bench.runs.trial import Trial
 from rlnet_bench.runs.tuned import TuningRecord, read_record
 from rlnet_bench.trust import is_file, typed
 from rlnet_bench.vocabulary import Mode, Referee, TrainingReward
@@ -138,6 +139,13 @@ class Suite(Strict):
     """Seeds trained side by side as replicas; 5 where the environments allow it, else 1."""
     card: dict[str, Points] = {}
     """Reference points of tasks that are not in the catalogue, so that their scores have a scale."""
+    trial: Trial | None = None
+    """What is to be found out, declared before the runs: `rlnet-bench trial` judges it."""
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Suites without a trial are written as they always were."""
+        return {k: v for k, v in handler(self).items() if k != "trial" or v is not None}
 
     @model_validator(mode="before")
     @classmethod
@@ -185,6 +193,11 @@ class Suite(Strict):
                 )
         if set(self.test) - set(self.tasks):
             raise ValueError(f"test: expected some of `tasks`, found {sorted(set(self.test) - set(self.tasks))}")
+        unknown = [x for x in (self.trial.primary, *self.trial.others) if x not in labels] if self.trial else []
+        if unknown:
+            raise ValueError(f"trial: expected labels of `methods` ({', '.join(labels)}), found {', '.join(unknown)}")
+        if self.trial and not self.test:
+            raise ValueError("trial: it is judged on test tasks; name some under `tasks: test:`")
         if isinstance(self.budget.frames, dict) and set(self.budget.frames) != set(self.tasks):
             raise ValueError("budget.frames: expected one number per task of `tasks`")
         for task in self.card:
@@ -276,6 +289,8 @@ def parse_suite(document: Document, overrides: list[str] | None = None) -> Suite
         document.data["methods"] = _entries(document.data["methods"], entries)
     if ("tasks",) in changed:
         _forget(document.data, declared)
+    if {("methods",), ("tasks",)} & changed.keys():
+        document.data.pop("trial", None)  # a part of the suite is run; the whole is what is judged
 
     def where(path: tuple[Any, ...]) -> str:
         """Where a value was written: in the file, or on the command line."""
@@ -355,7 +370,9 @@ def _line_error(item: Any) -> Any:
 
 def _model_at(path: tuple[Any, ...]) -> type[BaseModel]:
     """The model whose key a path names, for did-you-mean."""
-    models: dict[str, type[BaseModel]] = {"budget": Budget, "evaluation": Evaluation, "methods": MethodEntry}
+    models: dict[str, type[BaseModel]] = {
+        "budget": Budget, "evaluation": Evaluation, "methods": MethodEntry, "trial": Trial,
+    }  # fmt: skip
     return models.get(str(path[0]), Suite) if len(path) > 1 else Suite
 
 

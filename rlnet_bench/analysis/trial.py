@@ -1,0 +1,217 @@
+"""A trial that a suite declares, judged: one primary method against every comparator, task by task.
+
+Claims are made on test tasks alone. The primary *wins* on a task when it is better than each comparator (intersection
+and union: the largest of their p-values counts, Berger 1982), adjusted over the test tasks by Holm. It is *not
+inferior* when the one-sided lower limit of its difference to each is above minus the margin. Development tasks and
+controls are shown with the same numbers and claim nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.streams import named
+from rlnet_bench.errors import BadInput
+from rlnet_bench.learning.spaces import SCORED_IN
+from rlnet_bench.runs.reproduce import welch_interval
+from rlnet_bench.runs.trial import Trial
+from rlnet_bench.runs.tuned import task_family
+from rlnet_bench.stats import permutation_test
+from rlnet_bench.stats.scores import RunScores
+from rlnet_bench.vocabulary import Mode
+
+Outcome = Literal["wins", "not inferior", "inferior", "undecided", "open"]
+ALPHA = 0.05
+POWER = 0.8
+STILL_LEARNING = 0.02  # normalised gain over the last quarter of training
+
+
+@dataclass(frozen=True)
+class Against:
+    """The primary less another method on one task, in shares of the way from random to best."""
+
+    method: str
+    difference: float
+    low: float
+    """Two-sided 95 percent limits (Welch)."""
+    high: float
+    at_least: float
+    """One-sided 95 percent limits: the difference is above, and below."""
+    at_most: float
+    p: float
+    """Of no difference; exact permutation test, two-sided."""
+    seeds: int
+    """About as many a side would tell whether it is above minus the margin, four times out of five; 0 if known."""
+
+    @property
+    def beats(self) -> float:
+        """The p-value of being better; 1 when it is not."""
+        return self.p if self.difference > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class TaskTrial:
+    """What came out on a task."""
+
+    task: str
+    is_test: bool
+    mode: Mode
+    primary: float
+    """Mean over runs, normalised."""
+    n: int
+    comparators: tuple[Against, ...]
+    controls: tuple[Against, ...]
+    adjusted_p: float | None
+    """Of being better than each comparator, Holm over the test tasks; None on development tasks."""
+    gain: float | None
+    """What the best comparator still gained over its last quarter, normalised."""
+    outcome: Outcome
+    open: tuple[str, ...] = ()
+    """Methods without at least two runs."""
+
+    @property
+    def is_early(self) -> bool:
+        """Whether it tells of early learning."""
+        return self.gain is not None and self.gain > STILL_LEARNING
+
+    @property
+    def beats_controls(self) -> bool:
+        """Whether it is better than each control (each tested by itself)."""
+        return bool(self.controls) and all(c.beats <= ALPHA for c in self.controls)
+
+
+def judge_trial(estimates: Estimates) -> tuple[Trial, tuple[TaskTrial, ...]]:
+    """The trial that the results' suite declares, on every task, development tasks first.
+
+    Raises:
+        BadInput: when it declares none, or a task has no scale.
+    """
+    results = estimates.results
+    declared = results.suite.get("trial")
+    if declared is None:
+        raise BadInput(
+            f"{results.name}: its suite declares no trial. Expected "
+            "`trial: {primary: LABEL, comparators: [LABEL, ...]}` in the suite, written before it is run "
+            "(docs/comparing.md)."
+        )
+    trial = Trial.model_validate(declared)
+    test = [t for t in results.tasks if t in results.suite.get("test", ())]
+    found = {t: _task(estimates, trial, t, t in test) for t in results.tasks}
+    ready = [t for t in test if not found[t].open]
+    for task, p in zip(ready, _holm([_union(found[t]) for t in ready], len(test))):
+        found[task] = _decided(found[task], trial, p)
+    order = [t for t in results.tasks if t not in test] + test
+    return trial, tuple(found[t] for t in order)
+
+
+def _task(estimates: Estimates, trial: Trial, task: str, is_test: bool) -> TaskTrial:
+    """Everything but the verdict."""
+    fact = estimates.fact(task)
+    if fact.bounds is None:
+        raise BadInput(f"{task}: a trial needs a scale from random to best; {fact.reason}.")
+    mode: Mode = SCORED_IN.get(task_family(task), estimates.results.primary)
+    low, gap = fact.bounds.low, fact.bounds.gap
+    scores = {
+        s.method: (s.runs[task].scores - low) / gap
+        for s in estimates.scores(trial.kind, mode, "return")
+        if s.method in (trial.primary, *trial.others)
+    }
+    lost = tuple(m for m in (trial.primary, *trial.others) if len(scores.get(m, ())) < 2)
+    if lost:
+        return TaskTrial(task, is_test, mode, math.nan, 0, (), (), None, None, "open", lost)
+    mine = scores[trial.primary]
+    pairs = {m: _against(task, trial, mine, m, scores[m]) for m in trial.others}
+    best = max(trial.comparators, key=lambda m: scores[m].mean())
+    frames, curves, _ = estimates.results.curve(best, task, mode)
+    gain = float(_gain(frames, (curves - low) / gap)) if len(frames) > 1 else None
+    return TaskTrial(
+        task, is_test, mode, float(mine.mean()), len(mine), tuple(pairs[m] for m in trial.comparators),
+        tuple(pairs[m] for m in trial.controls), None, gain, "undecided",
+    )  # fmt: skip
+
+
+def _against(task: str, trial: Trial, mine: np.ndarray, other: str, theirs: np.ndarray) -> Against:
+    low, high = welch_interval(theirs, mine, 1 - ALPHA)
+    at_least, at_most = welch_interval(theirs, mine, 1 - 2 * ALPHA)
+    a, b = (RunScores.from_arrays(m, {task: x}) for m, x in ((trial.primary, mine), (other, theirs)))
+    p = permutation_test(a, b, named("trial", task, trial.primary, other)).p_value
+    difference = float(mine.mean() - theirs.mean())
+    is_known = at_least > -trial.margin or at_most < -trial.margin
+    seeds = 0 if is_known else _seeds(difference + trial.margin, float(mine.var(ddof=1) + theirs.var(ddof=1)))
+    return Against(other, difference, low, high, at_least, at_most, p, seeds)
+
+
+def _seeds(distance: float, variance: float) -> int:
+    """Runs a side that tell a mean this far from the margin, by the normal approximation."""
+    from scipy.special import ndtri
+
+    if distance == 0:
+        return 0
+    return math.ceil((float(ndtri(1 - ALPHA)) + float(ndtri(POWER))) ** 2 * variance / distance**2)
+
+
+def _gain(frames: np.ndarray, curves: np.ndarray) -> float:
+    """The mean over runs at the end less that at three quarters of training."""
+    mean = curves.mean(axis=0)
+    return float(mean[-1] - np.interp(0.75 * frames[-1], frames, mean))
+
+
+def _union(found: TaskTrial) -> float:
+    """The p-value of "better than each comparator": that of the hardest."""
+    return max(c.beats for c in found.comparators)
+
+
+def _holm(p: Sequence[float], family: int) -> Iterable[float]:
+    """Holm's adjustment; tasks of the family that are open count as tests that did not reject."""
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    adjusted, largest = [1.0] * len(p), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (family - rank) * p[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def _decided(found: TaskTrial, trial: Trial, adjusted: float) -> TaskTrial:
+    outcome: Outcome
+    if adjusted <= ALPHA:
+        outcome = "wins"
+    elif all(c.at_least > -trial.margin for c in found.comparators):
+        outcome = "not inferior"
+    elif any(c.at_most < -trial.margin for c in found.comparators):
+        outcome = "inferior"
+    else:
+        outcome = "undecided"
+    return replace(found, adjusted_p=adjusted, outcome=outcome)
+
+
+def sentences(trial: Trial, tasks: Sequence[TaskTrial]) -> list[str]:
+    """What came out, in words: one sentence per test task, then the count."""
+    test = [t for t in tasks if t.is_test]
+    out = []
+    for t in test:
+        early = " Early learning: the best comparator was still gaining." if t.is_early else ""
+        if t.outcome == "open":
+            out.append(f"{t.task}: open ({', '.join(t.open)} without two runs).")
+        elif t.outcome == "wins":
+            out.append(f"{t.task}: {trial.primary} is better than each comparator (p = {t.adjusted_p:.2g}).{early}")
+        elif t.outcome == "not inferior":
+            out.append(f"{t.task}: {trial.primary} is not inferior to any comparator (margin {trial.margin:g}).{early}")
+        elif t.outcome == "inferior":
+            worst = ", ".join(c.method for c in t.comparators if c.at_most < -trial.margin)
+            out.append(f"{t.task}: {trial.primary} is inferior to {worst} (margin {trial.margin:g}).{early}")
+        else:
+            wanted = {c.method: c.seeds for c in t.comparators if c.seeds}
+            told = ", ".join(f"about {n} seeds against {m}" for m, n in wanted.items())
+            out.append(f"{t.task}: undecided; {told} would decide.{early}")
+    counts = ", ".join(
+        f"{sum(t.outcome == o for t in test)} {o}"
+        for o in ("wins", "not inferior", "undecided", "inferior", "open")
+        if any(t.outcome == o for t in test)
+    )
+    return [*out, f"{trial.primary} on {len(test)} test tasks: {counts}."]
