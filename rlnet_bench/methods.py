@@ -78,6 +78,23 @@ class Method:
         return cls.training
 
     @classmethod
+    def uses(cls, config: Any) -> dict[str, str]:
+        """Other methods that train within it with these settings, with their versions: part of a run's identity."""
+        return {}
+
+    @classmethod
+    def warmup_frames(cls, card: TaskCard, config: Any) -> int:
+        """Frames per seed before everything in it learns."""
+        frames: int = config.warmup_frames
+        return frames
+
+    @classmethod
+    def memory_bytes(cls, card: TaskCard, config: Any, replicas: int) -> int:
+        """Bytes that a learner of so many replicas sets aside and fills as it goes (a replay)."""
+        size: int = config.memory_bytes(card, replicas)
+        return size
+
+    @classmethod
     def small(cls) -> dict[str, Any]:
         """Settings with which ``check_method`` sees all that the method does within a few hundred frames.
 

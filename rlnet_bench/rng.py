@@ -37,6 +37,7 @@ class Stream(IntEnum):
     USER = 7
     REPLAY = 8  # which stored steps an update reads
     EXPLORATION = 9
+    VERTEX = 10  # whatever a vertex that learns by another method draws
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:

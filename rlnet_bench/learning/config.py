@@ -307,8 +307,12 @@ class OffPolicyConfig(MethodConfig):
 
     @property
     def warmup_frames(self) -> int:
-        """What is collected before the first update, which needs a window and what was seen after it."""
-        return max(self.learning_starts, (self.window + 1) * self.num_envs)
+        """What is collected before the first update."""
+        return self.warmup()
+
+    def warmup(self, period: int = 1) -> int:
+        """The same of decisions that hold for ``period`` steps: an update needs a window and what was seen after it."""
+        return max(self.learning_starts, (self.window * period + 1) * self.num_envs)
 
     keeps_state: ClassVar[bool] = False
     """The replay keeps the state of the task, too."""

@@ -39,8 +39,8 @@ def seen_fields(card: TaskCard, state: bool, dying: bool) -> dict[str, Field]:
     return fields
 
 
-def step_fields(card: TaskCard, team: bool, state: bool, dying: bool) -> dict[str, Field]:
-    """Everything of a step: what was seen, what was done, what came of it."""
+def step_fields(card: TaskCard, team: bool, state: bool, dying: bool, slow: bool = False) -> dict[str, Field]:
+    """Everything of a step: what was seen, what was done, what came of it; ``slow``: not every step is a decision."""
     n = card.num_agents
     discrete = card.action_kind == "discrete"
     return {
@@ -50,6 +50,7 @@ def step_fields(card: TaskCard, team: bool, state: bool, dying: bool) -> dict[st
         "begins": Field((), "bool"),  # the first step of an episode
         "next": Field((), "int64"),  # the row with what was seen after
         **({"died": Field((n,), "bool")} if dying else {}),
+        **({"due": Field((), "bool")} if slow else {}),  # a decision is made in this step
     }
 
 

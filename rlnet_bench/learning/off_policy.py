@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rlnet_bench import rng
-from rlnet_bench.envs.contract import Reset, VectorEnv
+from rlnet_bench.envs.contract import Reset, Transition, VectorEnv
 from rlnet_bench.errors import BadInput
 from rlnet_bench.learning.config import OffPolicyConfig
 from rlnet_bench.learning.replay import Replay, Sequences, Transitions
@@ -43,8 +43,11 @@ class OffPolicyLearner(Trainer, Generic[Config]):
         *,
         training_reward: TrainingReward,
         total_frames: int,
+        period: int = 1,
     ) -> None:
         """Wire up the replay and what :meth:`build` makes; nothing is stepped yet.
+
+        ``period``: the most steps for which a decision holds, see :class:`~rlnet_bench.learning.replay.Replay`.
 
         Raises:
             BadInput: when the task leaves an agent without a legal action.
@@ -55,8 +58,9 @@ class OffPolicyLearner(Trainer, Generic[Config]):
         _refuse_no_choice(self.now, env.card.id)
         self.replay = Replay(
             env.card, seeds, self.num_envs, config.buffer_steps, team=self.team_reward, state=config.keeps_state,
-            dying=self.now.alive_mask is not None, device=env.device,
+            dying=self.now.alive_mask is not None, period=period, device=env.device,
         )  # fmt: skip
+        self.warmup_frames = config.warmup(period)
         self.explore_keys = self.keys(rng.Stream.EXPLORATION, self.num_envs)
         self._followers: list[tuple[list[Tensor], list[Tensor]]] = []
         self.build()
@@ -79,6 +83,10 @@ class OffPolicyLearner(Trainer, Generic[Config]):
     def after_step(self, done: Tensor) -> None:
         """Episodes ended in ``done`` [R*B] bool: forget what was remembered there."""
 
+    def glance(self, now: Reset, step: int) -> tuple[Tensor, Tensor]:
+        """What :meth:`behave` would say; nothing is remembered of it."""
+        return self.behave(now, step)
+
     # -- the loop ----------------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -89,13 +97,17 @@ class OffPolicyLearner(Trainer, Generic[Config]):
             raw, action = self.behave(self.now, step)
             self.replay.begin(self.now, raw)
             after = self.env.step(action)
-            self.replay.end(after)
-            self.after_step(after.terminated | after.truncated)
+            self.told(after)
             self.now = after  # type: ignore[assignment]
+
+    def told(self, after: Transition) -> None:
+        """Write down what came of a step."""
+        self.replay.end(after)
+        self.after_step(after.terminated | after.truncated)
 
     def update(self) -> dict[str, Tensor]:
         """A few optimiser steps, each on rows of its own; nothing during the warm-up."""
-        if self.frames + self.frames_per_iteration < self.config.warmup_frames:
+        if self.frames + self.frames_per_iteration < self.warmup_frames:
             return {}
         total: dict[str, Tensor] = {}
         for batch in self.batches(range(self.updates, self.updates + self.config.updates_per_iteration)):

@@ -311,7 +311,7 @@ class ActorCriticLearner(OffPolicyLearner[Config], Generic[Config]):
         mask = None if now.action_mask is None else _rows(now.action_mask, self.replicas)
         counter = torch.full((1, 1), step, dtype=torch.int64, device=self.device)
         noise = action_noise(self.explore_keys, counter, self.actor)[0]
-        if self.frames < self.config.warmup_frames:
+        if self.frames < self.warmup_frames:
             raw = self.actor.uniform(noise, mask)
         else:
             raw = self.explore(self.actor(_rows(now.observation, self.replicas), mask), noise)

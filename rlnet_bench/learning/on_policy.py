@@ -105,7 +105,7 @@ class OnPolicyLearner(Trainer):
         """The passes over the rollout, ``minibatches`` optimiser steps each; mean metrics [R]."""
         config = self.config
         totals = {prefix: torch.zeros(len(METRICS), self.replicas, device=self.device) for prefix in self.prefixes}
-        for epoch in range(max(map(self.epochs_of, self.prefixes))):
+        for epoch in range(max(map(self.epochs_of, self.prefixes), default=0)):
             self.epoch = epoch
             for batch in minibatches(self.batch_keys, (self.iteration, epoch), self.shape, config.minibatches):
                 self.optimiser.zero()

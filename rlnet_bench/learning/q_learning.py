@@ -270,6 +270,13 @@ class QLearner(OffPolicyLearner[QConfig]):
         action = epsilon_greedy(q, self.online.legal(now.action_mask), self.explore_keys, step, self.epsilon)
         return action, action
 
+    def glance(self, now: Reset, step: int) -> tuple[Tensor, Tensor]:
+        """As :meth:`behave`, and the memory stays."""
+        before = self.carried.now["agents"]
+        found = self.behave(now, step)
+        self.carried.now["agents"] = before
+        return found
+
     def after_step(self, done: Tensor) -> None:
         """Memory ends with an episode."""
         if self.online.network.is_recurrent:

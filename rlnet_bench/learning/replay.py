@@ -6,6 +6,9 @@ belongs to another one) is the final observation kept apart, in a small ring of 
 reads is a function of (seed, update, row) and of how many steps are held: nothing is copied to the host, and a
 checkpoint holds no generator.
 
+Whoever decides every k steps only (``period`` > 1) has a row for every step all the same, and learns from those in
+which it decided: an interval's return is summed when it is read, however long it was.
+
 Axes: **C** capacity in steps, **R** replicas, **B** environments per replica, **M** rows drawn per replica, **T** steps
 of a sequence, **N** agents, **V** values: one per agent, or one for a team reward. Time comes first.
 """
@@ -77,6 +80,7 @@ class Replay:
         team: bool = True,
         state: bool = False,
         dying: bool = False,
+        period: int = 1,
         device: str | torch.device = "cpu",
     ) -> None:
         """Allocate everything; see :func:`~rlnet_bench.learning.fields.replay_bytes` for how much.
@@ -89,11 +93,13 @@ class Replay:
             team: one reward, the mean over agents (V = 1), or each agent's own (V = N).
             state: keep the state of the task, too.
             dying: the task sends an alive mask.
+            period: the most steps between two decisions; a decision holds until the next, or the end of the episode.
             device: where the ring is.
         """
         if capacity < 2:
             raise ValueError(f"replay: expected room for at least 2 steps of every environment, found {capacity}")
         self.card, self.capacity, self.team, self.state, self.dying = card, capacity, team, state, dying
+        self.period = period
         self.replicas, self.num_envs, self.device = len(seeds), num_envs, torch.device(device)
         batch, spare = self.replicas * num_envs, final_rows(card, capacity)
         seen = seen_fields(card, state, dying)
@@ -103,7 +109,7 @@ class Replay:
                 capacity + (spare if name in seen else 0), batch, *field.shape, dtype=getattr(torch, field.dtype),
                 device=device,
             )
-            for name, field in step_fields(card, team, state, dying).items()
+            for name, field in step_fields(card, team, state, dying, period > 1).items()
         }  # fmt: skip
         self.flat = {name: room.flatten(0, 1) for name, room in self.room.items()}  # the same memory
         self.spare, self.seen, self.width = spare, tuple(seen), batch
@@ -135,12 +141,13 @@ class Replay:
 
     # -- writing -----------------------------------------------------------------------------------------
 
-    def begin(self, now: Reset | Transition, action: Tensor) -> None:
+    def begin(self, now: Reset | Transition, action: Tensor, due: Tensor | None = None) -> None:
         """Write what is seen and done, before the environments step.
 
         Args:
             now: what the environments returned last.
             action: raw actions of R*B environments: int64 [..., N] or float32 [..., N, A].
+            due: [R*B] bool, where this step is a decision; with a period above 1. Else nothing but ``due`` counts.
         """
         slot = self.position % self.capacity
         for name, value in self._see(now.observation, now.state, now.action_mask, now.alive_mask).items():
@@ -148,6 +155,8 @@ class Replay:
         kept = self.room["action"][slot]
         kept.copy_(action.reshape(kept.shape))
         self.room["begins"][slot] = self.fresh
+        if due is not None:
+            self.room["due"][slot] = due
 
     def end(self, step: Transition) -> None:
         """Write what came of it; the row counts from now on."""
@@ -184,6 +193,8 @@ class Replay:
     def draw(self, updates: Sequence[int], rows: int, steps: int) -> Tensor:
         """Uniform rows of ``flat``, int64 [U, R, M], from which ``steps`` steps and what was seen after them are held.
 
+        With a period above 1: rows in which something was decided.
+
         Args:
             updates: U numbers that count the draws; the same number draws the same rows.
             rows: M.
@@ -197,8 +208,20 @@ class Replay:
             raise ValueError(f"replay: expected more than {steps} steps to draw from, found {self.filled}")
         counted = torch.tensor(list(updates), device=self.device)[:, None, None] << 32
         bits = rng.sequence(self.keys, counted + torch.arange(1, rows + 1, device=self.device))
+        if self.period > 1:
+            return self._decisions(bits, room)
         env = self.base + (((bits & 0xFFFFFFFF) * self.num_envs) >> 32)  # as rng.integers, of the other 32 bits
         return self._later(self.first % self.capacity * self.width + env, rng.integers(bits, room))
+
+    def _decisions(self, bits: Tensor, room: int) -> Tensor:
+        """Rows [U, R, M] by their ``bits``, uniform among the decisions of the oldest ``room`` steps."""
+        slots = (self.first + torch.arange(room, device=self.device)) % self.capacity
+        due = self.room["due"].index_select(0, slots).view(room, self.replicas, self.num_envs)
+        before = due.transpose(0, 1).flatten(1).cumsum(dim=1)  # [R, room * B], in order of time
+        which = rng.integers(bits, before[:, -1:]).transpose(0, 1).flatten(1)  # [R, U * M]
+        place = torch.searchsorted(before, which, right=True).view(self.replicas, len(bits), -1).transpose(0, 1)
+        step = torch.div(place, self.num_envs, rounding_mode="floor")
+        return slots[step] * self.width + self.base + place % self.num_envs
 
     def take(self, name: str, row: Tensor) -> Tensor:
         """A field [..., R, M, ...] of rows of ``flat`` [..., R, M]."""
@@ -228,15 +251,20 @@ class Replay:
             updates: a number for each draw.
             rows: M.
             gamma: discount of one step.
-            n: rewards that are summed before a value is asked.
+            n: rewards that are summed before a value is asked; with a period above 1, those of n decisions.
         """
-        row = self.draw(updates, rows, n)
-        steps = torch.arange(n, device=self.device).view(-1, 1, 1, 1)
-        reward, terminated, ended, after = self._outcome(self._later(row, steps) if n > 1 else row[None])
+        length = n * self.period
+        row = self.draw(updates, rows, length)
+        steps = torch.arange(length, device=self.device).view(-1, 1, 1, 1)
+        along = self._later(row, steps) if length > 1 else row[None]
+        reward, terminated, ended, after = self._outcome(along)
+        if self.period > 1:  # the n-th decision from here ends the sum, and its value is asked
+            later = self._later(along, 1)
+            ended = ended | (self.take("due", later).cumsum(dim=0) >= n)[..., None]
         ahead = look_ahead(reward, terminated, ended, gamma)
         found = {"action": self.take("action", row), "reward": ahead.reward, "discount": ahead.discount}
         found |= self.moment(row)
-        last = after.gather(0, ahead.last[None])[0] if n > 1 else after[0]
+        last = after.gather(0, ahead.last[None])[0] if length > 1 else after[0]
         found |= {f"next_{name}": value for name, value in self.moment(last).items()}
         apart = [value.unbind(0) for value in found.values()]
         return [Transitions(**dict(zip(found, values))) for values in zip(*apart)]

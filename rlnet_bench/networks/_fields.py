@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from rlnet_bench.networks.spec import MAX_COUNT, MAX_PERIOD, WIDTH_CAP, Message, Place, Sends
+from rlnet_bench.networks.spec import MAX_COUNT, MAX_PERIOD, WIDTH_CAP, Message, Place, Sends, Settings
+from rlnet_bench.trust import VERTEX
 
 MAX_LAYERS = 8
 MAX_LAYER = 4_096
+MAX_SETTINGS = 64
 _WORD = re.compile(r"[^\W\d_][\w.-]{0,39}")
 LEARNERS = ("ppo", "noise", "jitter", "frozen", "features")
-_METHOD = re.compile(r"method:\S{1,200}")
+_METHOD = re.compile(rf"{VERTEX}\S{{1,200}}")
 
 
 class Refused(Exception):
@@ -137,6 +139,20 @@ def learner(value: Any) -> str:
     raise Refused(f"{', '.join(f'`{name}`' for name in LEARNERS)} or `method:NAME`{guess}")
 
 
+def settings(value: Any) -> Settings:
+    """Settings of the method at a vertex; the method says which there are, when a run is planned."""
+    expected = "settings of the method by name, such as {n_step: 3}, with plain values"
+    if not isinstance(value, Mapping) or len(value) > MAX_SETTINGS:
+        raise Refused(expected)
+    for name, x in value.items():
+        flat = x if isinstance(x, (list, tuple)) else [x]
+        if not isinstance(name, str) or len(flat) > MAX_LAYERS:
+            raise Refused(expected)
+        if not all(isinstance(y, (bool, int, str)) or (isinstance(y, float) and math.isfinite(y)) for y in flat):
+            raise Refused(expected)
+    return Settings(tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in sorted(value.items())))
+
+
 def hidden(value: Any) -> tuple[int, ...]:
     """Widths of hidden layers; empty for a linear map."""
     expected = f"a list of at most {MAX_LAYERS} widths from 1 to {MAX_LAYER}"
@@ -195,6 +211,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "group": word,
     "place": place,
     "learner": learner,
+    "settings": settings,
     "memory": choice("none", "gru"),
     "hidden": hidden,
     "gradient": choice("stop", "through"),

@@ -24,6 +24,7 @@ from rlnet_bench.networks.losses import is_coupled
 from rlnet_bench.networks.modules import StackNet
 from rlnet_bench.networks.rollout import Rollout, StackBuffer
 from rlnet_bench.networks.stacks import Stack
+from rlnet_bench.networks.tenant import vertex_reward
 
 Rows = dict[str, Tensor]  # flat rows [T * R * B, K, ...] of one stack
 _CARRIED = ("features", "critic", "reported", "own")
@@ -115,12 +116,7 @@ class Estimator:
         """[T, R, B, K], or [T, R, B, 1] where every vertex of the stack gets the team's reward."""
         if net.stack.vertex.reward == "superior_advantage":
             return self._mean(net.stack, with_own=False)
-        share, rewards = self.rewards[net.stack.number], self.rollout.rewards
-        if self.team_reward:
-            reward = rewards.mean(dim=3, keepdim=True)
-            scale = share.sum(dim=1).float()
-            return reward if bool((scale == 1).all()) else reward * scale
-        return rewards @ share.T.float()
+        return vertex_reward(self.rollout.rewards, self.rewards[net.stack.number], self.team_reward)
 
     @torch.no_grad()
     def _stack(self, buffer: StackBuffer) -> _Found:

@@ -15,10 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlnet_bench.envs.contract import Reset
 from rlnet_bench.learning.distributions import mask_logits
 from rlnet_bench.networks.modules import Outputs, StackNet
 from rlnet_bench.networks.stacks import Mean, Stack, Wiring
 from rlnet_bench.networks.step import Draws, Memory, Step, Taken, hidden_key, network_noise
+from rlnet_bench.networks.tenant import Decides, Seated
 
 Edit = Callable[[Tensor, Tensor | None], Tensor]  # (features, features one step ago) -> features
 
@@ -30,6 +32,9 @@ class Executor:
         self.wiring, self.nets, self.replicas, self.device = wiring, tuple(nets), replicas, torch.device(device)
         self.card = wiring.graph.card
         self.edits: dict[tuple[int, str], Edit] = {}  # of what is read, by (stack, "reads" or "message")
+        self.tenants: dict[int, Decides] = {
+            n.stack.number: Seated(n.stack, n.tenant) for n in nets if n.tenant is not None
+        }
         self.given: dict[int, Tensor] = {}  # instructions [R, B, K * H * D] of somebody else's, per stack
         self.looks_back = 0  # edits see what would have been read that many steps ago
         self.evaluates = False  # instructions are exchanged where a vertex asks for it, bits are 0 or 1
@@ -57,6 +62,8 @@ class Executor:
         for net in self.nets:
             if net.policy is not None and net.policy.is_recurrent:
                 out[hidden_key(net.stack.number)] = net.policy.initial_memory(num_envs)
+        for tenant in self.tenants.values():
+            out |= tenant.initial_memory(num_envs)
         if self.wiring.past:
             shape = (num_envs, self.wiring.max_delay, len(self.past_slots))
             out["past"] = torch.zeros(shape, device=self.device)
@@ -142,23 +149,26 @@ class Executor:
             due = (memory["age"] % s.period == 0).view(self.replicas, -1) if "age" in memory else None
             if due is not None and not bool(due.any()):
                 note.due = due
-                if look:  # an interval that a time limit closes is valued where nothing is due
+                if look or s.is_tenant:  # an interval that a time limit closes is valued where nothing is due
                     self._observe(net, note, bus, memory, step.draws.kept)
                 if s.instructs:
                     self._write(bus, s, self._held(s, memory))
                 return
         note.due = due
         wanted = s.instructs or not look
-        if not (record or look or s.acts or s.noise or s.number in self.given):
+        if not (record or look or s.decides or s.number in self.given):
             return  # a critic alone has nothing to do when nobody learns
         features = self._observe(net, note, bus, memory, step.draws.kept)
-        if not wanted or not (s.acts or s.noise or s.number in self.given):
+        if not wanted or not (s.decides or s.number in self.given):
             return
         env, own = self._outputs(net, features, step) if s.acts else (None, None)
         if env is not None:
             self._act(net, step, env)
+        told = self._ask(net, step, features) if s.number in self.tenants else None
         if s.instructs:
-            instruction = self._instruction(net, note, own, step.draws, bus.shape[:2])
+            instruction = told
+            if instruction is None:
+                instruction = self._instruction(net, note, own, step.draws, bus.shape[:2])
             if s.vertex.delivers == "shuffled" or (s.vertex.evaluation == "shuffled" and self.evaluates):
                 instruction = instruction.roll(1, dims=1)
             elif s.vertex.delivers == "constant":
@@ -192,6 +202,26 @@ class Executor:
             noise = noise[:, :, net.agents]
         note.env = net.sample_env(env, noise)
         step.actions.append((net, net.actions.to_task(note.env)))
+
+    def _ask(self, net: StackNet, step: Step, features: Tensor) -> Tensor:
+        """What another method decides: motors act by it; returns what subordinates read, [R, B, K * H * D]."""
+        s, mask = net.stack, step.mask
+        if mask is not None and s.is_motor:
+            mask = mask[:, net.agents, : max(self.card.action_sizes[a] for a in s.agents)]
+        rows = features.flatten(0, 1)
+        seen = Reset(rows, rows[:, 0, :0], mask if s.is_motor else None, None)  # the state is for learning only
+        action, after = self.tenants[s.number].decide(seen, step.memory, step.draws, step.look)
+        step.held = {**step.held, **after}
+        action = action.unflatten(0, (self.replicas, -1))
+        discrete = net.actions.discrete if s.is_motor else s.vertex.sends.kind == "discrete"
+        if s.is_motor:
+            if not discrete:  # narrow agents are padded to the widest of the task
+                action = torch.nn.functional.pad(action, (0, self.card.action_size - action.shape[-1]))
+            step.taken[s.number].env = action
+            step.actions.append((net, action))
+        if discrete and s.instructs:
+            action = torch.nn.functional.one_hot(action, s.size).to(torch.float32)
+        return action.flatten(2)
 
     def look_at(self, number: int, step: Step) -> Tensor:
         """What one stack reads of a step in the making, [R, B, K, F]."""

@@ -147,7 +147,8 @@ class Graph:
 
     def _shape(self, node: Node, padded: bool) -> tuple[Any, ...]:
         v = node.vertex
-        settings = replace(v, name="", count=1, agents=None if v.agents is None else "all", place=Vertex("").place)
+        name = "" if v.method is None else v.name  # another method learns for one declaration
+        settings = replace(v, name=name, count=1, agents=None if v.agents is None else "all", place=Vertex("").place)
         head = node.instruction * min(node.heads, 1)
         sizes: tuple[Any, ...] = (node.input_width, width_of(node.below), node.message_width, head)
         if node.agent is not None:

@@ -29,6 +29,8 @@ from rlnet_bench.networks.modules import StackNet
 from rlnet_bench.networks.policy import NetworkPolicy, build_nets
 from rlnet_bench.networks.rollout import Rollout
 from rlnet_bench.networks.step import hidden_key
+from rlnet_bench.networks.tenancy import tenancies
+from rlnet_bench.networks.tenant import Tenant
 from rlnet_bench.networks.wiring import wire
 from rlnet_bench.vocabulary import TrainingReward
 
@@ -57,8 +59,19 @@ class NetworkLearner(OnPolicyLearner):
         self.graph, r = graph, self.replicas
         wiring = wire(graph, share_motors=config.share_parameters)
         self.nets = build_nets(wiring, config, seeds, env.device, with_critic=True)
+        stack_of = {s.members: s for s in wiring.stacks}
+        self.tenants = {
+            stack_of[t.members].number: Tenant(
+                t, stack_of[t.members], env, self.now, seeds, team_reward=self.team_reward, total_frames=total_frames
+            )
+            for t in tenancies(graph, config, stack_of)
+        }
+        for number, tenant in self.tenants.items():
+            self.nets[number].tenant, tenant.learner.frozen = tenant.learner.policy(), self.frozen
         self.executor = Executor(wiring, self.nets, r, env.device)
+        self.executor.tenants = dict(self.tenants)
         self.rollout = Rollout(env, self.executor, self.steps, r)
+        self.rollout.tenants = self.tenants
         self.estimator = Estimator(self.rollout, config, self.team_reward)
         self.clusters = clusters(self.nets)
         self.memory = Tensors(env.device, **self.executor.initial_memory(env.num_envs))
@@ -79,6 +92,7 @@ class NetworkLearner(OnPolicyLearner):
         for net in self.nets:
             helpers = {"critic": net.critic, "readout": net.readout}
             self.parts |= {f"{name}.{net.stack.number}": x for name, x in helpers.items() if x is not None}
+        self.parts |= {f"tenant.{number}": tenant for number, tenant in self.tenants.items()}
 
     def policy(self) -> NetworkPolicy:
         """The policy as it stands (sharing its weights)."""
@@ -127,9 +141,18 @@ class NetworkLearner(OnPolicyLearner):
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Continue to the bit."""
         super().load_state_dict(state)
+        for tenant in self.tenants.values():
+            tenant.learner.frozen = self.frozen
         self._tell_progress()
 
     # -- update ------------------------------------------------------------------------------------------
+
+    def update(self) -> dict[str, Tensor]:
+        """Learn from the rollout; other methods at its vertices have learned while it was collected."""
+        metrics = super().update()
+        for number, tenant in self.tenants.items():
+            metrics |= {f"{self.prefix_of[number]}{name}": x for name, x in tenant.report().items()}
+        return metrics
 
     def epochs_of(self, prefix: str) -> int:
         """As its recipe says."""
@@ -223,7 +246,8 @@ class NetworkLearner(OnPolicyLearner):
         """Frozen vertices, too (whatever acts must be a number), and what is remembered."""
         weights = [p for net in self.nets for p in net.state_dict().values()]
         remembered = [x for name, x in self.memory.now.items() if name.startswith("hidden")]
-        return [*weights, *remembered, *(m.now for m in self.estimator.memories.values())]
+        others = [x for tenant in self.tenants.values() for x in tenant.held()]
+        return [*weights, *remembered, *(m.now for m in self.estimator.memories.values()), *others]
 
 
 def _names(nets: Sequence[StackNet]) -> tuple[dict[int, str], dict[int, str]]:

@@ -32,7 +32,8 @@ from rlnet_bench.networks.graph import Graph, expand
 from rlnet_bench.networks.learner import NetworkLearner
 from rlnet_bench.networks.method import NetworkConfig
 from rlnet_bench.networks.refuse import is_through, unsupported
-from rlnet_bench.networks.spec import NetworkSpec
+from rlnet_bench.networks.spec import NetworkSpec, Settings
+from rlnet_bench.networks.tenancy import level_card
 from rlnet_bench.vocabulary import TrainingReward
 
 
@@ -76,8 +77,11 @@ class LevelEnv(VectorEnv):
 
         graph = expand(spec, task)
         self.members = _members(graph, level)
-        graph = _handed_over(graph, self.members)
         self._check(graph, level)
+        graph = _handed_over(graph, self.members)
+        reason = unsupported(graph, outside=self.members)
+        if reason:
+            raise BadInput(reason)
         config = (config or NetworkConfig()).model_copy(update={"num_envs": num_envs // len(seeds)})
         self.base = make_env(task, num_envs, device)
         self.below = NetworkLearner(
@@ -88,15 +92,20 @@ class LevelEnv(VectorEnv):
         self.net = self.below.nets[self.stack.number]
         above = _above(graph, self.members)
         self.first = {n.stack.number for n in self.below.nets if above & set(n.stack.members)}
-        self.card = self._level_card(graph, task)
+        self.card = level_card(graph, self.members)
         self.t = 0
         self._begin_rollout()
 
     def _check(self, graph: Graph, level: str) -> None:
         first = graph.nodes[self.members[0]]
         where = f"{graph.spec.where(first.vertex.line)}level {level!r}: "
-        if not first.vertex.learner.startswith("method:"):
+        is_whole = len(self.members) == sum(n.vertex.name == first.vertex.name for n in graph.nodes)
+        if is_whole and first.vertex.method is None:
             raise BadInput(f"{where}expected `learner: method:NAME`, found {first.vertex.learner!r}.")
+        for other in graph.nodes:
+            if other.vertex.method is not None and other.index not in self.members:
+                raise BadInput(f"{where}{other.name!r} beside it has `learner: {other.vertex.learner}`; "
+                               "expected one level that learns otherwise than by ppo.")  # fmt: skip
         if first.vertex.period != 1 or first.heads != 1:
             raise BadInput(f"{where}expected period 1 and one instruction for all subordinates.")
         for weight in (k.edge.weight for k in graph.links if k.subordinate in self.members):
@@ -108,28 +117,6 @@ class LevelEnv(VectorEnv):
                 what = "a motor" if other.is_motor else "trained by its subordinates' losses (`gradient: through`)"
                 raise BadInput(f"{where}{other.name!r} above it is {what}; expected vertices that learn by themselves "
                                "and are no motors.")  # fmt: skip
-        reason = unsupported(graph, outside=self.members)
-        if reason:
-            raise BadInput(reason)
-
-    def _level_card(self, graph: Graph, task: TaskCard) -> TaskCard:
-        nodes = [graph.nodes[i] for i in self.members]
-        discrete = nodes[0].vertex.sends.kind == "discrete"
-        return replace(
-            task,
-            id=f"{task.id} below {graph.spec.name}/{nodes[0].vertex.name}",
-            agents=tuple(n.name for n in nodes),
-            action_kind="discrete" if discrete else "continuous",
-            action_sizes=tuple(n.instruction for n in nodes),
-            observation_sizes=tuple(n.input_width for n in nodes),
-            action_low=-1.0,
-            action_high=1.0,
-            action_lows=None,
-            action_highs=None,
-            action_factors=None,
-            masked=False,
-            batch_invariant=False,  # what is below learns
-        )
 
     def _begin_rollout(self) -> None:
         below = self.below
@@ -277,9 +264,7 @@ def _members(graph: Graph, level: str) -> tuple[int, ...]:
 
 def _handed_over(graph: Graph, members: tuple[int, ...]) -> Graph:
     """The graph with these vertices in other hands: they leave their learner, their group and their memory."""
-    vertex = graph.nodes[members[0]].vertex
-    is_whole = len(members) == sum(n.vertex.name == vertex.name for n in graph.nodes)
-    handed = replace(vertex, learner=vertex.learner if is_whole else "method:outside", group=None, memory="none")
+    handed = replace(graph.nodes[members[0]].vertex, learner="outside", settings=Settings(), group=None, memory="none")
     return replace(graph, nodes=tuple(replace(n, vertex=handed) if n.index in members else n for n in graph.nodes))
 
 

@@ -14,11 +14,13 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput
 from rlnet_bench.learning.config import MethodConfig, Positive, PpoConfig
 from rlnet_bench.learning.learner import Learner
-from rlnet_bench.methods import Method
+from rlnet_bench.methods import Method, catalogued, find_method
 from rlnet_bench.networks.build import load_network
 from rlnet_bench.networks.graph import expand
+from rlnet_bench.networks.parse import SAID_ELSEWHERE
 from rlnet_bench.networks.refuse import unsupported
 from rlnet_bench.networks.spec import NetworkSpec
+from rlnet_bench.networks.tenancy import tenancies, unsettled, versions
 from rlnet_bench.vocabulary import TrainingClass, TrainingReward
 
 if TYPE_CHECKING:
@@ -86,20 +88,48 @@ class NetworkMethod(Method):
         reason = super().impossible(card, config)
         if reason is None:
             try:
-                reason = unsupported(expand(cls.network(config), card)) or cls._too_small(config)
+                graph = expand(cls.network(config), card)
+                reason = unsupported(graph) or unsettled(graph, config) or cls._too_small(config)
             except BadInput as error:
                 reason = str(error)
         return reason
+
+    @classmethod
+    def uses(cls, config: Any) -> dict[str, str]:
+        """Methods at its vertices."""
+        return versions(cls.network(config))
+
+    @classmethod
+    def warmup_frames(cls, card: TaskCard, config: Any) -> int:
+        """The longest of the methods at its vertices."""
+        found = tenancies(expand(cls.network(config), card), config)
+        return max((t.config.warmup(t.vertex.period) for t in found), default=0)
+
+    @classmethod
+    def memory_bytes(cls, card: TaskCard, config: Any, replicas: int) -> int:
+        """The replays of the methods at its vertices."""
+        found = tenancies(expand(cls.network(config), card), config)
+        return sum(t.config.memory_bytes(t.card, replicas) for t in found)
+
+    @classmethod
+    def small(cls) -> dict[str, Any]:
+        """Small settings of the methods at its vertices, too."""
+        found = super().small()
+        for v in cls.spec.vertices:
+            if v.method is not None:
+                own = find_method(v.method).small()
+                found[f"{v.name}.settings"] = v.settings.to_data() | {k: own[k] for k in own if k not in SAID_ELSEWHERE}
+        return found
 
     @classmethod
     def _too_small(cls, config: NetworkConfig) -> str | None:
         """Settings that leave a recurrent vertex nothing to learn from or remember with."""
         for v in cls.network(config).vertices:
             head = f"{cls.spec.where(v.line)}vertex {v.name!r}: `memory: gru` "
-            if v.memory == "gru" and config.minibatches > config.num_envs:
+            if v.memory == "gru" and v.method is None and config.minibatches > config.num_envs:
                 return (f"{head}learns from whole rollouts of environments, so that num_envs must be at least "
                         f"minibatches = {config.minibatches}, found {config.num_envs}.")  # fmt: skip
-            if v.memory == "gru" and () in (config.hidden, config.critic_hidden):
+            if v.memory == "gru" and v.method is None and () in (config.hidden, config.critic_hidden):
                 return f"{head}needs at least one hidden layer; the settings say hidden or critic_hidden = ()."
         return None
 
@@ -119,7 +149,7 @@ class NetworkMethod(Method):
         from rlnet_bench.networks.learner import NetworkLearner
 
         graph = expand(cls.network(config), card)
-        reason = unsupported(graph) or cls._too_small(config)
+        reason = unsupported(graph) or unsettled(graph, config) or cls._too_small(config)
         if reason:
             raise BadInput(reason)
         env = make_env(card, len(seeds) * config.num_envs, device)
@@ -153,6 +183,7 @@ def changed(spec: NetworkSpec, changes: Mapping[str, Any], where: str = "") -> N
     options = {name: held for e in edges for name, held in e.items()}
     for key, value in changes.items():
         owner, _, name = key.rpartition(".")
+        owner, _, inner = owner.rpartition(".") if owner.endswith(".settings") else (owner, "", "")
         owner = " -> ".join(part.strip() for part in owner.split("->"))
         known = vertices | options
         if owner not in known:
@@ -162,7 +193,10 @@ def changed(spec: NetworkSpec, changes: Mapping[str, Any], where: str = "") -> N
         if name in ("count", "per_agent", "place", "name", "deal"):
             raise BadInput(f"{where}network {spec.name}: {key!r} would change which vertices there are or where; "
                            "write a network of your own for that (`rlnet-bench new network`).")  # fmt: skip
-        known[owner][name] = value
+        if inner:
+            known[owner][inner] = {**known[owner].get(inner, {}), name: value}
+        else:
+            known[owner][name] = value
     data["edges"] = [e if next(iter(e.values())) else next(iter(e)) for e in edges]
     try:
         return NetworkSpec.from_json(data)
@@ -204,9 +238,11 @@ def _made(text: str) -> type[Method]:
 
 
 def _training(spec: NetworkSpec) -> TrainingClass:
-    """Training class: whose knowledge flows where while learning."""
-    if any(v.gradient == "through" for v in spec.vertices):
+    """Training class: whose knowledge flows where while learning; a method that is code, not catalogued, may do all."""
+    methods = {catalogued(v.method) for v in spec.vertices if v.method is not None}
+    found = {"gradients across agents" if method is None else method.training for method in methods}
+    if any(v.gradient == "through" for v in spec.vertices) or "gradients across agents" in found:
         return "gradients across agents"
-    if any(v.critic != "local" or v.is_taught for v in spec.vertices):
+    if any(v.critic != "local" or v.is_taught for v in spec.vertices) or "centralised critic" in found:
         return "centralised critic"
     return "independent"

@@ -19,6 +19,7 @@ from rlnet_bench.learning.actor import LOG_STD
 from rlnet_bench.learning.agents import ACTOR, CRITIC, AgentNetwork, Memory
 from rlnet_bench.learning.distributions import categorical_sample, categorical_stats, gaussian_stats, mask_logits
 from rlnet_bench.learning.inputs import Normalise
+from rlnet_bench.learning.policy import Policy
 from rlnet_bench.learning.stacked import load_tensors
 from rlnet_bench.networks.recipe import Settled
 from rlnet_bench.networks.stacks import Reading, Stack
@@ -103,7 +104,7 @@ class StackNet:
     ) -> None:
         self.recipe, self.stack, self.card, self.replicas = recipe, stack, card, len(seeds)
         s, k = stack, stack.size_k
-        ids = torch.eye(k, device=device) if s.shared else None
+        ids = torch.eye(k, device=device) if s.shared and not s.is_tenant else None  # a method adds ids itself
         self.reads = Gather(s.reads, ids, device)
         self.critic_reads = None if s.critic is None else Gather(s.critic, ids, device)
         self.message_reads = None if s.message is None else Gather(s.message, ids, device)
@@ -140,6 +141,7 @@ class StackNet:
             self.message = network((self.message_reads.width, *hidden, m), MOTOR_MESSAGE, MESSAGE)
             if with_critic and s.has_critic and s.vertex.gradient == "stop":
                 self.readout = network((m, 1), MOTOR_READOUT, READOUT)
+        self.tenant: Policy | None = None  # another method's, which decides here
         self._quieten()
         copies = self.replicas * len(s.copies)
         self.first_log_std = spread = LOG_STD if recipe.log_std is None else recipe.log_std
@@ -334,6 +336,8 @@ class StackNet:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Weights of the acting part."""
+        if self.tenant is not None:
+            return self.tenant.state_dict()
         return {name: p.detach() for name, p in self._acting()} | self._held()
 
     def _held(self) -> dict[str, Tensor]:

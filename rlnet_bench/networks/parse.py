@@ -30,6 +30,7 @@ from rlnet_bench.networks.spec import (
 )
 from rlnet_bench.reading.files import read_text
 from rlnet_bench.reading.yaml import MAX_BYTES, Document, load
+from rlnet_bench.trust import VERTEX
 
 MAX_LINES = 5_000
 MAX_BITS = 16  # per number, of an edge that says so
@@ -37,7 +38,15 @@ MAX_DROP = 0.99
 _NAME = re.compile(r"[^\W\d_][\w.-]{0,39}")
 _ARROW = re.compile(r"\s*(\S+)\s*->\s*(\S+)\s*")
 _TOP = ("name", "description", "vertices", "edges", "defaults")
-_NOT_DEFAULT = ("count", "group", "place")  # these belong to one declaration
+_NOT_DEFAULT = ("count", "group", "place", "settings")  # these belong to one declaration
+METHOD_RECIPE = ("learning_rate", "share")  # what a recipe says to a vertex that learns by another method
+_AT_VERTEX = "said at the vertex itself: `{}`"
+SAID_ELSEWHERE = {  # settings of methods that a network has elsewhere
+    "num_envs": "the network's: all its vertices act in the same environments",
+    "share_parameters": _AT_VERTEX.format("share"), "learning_rate": _AT_VERTEX.format("learning_rate"),
+    "hidden": _AT_VERTEX.format("hidden"), "memory": _AT_VERTEX.format("memory"),
+    "critic_hidden": "not set apart: a critic is as wide as its policy, `hidden`",
+}  # fmt: skip
 
 
 def parse_yaml(source: Path | str) -> NetworkSpec:
@@ -159,6 +168,8 @@ class _Reader:
                          "send is their `action`.")  # fmt: skip
         sends = given.get(SENDS_KEY[is_motor], sends)
         said = {**inherited, **fields, "sends": sends}
+        if str(said.get("learner")).startswith(VERTEX):  # a recipe in `defaults` is for those who learn by ppo
+            said = {k: v for k, v in said.items() if k in fields or k not in RECIPE or k in METHOD_RECIPE}
         recipe = Recipe(**{key: said.pop(key) for key in RECIPE if key in said})
         vertex = Vertex(name=str(name), line=self.line(path), recipe=recipe, **said)
         self.consistent(vertex, path)
@@ -168,9 +179,19 @@ class _Reader:
         who = f"vertex {vertex.name!r}"
         if vertex.is_motor and vertex.period != 1:
             self.problem((*path, "period"), f"{who}: a motor acts at every step; `period` is for its superiors.")
-        if vertex.is_motor and vertex.learner != "ppo":
-            self.problem((*path, "learner"), f"{who}: a motor learns by ppo, found {vertex.learner!r}; other learners "
-                         "sit at vertices above the motors.")  # fmt: skip
+        if vertex.is_motor and vertex.learner != "ppo" and vertex.method is None:
+            self.problem((*path, "learner"), f"{who}: a motor learns by ppo or `method:NAME`, found "
+                         f"{vertex.learner!r}; what does not learn sits above the motors.")  # fmt: skip
+        for key in vertex.recipe.to_data() if vertex.method is not None else ():
+            if key not in METHOD_RECIPE:
+                self.problem((*path, key), f"{who}: `{key}` is for vertices that learn by ppo, and its learner is "
+                             f"{vertex.learner}; what that method can be told stands in `settings`.")  # fmt: skip
+        if vertex.settings.items and vertex.method is None:
+            self.problem((*path, "settings"), f"{who}: `settings` are those of another method; expected `learner: "
+                         f"method:NAME`, found learner {vertex.learner!r}.")  # fmt: skip
+        for key, instead in SAID_ELSEWHERE.items():
+            if key in vertex.settings.to_data():
+                self.problem((*path, "settings"), f"{who}: `settings`: {key!r} is {instead}.")
         if vertex.sends.kind == "relay" and (vertex.period != 1 or vertex.learner != "ppo" or vertex.delivers != "own"):
             self.problem((*path, "action"), f"{who}: `action: relay` chooses nothing; expected period 1 and no "
                          "`learner` or `delivers`.")  # fmt: skip

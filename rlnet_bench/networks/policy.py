@@ -14,12 +14,14 @@ from torch import Tensor
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.policy import Policy, PolicyState
 from rlnet_bench.learning.stacked import load_tensors
+from rlnet_bench.methods import find_method
 from rlnet_bench.networks.execute import Executor
 from rlnet_bench.networks.graph import expand
 from rlnet_bench.networks.modules import StackNet
 from rlnet_bench.networks.recipe import settled
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.networks.stacks import Wiring
+from rlnet_bench.networks.tenancy import level_card
 from rlnet_bench.networks.wiring import wire
 
 if TYPE_CHECKING:
@@ -117,10 +119,12 @@ class NetworkPolicy(Policy):
     def spec(self) -> dict[str, Any]:
         """Architecture."""
         settings = self.config.model_dump(mode="json")
+        tenants = {str(n.stack.number): n.tenant.spec() for n in self.nets if n.tenant is not None}
         return {
             "kind": "network",
             "network": self.graph.spec.to_json(),
             "settings": {k: settings[k] for k in ARCHITECTURE if k in settings},
+            **({"tenants": tenants} if tenants else {}),
         }
 
     def columns(self) -> dict[str, float]:
@@ -161,4 +165,9 @@ class NetworkPolicy(Policy):
         settings = {**spec["settings"], "hidden": None if hidden is None else tuple(hidden)}
         config = NetworkConfig.model_validate(settings)
         wiring = wire(expand(NetworkSpec.from_json(spec["network"]), card), share_motors=config.share_parameters)
-        return cls(wiring, build_nets(wiring, config, seeds, device), len(seeds), config)
+        nets = build_nets(wiring, config, seeds, device)
+        for net in nets:
+            if net.stack.is_tenant:
+                method, own = find_method(str(net.stack.vertex.method)), spec["tenants"][str(net.stack.number)]
+                net.tenant = method.rebuild(own, level_card(wiring.graph, net.stack.members), seeds, device)
+        return cls(wiring, nets, len(seeds), config)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
+from rlnet_bench.errors import UnknownName
+from rlnet_bench.learning.config import OffPolicyConfig
+from rlnet_bench.methods import find_method, method_ids
 from rlnet_bench.networks.flow import Part
 from rlnet_bench.networks.graph import Graph, Node
 
@@ -26,9 +29,8 @@ def _reasons(graph: Graph, outside: Collection[int]) -> Iterator[str]:
         head = f"{where(v.line)}vertex {node.name!r}: "
         if v.memory == "gru":
             yield from _memory(graph, node, head)
-        if v.learner.startswith("method:") and node.index not in outside:
-            yield (f"{head}`learner: {v.learner}` does not run in suites yet; use ppo, noise or frozen, or place a "
-                   "learner of yours there through LevelEnv in Python.")  # fmt: skip
+        if v.method is not None:
+            yield from _by_method(graph, node, f"{head}`learner: {v.learner}`", stack_of)
         if v.reward == "difference":
             yield (f"{head}`reward: difference` needs a task that offers rewards without an agent, and "
                    f"{graph.card.id} does not; use mean, sum or team.")  # fmt: skip
@@ -72,9 +74,57 @@ def _channels(graph: Graph) -> Iterator[str]:
                    "instruction of its own.")  # fmt: skip
 
 
+def _by_method(graph: Graph, node: Node, head: str, stack_of: Mapping[int, int]) -> Iterator[str]:
+    """What another method decides is one action per decision, and no gradient passes it."""
+    v = node.vertex
+    try:
+        method = find_method(str(v.method))
+    except UnknownName as error:
+        yield f"{head}: {error}"
+        return
+    if not issubclass(method.Config, OffPolicyConfig):
+        fitting = [name for name in method_ids() if issubclass(find_method(name).Config, OffPolicyConfig)]
+        yield (f"{head}: expected a method that learns from a replay ({', '.join(fitting)}), found one that does not; "
+               "PPO at a vertex is `learner: ppo`.")  # fmt: skip
+        return
+    if not node.is_motor and (node.heads == 0 or v.sends.kind == "relay"):
+        yield f"{head}: it chooses nothing; expected an `action` that somebody receives."
+    if node.is_motor and node.heads and v.sends.kind != "action":
+        yield f"{head}: a method chooses one action; expected `instruction: action`, found an instruction beside it."
+    if node.heads > 1 and v.sends.kind == "discrete":
+        yield (f"{head}: a method chooses one option; expected one for all subordinates, found {node.heads} "
+               "(`per_subordinate: true`).")  # fmt: skip
+    only = {
+        "critic": "local", "advantage": "own", "delivers": "own", "gradient": "stop",
+        "reward": "mean, sum or team", "message": "identity, mean or none",
+    }  # fmt: skip
+    found = {key: str(getattr(v, key)) for key in only} | {"message": v.message.kind}
+    wrong = {"reward": ("superior_advantage",), "message": ("learned",)}
+    for key, expected in only.items():
+        if found[key] in wrong[key] if key in wrong else found[key] != expected:
+            yield f"{head}: `{key}: {found[key]}` is for vertices that learn by ppo; expected {expected}."
+    if v.memory == "gru" and v.period > 1:
+        yield f"{head}: `memory: gru` learns from successive steps; expected period 1, found {v.period}."
+    for link in graph.links:
+        if link.subordinate == node.index and isinstance(link.edge.weight, str):
+            yield f"{head}: expected fixed weights of the edges from above, found `weight: {link.edge.weight}`."
+    fresh = [p for p in (*node.below, *node.above) if _is_fresh(graph, p)]
+    if fresh:
+        source = graph.nodes[fresh[0].source].name
+        yield f"{head}: it learns from a replay, through which no gradient reaches {source!r} (`gradient: through`)."
+    if method.training != "independent":
+        apart = next((n for n in graph.nodes if n.vertex.name == v.name and stack_of[n.index] != stack_of[node.index]),
+                     None)  # fmt: skip
+        if apart is not None:
+            yield (f"{head}: the method learns for all of a declaration together, and {apart.name!r} stands on another "
+                   "level or has other widths; expected members that look alike.")  # fmt: skip
+
+
 def _memory(graph: Graph, node: Node, head: str) -> Iterator[str]:
     """Recurrent vertices learn from whole rollouts, each for itself."""
     v = node.vertex
+    if v.method is not None:  # see :func:`_by_method`
+        return
     if v.learner != "ppo":
         yield f"{head}`memory: gru` needs a vertex that learns by ppo, found learner {v.learner!r}."
     if not node.is_motor and node.heads == 0:

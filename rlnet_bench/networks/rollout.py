@@ -17,6 +17,7 @@ from rlnet_bench.learning.rollout import Steps
 from rlnet_bench.networks.execute import Executor
 from rlnet_bench.networks.modules import StackNet
 from rlnet_bench.networks.step import Draws, Memory, Step, Taken
+from rlnet_bench.networks.tenant import Tenant
 
 
 class StackBuffer:
@@ -91,6 +92,7 @@ class Rollout(Steps):
         t, r, b, _ = self.shape
         self.env, self.executor = env, executor
         self.stacks = [StackBuffer(net, t, r, b, env.card.masked) for net in executor.nets]
+        self.tenants: dict[int, Tenant] = {}  # by stack, who are told of every step
         self.start: Memory = {}  # what was remembered before the first step
         self.ended: Memory = {}  # what was remembered after the last step, before any reset
         self.instructs = any(net.stack.instructs for net in executor.nets) or bool(executor.wiring.ways)
@@ -140,14 +142,19 @@ class Rollout(Steps):
         assert actions is not None
         for buffer, note in zip(self.stacks, taken):
             buffer.write(t, note)
+        for number, tenant in self.tenants.items():
+            tenant.begin(taken[number], now)
         now = self.env.step(actions)
         self.write(t, now)
+        seen: list[Taken] = []
         # An environment that ended nothing hands back the same tensor: nothing to keep then.
         if now.final_observation is not now.observation and bool(now.truncated.any()):
             # The network still remembers the episode that has ended.
             seen = self._look(now.final_observation, now.final_state, memory, draws[t + 1], now.final_action_mask)
             for buffer, note in zip(self.stacks, seen):
                 buffer.write_final(t, note)
+        for number, tenant in self.tenants.items():
+            tenant.end(taken[number], now, seen[number] if seen else None)
         if memory:
             memory = self.executor.restarted(memory, now.terminated | now.truncated)
         return now, memory

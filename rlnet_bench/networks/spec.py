@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import yaml
 
+from rlnet_bench.trust import VERTEX
+
 WIDTH_CAP = 65_536  # numbers in any message, instruction or input
 MAX_VERTICES = 256  # declarations in one file
 MAX_EDGES = 4_096  # declarations in one file
@@ -110,6 +112,17 @@ _OPEN = Recipe()
 
 
 @dataclass(frozen=True)
+class Settings:
+    """What a declaration says to the method at its vertices: (name, value) pairs in order of their names."""
+
+    items: tuple[tuple[str, Any], ...] = ()
+
+    def to_data(self) -> dict[str, Any]:
+        """As written in YAML."""
+        return {name: _plain(value) for name, value in self.items}
+
+
+@dataclass(frozen=True)
 class Vertex:
     """One declaration. ``agents`` is None for a non-motor; else which agents get a motor of this kind."""
 
@@ -123,6 +136,7 @@ class Vertex:
     group: str | None = None
     place: Place = Place()
     learner: str = "ppo"
+    settings: Settings = Settings()
     memory: Literal["none", "gru"] = "none"
     hidden: tuple[int, ...] = (64, 64)
     gradient: Gradient = "stop"
@@ -137,6 +151,11 @@ class Vertex:
     def is_motor(self) -> bool:
         """It acts on the environment."""
         return self.agents is not None
+
+    @property
+    def method(self) -> str | None:
+        """The other method that it learns by, if any."""
+        return self.learner.removeprefix(VERTEX) if self.learner.startswith(VERTEX) else None
 
     @property
     def is_taught(self) -> bool:
@@ -157,7 +176,7 @@ class Vertex:
 
 
 FIELDS = (
-    "count", "sends", "period", "message", "critic", "group", "place", "learner", "memory", "hidden",
+    "count", "sends", "period", "message", "critic", "group", "place", "learner", "settings", "memory", "hidden",
     "gradient", "reward", "advantage", "evaluation", "delivers",
 )  # fmt: skip
 SENDS_KEY = {True: "instruction", False: "action"}

@@ -95,6 +95,21 @@ class Stack:
         return self.vertex.period
 
     @property
+    def is_tenant(self) -> bool:
+        """Another method decides and learns for it."""
+        return self.vertex.method is not None
+
+    @property
+    def decides(self) -> bool:
+        """Something is chosen here, by a policy, by chance, or by another method."""
+        return self.acts or self.noise or self.is_tenant
+
+    @property
+    def rank(self) -> int:
+        """A number of its own, by which what it draws differs from what others draw: 0 for the first agent's motors."""
+        return self.ranks[0] + (0 if self.is_motor else len(self.reward[0]))
+
+    @property
     def own_instruction(self) -> bool:
         """It chooses an instruction (not a motor that passes its action on)."""
         return self.heads > 0 and self.vertex.sends.is_chosen

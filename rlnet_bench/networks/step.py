@@ -9,7 +9,7 @@ features, **A** actions, **H** instructions chosen at once, **D** numbers of one
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,9 @@ class Draws:
     env: Tensor | None  # [R, B, N] uniforms or [R, B, N, A] normals
     own: dict[int, Tensor]  # per stack [R, B, K, H] uniforms or [R, B, K, H * D] normals
     kept: Tensor | None = None  # [R, B, ways + 1], 0 where a way loses what goes over it; the last is 1
+    keys: Tensor | None = None  # [R * B], with ``step`` [R * B], from which another method at a vertex draws
+    step: Tensor | None = None
+    sampled: bool = True  # False: the most likely choices
 
 
 @dataclass
@@ -115,9 +118,14 @@ def network_noise(
             noise = rng.uniform32(key) if discrete else rng.normal(key)
             own[s.number] = noise.unflatten(1, (replicas, -1))
     kept = _kept(wiring, base).unflatten(1, (replicas, -1)) if wiring.ways else None
-    return [
+    found = [
         Draws(None if env is None else env[t], {n: x[t] for n, x in own.items()}, None if kept is None else kept[t])
         for t in range(base.shape[0])
+    ]
+    if not any(s.is_tenant for s in wiring.stacks):
+        return found
+    return [
+        replace(draws, keys=keys, step=steps[t].expand(len(keys)), sampled=sampled) for t, draws in enumerate(found)
     ]
 
 

@@ -221,7 +221,7 @@ def _stack(
     shared = v.group is not None or bool(share_motors and first.is_motor if v.recipe.share is None else v.recipe.share)
     trains = v.learner == "ppo"
     chooses = first.heads > 0 and v.sends.is_chosen
-    acts = first.is_motor or (chooses and v.learner in ("ppo", "frozen", "features"))
+    acts = v.learner in ("ppo", "frozen", "features") and (first.is_motor or chooses)
     learns = trains and (first.is_motor or (chooses and not is_through(first)))
     teaches = any(graph.nodes[j].vertex.is_taught for n in nodes for j in n.subordinates)
     reports = v.message.kind == "learned" and v.gradient == "stop"

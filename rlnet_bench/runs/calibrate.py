@@ -131,8 +131,8 @@ def together(estimates: Iterable[Estimate], workers: int) -> float | None:
 
 def set_aside(config: Mapping[str, Any]) -> int:
     """Bytes that a group's learner fills as it goes: no calibration of a few iterations sees them."""
-    settings = method_of(config).configure(config["settings"])
-    return settings.memory_bytes(task_of(config), len(config["seeds"]))
+    method = method_of(config)
+    return method.memory_bytes(task_of(config), method.configure(config["settings"]), len(config["seeds"]))
 
 
 def estimate(config: Mapping[str, Any], found: Calibration | None) -> Estimate:
@@ -243,7 +243,8 @@ def measure(config: dict[str, Any]) -> Calibration:
     card, learner = build_learner(config)
     frames, per_frame = 0, 0.0
     if config["frames"]:
-        warmup = method_of(config).configure(config["settings"]).warmup_frames
+        method = method_of(config)
+        warmup = method.warmup_frames(card, method.configure(config["settings"]))
         while not learner.frames or learner.frames <= warmup:  # until it learns as it will
             learner.iterate()
         start = time.perf_counter()

@@ -265,7 +265,7 @@ def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threa
     check_possible(method, card, config)
     trains = method.capabilities.trains
     frames = suite.budget.of(task) if trains else 0
-    each, warmup = config.iteration_frames, config.warmup_frames
+    each, warmup = config.iteration_frames, method.warmup_frames(card, config)
     if trains and each is not None and frames < each + warmup:
         after = f"a warm-up of {warmup:,} and one iteration" if warmup else "one iteration"
         raise BadInput(
@@ -289,6 +289,7 @@ def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threa
         "method_source": method.source_hash,
         "settings": config.model_dump(mode="json"),
         "network": network,
+        **({"uses": used} if (used := method.uses(config)) else {}),
         "seeds": [],
         "frames": frames,
         "evaluation": evaluation,

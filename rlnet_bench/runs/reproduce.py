@@ -187,6 +187,10 @@ def changes(old: RunRecord) -> Iterator[str]:
         yield f"the method {config['label']} has changed: version {config['method_version']} then, {method.version} now"
     if method.source_hash != config["method_source"]:
         yield f"the source of {config['method']} has changed: {config['method_source']} then, {method.source_hash} now"
+    used = method.uses(method.configure(config["settings"]))
+    for name, version in config.get("uses", {}).items():
+        if used.get(name) != version:
+            yield f"the method {name} at its vertices has changed: version {version} then, {used.get(name)} now"
     then, now = old.provenance, provenance()
     for name, version in then.get("packages", {}).items():
         here = now["packages"].get(name, "none")

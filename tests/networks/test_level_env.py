@@ -234,7 +234,7 @@ def test_the_rest_continues_to_the_bit(memory: str) -> None:
             .edge("a", "boss", carry="instructions").edge("boss", "b").build(),
             "boss", r"'a\[0\]' above it is a motor",
         ),
-        (two_levels(count=2), "boss[0]", "`learner: method:mine` does not run"),
+        (two_levels(count=2), "boss[0]", r"'boss\[1\]' beside it has `learner: method:mine`"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(spec: NetworkSpec, level: str, words: str) -> None:

@@ -52,7 +52,7 @@ def _boss(**fields: object) -> Network:
 
 
 REFUSED = {
-    "method:ippo": _boss(learner="method:ippo").motors("motor").edge("boss", "motor"),
+    "`learner: ppo`": _boss(learner="method:ippo").motors("motor").edge("boss", "motor"),
     "it has no superior": _boss(reward="superior_advantage").motors("motor").edge("boss", "motor"),
     "with period 1, found ppo with period 2": (
         _boss(period=2).motors("motor", reward="superior_advantage").edge("boss", "motor")
