@@ -279,7 +279,7 @@ def _cell_groups(suite: Suite, entry: MethodEntry, task: str, device: str, threa
     elif not has_original(card):
         raise ImpossibleCell(f"{task}: `referee: reference` plays mpe and lbf tasks; {card.family} is its own.")
     group_size = suite.seed_group or (5 if card.batch_invariant else 1)
-    base = {
+    base: dict[str, Any] = {
         "format": FORMAT,
         "label": entry.name,
         "task": task,

@@ -54,7 +54,8 @@ class Story:
     def step(self, replay: Replay) -> None:
         n = self.card.num_agents
         action = torch.randint(0, 2, (self.batch, n), generator=self.draw)
-        replay.begin(self.now, action)
+        due = self.time % replay.period == 0
+        replay.begin(self.now, action, due if replay.period > 1 else None)
         self.time += 1
         reward = torch.randn(self.batch, n, generator=self.draw)
         truncated = self.time == self.card.horizon
@@ -68,7 +69,7 @@ class Story:
             after = Reset(*mix)
         self.log.append({
             "now": self.now, "action": action, "reward": reward, "terminated": terminated, "truncated": truncated,
-            "died": died, "begins": self.time == 1, "final": final or after, "after": after,
+            "died": died, "begins": self.time == 1, "final": final or after, "after": after, "due": due,
         })  # fmt: skip
         self.time[over] = 0
         ends = final or after
@@ -83,10 +84,12 @@ class Story:
         return getattr(row["final" if bool(row["truncated"][env]) else "after"], what)[env]
 
 
-def told(card: TaskCard, steps: int, capacity: int, dying: bool = False, team: bool = True) -> tuple[Story, Replay]:
+def told(
+    card: TaskCard, steps: int, capacity: int, dying: bool = False, team: bool = True, period: int = 1
+) -> tuple[Story, Replay]:
     """Two replicas of three environments."""
     story = Story(card, 6, dying=dying)
-    replay = Replay(card, (0, 1), 3, capacity, team=team, state=True, dying=dying)
+    replay = Replay(card, (0, 1), 3, capacity, team=team, state=True, dying=dying, period=period)
     for _ in range(steps):
         story.step(replay)
     return story, replay
@@ -100,16 +103,18 @@ def place(replay: Replay, row: Tensor) -> tuple[int, int]:
 
 @pytest.mark.parametrize("card", [PLAIN, RICH], ids=["plain", "rich"])
 @pytest.mark.parametrize("steps", [9, 16, 41], ids=["not full", "just full", "wrapped"])
-@pytest.mark.parametrize(("n", "team"), [(1, True), (3, True), (3, False)])
-def test_transitions_are_what_a_plain_log_says(card: TaskCard, steps: int, n: int, team: bool) -> None:
-    story, replay = told(card, steps, 16, dying=not team, team=team)
-    gamma = 0.9
+@pytest.mark.parametrize(
+    ("n", "team", "period"), [(1, True, 1), (3, True, 1), (3, False, 1), (1, False, 3), (2, True, 3)]
+)
+def test_transitions_are_what_a_plain_log_says(card: TaskCard, steps: int, n: int, team: bool, period: int) -> None:
+    story, replay = told(card, steps, 16, dying=not team, team=team, period=period)
+    gamma, length = 0.9, n * period
     _, batch = replay.transitions([6, 7], 200, gamma=gamma, n=n)
-    rows = replay.draw([7], 200, n)[0]
+    rows = replay.draw([7], 200, length)[0]
     for r in range(2):
         for m in range(200):
             t, env = place(replay, rows[r, m])
-            assert env // 3 == r and replay.first <= t < replay.position - n
+            assert env // 3 == r and replay.first <= t < replay.position - length and story.log[t]["due"][env]
             now = story.log[t]["now"]
             assert torch.equal(batch.observation[r, m], now.observation[env])
             assert torch.equal(batch.action[r, m], story.log[t]["action"][env])
@@ -117,8 +122,12 @@ def test_transitions_are_what_a_plain_log_says(card: TaskCard, steps: int, n: in
             if card.masked:
                 assert batch.mask is not None and torch.equal(batch.mask[r, m], now.action_mask[env])
             total, discount = torch.zeros(1 if team else 2), torch.ones(1 if team else 2)
-            for k in range(n):
+            decisions = 0
+            for k in range(length):
                 row = story.log[t + k]
+                decisions += int(row["due"][env])
+                if decisions > n:
+                    break
                 reward = row["reward"][env]
                 total = total + discount * (reward.mean()[None] if team else reward)
                 ended = row["terminated"][env] | (torch.zeros(1) > 0 if team else row["died"][env])
@@ -178,6 +187,49 @@ def test_sequences_stop_at_ends_and_bring_the_final_observation(steps: int, burn
                     assert torch.equal(batch.mask[k + 1, r, m], legal)
                     assert not bool(batch.begins[burn_in + k + 1, r, m])
     assert ends > 20
+
+
+def test_decision_intervals_by_hand() -> None:
+    """gamma 0.5, period 3, rewards 1, 2, 4, ...; where, when and why each interval ends.
+
+    Environment 0 is cut by the clock at step 4: its second decision holds for 2 steps, and its final observation is
+    valued. Environment 1 terminates at step 3: its second decision holds for 1 step, and nothing follows.
+    """
+    card = replace(CARD, horizon=5)
+    replay = Replay(card, (0,), 2, 12, period=3)
+    cut, dead = {(4, 0)}, {(3, 1)}
+    age, seen = [0, 0], torch.zeros(2, 2, 1)
+    for t in range(10):
+        now = Reset(seen + t, torch.zeros(2, 4), None, None)
+        replay.begin(now, torch.full((2, 2), t), torch.tensor([a % 3 == 0 for a in age]))
+        truncated, terminated = (torch.tensor([(t, e) in ends for e in (0, 1)]) for ends in (cut, dead))
+        after, none = seen + t + 1, None
+        final = torch.full_like(seen, 100.0) if bool(truncated.any()) else after
+        replay.end(Transition(
+            after, now.state, torch.full((2, 2), 2.0**t), terminated, truncated, terminated[:, None].expand(2, 2), none,
+            none, final, now.state, none, none, torch.zeros(2),
+        ))  # fmt: skip
+        age = [0 if bool(over) else a + 1 for a, over in zip(age, truncated | terminated)]
+    batch = replay.transitions([0], 400, gamma=0.5)[0]
+    found = {}
+    rows = replay.draw([0], 400, 3)[0, 0]
+    for m, row in enumerate(rows):
+        t, env = place(replay, row)
+        after = float(batch.next_observation[0, m, 0, 0]) if batch.discount[0, m] > 0 else None
+        found[env, t] = float(batch.reward[0, m]), float(batch.discount[0, m]), after
+    assert found == {
+        (0, 0): (1 + 2 / 2 + 4 / 4, 1 / 8, 3.0), (0, 3): (8 + 16 / 2, 1 / 4, 100.0),
+        (0, 5): (32 + 64 / 2 + 128 / 4, 1 / 8, 8.0),
+        (1, 0): (1 + 2 / 2 + 4 / 4, 1 / 8, 3.0), (1, 3): (8.0, 0.0, None),
+        (1, 4): (16 + 32 / 2 + 64 / 4, 1 / 8, 7.0),
+    }  # fmt: skip
+    assert min((rows == row).sum() for row in rows.unique()) > 40  # 67 each
+    two = replay.transitions([0], 400, gamma=0.5, n=2)[0]
+    rows = replay.draw([0], 400, 6)[0, 0]
+    pairs = zip(two.reward[0, :, 0].tolist(), two.discount[0, :, 0].tolist())
+    assert {(place(replay, row)[::-1], *pair) for row, pair in zip(rows, pairs)} == {
+        ((0, 0), 3 + 16 / 8, 1 / 32), ((0, 3), 16.0, 1 / 4), ((1, 0), 3 + 8 / 8, 0.0), ((1, 3), 8.0, 0.0),
+    }  # fmt: skip
 
 
 def test_draws_are_uniform_and_counted() -> None:

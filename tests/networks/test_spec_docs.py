@@ -39,7 +39,8 @@ def test_every_field_is_described_with_its_default():
 
 
 def test_examples_run():
-    yaml, suite = blocks("yaml")
+    yaml, suite, mixed = blocks("yaml")
+    assert NetworkSpec.from_yaml(mixed).vertex("scout").settings.to_data() == {"epsilon_end": 0.02, "n_step": 3}
     assert NetworkSpec.from_yaml(yaml).vertices == load_network("zoo/bridged-3ppo").vertices
     scope: dict = {}
     first, second = blocks("python")
