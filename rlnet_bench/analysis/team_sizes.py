@@ -129,7 +129,7 @@ def _random(card: TaskCard, evaluate: Callable[..., Any]) -> tuple[float, float]
     known = card.references.get("random")
     if known is not None:
         return known.value, known.se
-    from rlnet_bench.learning.fixed import UniformPolicy
+    from rlnet_bench.learning.untrained import UniformPolicy
 
     team = evaluate(UniformPolicy(card, 1, "cpu"), card, [0], RANDOM_EPISODES, stream=Stream.ABSOLUTE_ENV).team[0]
     return float(team.mean()), float(team.std(ddof=1)) / len(team) ** 0.5

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from rlnet_bench import rng
 from rlnet_bench.envs.layout import Kind, Layout
@@ -87,10 +89,32 @@ class Entities:
         return named(self.parts)
 
 
+class _Look(torch.autograd.Function):
+    """Attention as one node of the graph: what is kept are the weights, not the products."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, token: Tensor, there: Tensor | None) -> Tensor:
+        score = torch.linalg.vecdot(query, token)[..., None] / math.sqrt(token.shape[-1])
+        if there is None:
+            weight = score.softmax(dim=1)
+        else:
+            weight = torch.where(there, score, FAR).softmax(dim=1) * there
+        ctx.save_for_backward(query, token, weight)
+        return (weight * token).sum(dim=1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        query, token, weight = ctx.saved_tensors
+        gradient = gradient[:, None]
+        of_weight = torch.linalg.vecdot(gradient, token)[..., None]
+        # With d(softmax)/d(score) = w_i (1[i = j] - w_j); the weights of what is absent are 0.
+        of_score = weight * (of_weight - (weight * of_weight).sum(dim=1, keepdim=True)) / math.sqrt(token.shape[-1])
+        of_token = (weight * gradient).addcmul_(of_score, query)
+        return (of_score * token).sum(dim=1, keepdim=True), of_token, None
+
+
 def _look(query: Tensor, token: Tensor, there: Tensor | None) -> Tensor:
     """What a query [M, 1, n, D] finds in tokens [M, E, n, D], [M, n, D]; nothing (zeros) where there are none."""
-    score = (query * token).sum(dim=-1, keepdim=True) / math.sqrt(token.shape[-1])
-    if there is None:
-        return (score.softmax(dim=1) * token).sum(dim=1)
-    weight = torch.where(there, score, FAR).softmax(dim=1) * there
-    return (weight * token).sum(dim=1)
+    found: Tensor = _Look.apply(query, token, there)
+    return found
