@@ -151,7 +151,9 @@ class NetworkLearner(OnPolicyLearner):
         """Learn from the rollout; other methods at its vertices have learned while it was collected."""
         metrics = super().update()
         for number, tenant in self.tenants.items():
-            metrics |= {f"{self.prefix_of[number]}{name}": x for name, x in tenant.report().items()}
+            updates, found = tenant.report()
+            self.updates += updates
+            metrics |= {f"{self.prefix_of[number]}{name}": x for name, x in found.items()}
         return metrics
 
     def epochs_of(self, prefix: str) -> int:

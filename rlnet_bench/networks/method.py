@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from json import dumps, loads
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field
 
@@ -20,7 +20,7 @@ from rlnet_bench.networks.graph import expand
 from rlnet_bench.networks.parse import SAID_ELSEWHERE
 from rlnet_bench.networks.refuse import unsupported
 from rlnet_bench.networks.spec import NetworkSpec
-from rlnet_bench.networks.tenancy import tenancies, unsettled, versions
+from rlnet_bench.networks.tenancy import is_hosted, settings_of, tenancies, unsettled, versions
 from rlnet_bench.vocabulary import TrainingClass, TrainingReward
 
 if TYPE_CHECKING:
@@ -69,7 +69,10 @@ class NetworkMethod(Method):
         if changes:
             own["changes"] = {**own.get("changes", {}), **changes}
         config = super().configure(own, where)
-        cls.network(config, where)
+        spec = cls.network(config, where)
+        for v in spec.vertices:
+            if v.method is not None and (method := catalogued(v.method)) and is_hosted(method):
+                settings_of(spec, v, cast("NetworkConfig", config), where)
         return config
 
     @classmethod

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from rlnet_bench.errors import UnknownName
-from rlnet_bench.learning.config import OffPolicyConfig
 from rlnet_bench.methods import find_method, method_ids
 from rlnet_bench.networks.flow import Part
 from rlnet_bench.networks.graph import Graph, Node
+from rlnet_bench.networks.tenancy import is_hosted
 
 
 def unsupported(graph: Graph, outside: Collection[int] = ()) -> str | None:
@@ -82,12 +82,12 @@ def _by_method(graph: Graph, node: Node, head: str, stack_of: Mapping[int, int])
     except UnknownName as error:
         yield f"{head}: {error}"
         return
-    if not issubclass(method.Config, OffPolicyConfig):
-        fitting = [name for name in method_ids() if issubclass(find_method(name).Config, OffPolicyConfig)]
+    if not is_hosted(method):
+        fitting = [name for name in method_ids() if is_hosted(find_method(name))]
         yield (f"{head}: expected a method that learns from a replay ({', '.join(fitting)}), found one that does not; "
                "PPO at a vertex is `learner: ppo`.")  # fmt: skip
         return
-    if not node.is_motor and (node.heads == 0 or v.sends.kind == "relay"):
+    if not node.is_motor and node.heads == 0:
         yield f"{head}: it chooses nothing; expected an `action` that somebody receives."
     if node.is_motor and node.heads and v.sends.kind != "action":
         yield f"{head}: a method chooses one action; expected `instruction: action`, found an instruction beside it."

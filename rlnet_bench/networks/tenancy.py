@@ -59,7 +59,14 @@ def level_card(graph: Graph, members: Sequence[int]) -> TaskCard:
     )  # fmt: skip
 
 
-def settings_of(spec: NetworkSpec, vertex: Vertex, config: NetworkConfig, *, shared: bool = True) -> OffPolicyConfig:
+def is_hosted(method: type[Method]) -> bool:
+    """It can live at vertices: it learns from a replay, which is written for it."""
+    return issubclass(method.Config, OffPolicyConfig)
+
+
+def settings_of(
+    spec: NetworkSpec, vertex: Vertex, config: NetworkConfig, where: str = "", *, shared: bool = True
+) -> OffPolicyConfig:
     """What the method at a vertex is told: its own defaults, what the vertex says, and what is the whole network's.
 
     Raises:
@@ -75,7 +82,7 @@ def settings_of(spec: NetworkSpec, vertex: Vertex, config: NetworkConfig, *, sha
         given["learning_rate"] = vertex.recipe.learning_rate
     if "critic_hidden" in method.Config.model_fields:
         given["critic_hidden"] = hidden if config.critic_hidden is None else config.critic_hidden
-    made = method.configure(given, f"{spec.where(vertex.line)}vertex {vertex.name!r}: ")
+    made = method.configure(given, f"{where}{spec.where(vertex.line)}vertex {vertex.name!r}: ")
     assert isinstance(made, OffPolicyConfig)
     return made
 

@@ -15,7 +15,7 @@ features, **A** actions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -135,6 +135,7 @@ class Tenant:
         )  # fmt: skip
         self.step = 0  # of every environment, since training began
         self.metrics: list[dict[str, Tensor]] = []
+        self.updates = 0  # since the last report
         self.raw: Tensor  # what was decided last
 
     # -- acting ------------------------------------------------------------------------------------------
@@ -184,14 +185,17 @@ class Tenant:
         )  # fmt: skip
         self.learner.told(after)
         if self.step % self.learner.steps == 0:
+            before = self.learner.updates
             with torch.enable_grad():  # the network collects without
                 self.metrics.append(self.learner.update())
+            self.updates += self.learner.updates - before
             self.learner.frames += self.learner.frames_per_iteration
 
-    def report(self) -> dict[str, Tensor]:
-        """Mean metrics [R] since the last report; nothing before it learns."""
-        found, self.metrics = [m for m in self.metrics if m], []
-        return {name: torch.stack([m[name] for m in found]).mean(dim=0) for name in found[0]} if found else {}
+    def report(self) -> tuple[int, dict[str, Tensor]]:
+        """(updates, mean metrics [R]) since the last report; nothing before it learns."""
+        found, made = [m for m in self.metrics if m], self.updates
+        self.metrics, self.updates = [], 0
+        return made, {name: torch.stack([m[name] for m in found]).mean(dim=0) for name in found[0]} if found else {}
 
     def _reward(self, reward: Tensor) -> Tensor:
         """[R*B, K], or [R*B, 1] where all members get the team's, of the agents' [R*B, N]."""
@@ -241,8 +245,3 @@ def vertex_reward(rewards: Tensor, share: Tensor, team: bool) -> Tensor:
 def _seed(stack: Stack, seed: int) -> int:
     """Of the learner: two tenants draw apart; at the first agent's motors it draws as it does without a network."""
     return rng.fold_int(seed, int(rng.Stream.VERTEX), stack.rank) if stack.rank else seed
-
-
-def policies(tenants: Mapping[int, Tenant]) -> dict[int, Policy]:
-    """What the learners would play, by stack."""
-    return {number: tenant.learner.policy() for number, tenant in tenants.items()}

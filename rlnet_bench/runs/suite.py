@@ -311,8 +311,10 @@ def _wrong_settings(entry: MethodEntry, path: tuple[Any, ...], where: Callable[[
     method = _known(entry)
     if method is None:
         return []
-    places = [((*path, "set"), entry.set), *(((*path, "per_task", t), x) for t, x in entry.per_task.items())]
-    return [sentence for place, settings in places for sentence in _wrong_in(method, settings, place, where)]
+    wrong = _wrong_in(method, entry.set, {}, (*path, "set"), where)
+    for task, settings in () if wrong else entry.per_task.items():
+        wrong += _wrong_in(method, settings, entry.set, (*path, "per_task", task), where)
+    return wrong
 
 
 def _known(entry: MethodEntry) -> type[Method] | None:
@@ -326,21 +328,29 @@ def _known(entry: MethodEntry) -> type[Method] | None:
 
 
 def _wrong_in(
-    method: type[Method], settings: dict[str, Any], path: tuple[Any, ...], where: Callable[[tuple[Any, ...]], str]
+    method: type[Method],
+    settings: dict[str, Any],
+    beside: dict[str, Any],
+    path: tuple[Any, ...],
+    where: Callable[[tuple[Any, ...]], str],
 ) -> list[str]:
-    """The same of one mapping of settings."""
-    try:
-        method.configure(settings)
-        return []
-    except BadInput as error:
-        together = f"{where(path)}: {error}"
-    found = []
-    for key, value in settings.items():
+    """The same of one mapping of settings, ``beside`` others that are right: of those that do not go with the rest."""
+
+    def wrong(more: dict[str, Any]) -> str | None:
         try:
-            method.configure({key: value})
+            method.configure({**beside, **more})
+            return None
         except BadInput as error:
-            found.append(f"{where((*path, key))}: {error}")
-    return found or [together]
+            return str(error)
+
+    if wrong(settings) is None:
+        return []
+    fine: dict[str, Any] = {}
+    for _ in settings:  # some need others, in whatever order they stand
+        fine |= {k: value for k, value in settings.items() if k not in fine and wrong(fine | {k: value}) is None}
+    if wrong(fine) is not None:
+        return [f"{where(path)}: {wrong(settings)}"]
+    return [f"{where((*path, key))}: {wrong(fine | {key: settings[key]})}" for key in settings if key not in fine]
 
 
 def explained(

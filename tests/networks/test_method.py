@@ -19,7 +19,7 @@ from rlnet_bench.networks.method import NetworkConfig, method_from_json, network
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.runs.check import check_method
 
-CHECKED = [("zoo/tag-3ppo", SPREAD), ("zoo/tag-3ppo", LBF), ("zoo/tag-3ppo", MIXED)]
+CHECKED = [("zoo/tag-3ppo", SPREAD), ("zoo/tag-3ppo", LBF), ("zoo/tag-3ppo", MIXED), ("zoo/tag-mixed", LBF)]
 MORE = [(f"zoo/{n}", t) for n in ("action-graph", "bayes-net", "tag-3ppo-comm", "lead-critic") for t in (LBF, MIXED)]
 
 

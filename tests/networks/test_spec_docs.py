@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from rlnet_bench.api import run
 from rlnet_bench.networks._fields import PARSERS, RECIPE
 from rlnet_bench.networks.build import load_network, zoo_ids
 from rlnet_bench.networks.spec import EDGE_FIELDS, NetworkSpec, Vertex
@@ -39,7 +40,7 @@ def test_every_field_is_described_with_its_default():
 
 
 def test_examples_run():
-    yaml, suite, mixed = blocks("yaml")
+    yaml, suite, mixed, _ = blocks("yaml")
     assert NetworkSpec.from_yaml(mixed).vertex("scout").settings.to_data() == {"epsilon_end": 0.02, "n_step": 3}
     assert NetworkSpec.from_yaml(yaml).vertices == load_network("zoo/bridged-3ppo").vertices
     scope: dict = {}
@@ -58,3 +59,20 @@ def test_every_zoo_id_is_listed():
     table = PAGE[PAGE.index("\n## The zoo\n") : PAGE.index("\n## From Python\n")]
     for name in zoo_ids():
         assert f"`{name.removeprefix('zoo/')}`" in table
+
+
+def test_the_suite_with_other_methods_runs(tmp_path: Path):
+    """All three networks, trained for a moment in a suite."""
+    head = ("name: s\ntasks: [lbf/8x8-2p-2f-coop-v1]\nseeds: 1\nbudget: {frames: 400}\n"
+            "evaluation: {episodes: 2, absolute_episodes: 2}\n")  # fmt: skip
+    suite = parse_suite(load(head + blocks("yaml")[3], "s.yaml"))
+    small = {"num_envs": 4, "rollout_steps": 20}
+    own = {"tag iql": "motor", "tag isac above": "director"}
+    entries = [
+        e.model_copy(update={"set": {**e.set, **small, f"{own.get(e.name, 'motor')}.settings.learning_starts": 100}})
+        for e in suite.methods
+    ]
+    results = run(suite.model_copy(update={"methods": entries}), tmp_path / "store")
+    assert [r.config["label"] for r in results.records] == ["zoo/tag-mixed", "tag iql", "tag isac above"]
+    assert [r.config["uses"] for r in results.records] == [{"isac": "1"}, {"iql": "1"}, {"isac": "1"}]
+    assert all(r.status == "ok" for r in results.records)

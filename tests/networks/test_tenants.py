@@ -7,18 +7,21 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import LBF, MIXED, SMOOTH, SPREAD, WORDS, differing, learner, weights
+from tiny import LBF, MIXED, SMALL, SMOOTH, SPREAD, WORDS, differing, learner, weights
+from whisper import CARD, Whisper
 
 from rlnet_bench import rng
+from rlnet_bench.envs.contract import Reset
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.learning.play import evaluate
 from rlnet_bench.methods import find_method
 from rlnet_bench.networks.build import Network, continuous
+from rlnet_bench.networks.graph import expand
+from rlnet_bench.networks.learner import NetworkLearner
+from rlnet_bench.networks.method import method_from_json
 from rlnet_bench.networks.policy import NetworkPolicy
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.runs.checkpoint import read_checkpoint, write_checkpoint
-
-SMALL: dict[str, Any] = {"learning_starts": 48, "batch_size": 16, "buffer_size": 200}
 
 
 def alone(name: str, task: str, reward: Any, **settings: Any) -> Any:
@@ -90,3 +93,153 @@ def test_different_learners_train_load_and_continue_to_the_bit(task: str, tmp_pa
     for mode in ("deterministic", "sampled"):
         a, b = (evaluate(p, card, (0, 1), 2, stream=rng.Stream.USER, mode=mode) for p in (policy, loaded))
         assert (a.returns == b.returns).all()
+
+
+# -- decision intervals --------------------------------------------------------------------------------------
+
+
+def test_a_director_learns_from_its_intervals_and_what_it_was_told() -> None:
+    """The replay of a slow vertex against a log of what its network did: LBF ends episodes early, the clock others."""
+    spec = (
+        Network("slow", hidden=[8])
+        .vertex("top", action=continuous(2))
+        .vertex("director", action={"discrete": 3}, period=3, learner="method:iql", settings={**SMALL, "n_step": 1})
+        .motors("motor")
+        .edge("top", "director")
+        .edge("director", "motor")
+        .build()
+    )
+    made = learner(spec, LBF, (0,), gamma=0.5, num_envs=3, rollout_steps=50)
+    (number,) = made.tenants
+    tenant, log = made.tenants[number], []
+    for _ in range(2):
+        made.iterate()
+        rollout, buffer = made.rollout, made.rollout.stacks[number]
+        for t in range(50):
+            log.append((
+                buffer.features[t, 0, :, 0].clone(), buffer.due[t, 0].clone(), rollout.rewards[t, 0].mean(dim=-1),
+                rollout.terminated[t, 0].clone(), rollout.truncated[t, 0].clone(),
+            ))  # fmt: skip
+    replay, gamma = tenant.learner.replay, 0.9
+    assert replay.period == 3 and replay.position == 100 and bool(torch.stack([x[4] for x in log]).any())
+    rows, batch = replay.draw([9], 300, 3)[0, 0], replay.transitions([9], 300, gamma=gamma)[0]
+    lengths = set()
+    for m, row in enumerate(rows.tolist()):
+        slot, env = divmod(row, 3)
+        t = replay.first + (slot - replay.first) % replay.capacity
+        features, due = log[t][0][env], log[t][1][env]
+        assert bool(due) and torch.equal(batch.observation[0, m, 0], features)
+        total, d = 0.0, 0
+        while True:
+            _, _, reward, terminated, truncated = (x[env] for x in log[t + d])
+            total += gamma**d * float(reward)
+            d += 1
+            if terminated or truncated or log[t + d][1][env]:
+                break
+        lengths.add((d, bool(terminated), bool(truncated)))
+        assert float(batch.reward[0, m, 0]) == pytest.approx(total, abs=1e-6)
+        assert float(batch.discount[0, m, 0]) == pytest.approx(0.0 if terminated else gamma**d)
+        if not terminated and not truncated:
+            assert torch.equal(batch.next_observation[0, m, 0], log[t + d][0][env])
+        elif truncated:  # the instruction that held then, above what its own episode showed last
+            assert not torch.equal(batch.next_observation[0, m, 0], log[t + d][0][env])
+    assert (3, False, False) in lengths and len(lengths) > 1
+
+
+def test_two_methods_draw_apart() -> None:
+    spec = (
+        Network("two", hidden=[8])
+        .motors("one", [0], learner="method:iql")
+        .motors("other", "rest", learner="method:iql")
+        .build()
+    )
+    made = learner(spec, LBF, (0,))
+    start = weights(made)
+    assert not torch.equal(start["0.weight.0"], start["1.weight.0"])
+    made.iterate()
+    one, other = (t.learner for t in made.tenants.values())
+    assert not torch.equal(one.replay.room["action"][:12], other.replay.room["action"][:12])
+    assert not torch.equal(one.replay.draw([0], 16, 1), other.replay.draw([0], 16, 1))
+
+
+def test_a_replica_that_is_no_number_is_frozen_everywhere() -> None:
+    made = learner(mixed(), SPREAD)
+    made.iterate()
+    isac = next(t for t in made.tenants.values() if t.stack.name == "others").learner
+    with torch.no_grad():
+        isac.critics.networks[0].mlp.weights[0][-1] = float("nan")
+    made.iterate()
+    assert [d.seed for d in made.divergences] == [1]
+    made.iterate()
+    for tenant in made.tenants.values():
+        values = [p.reshape(2, -1)[1] for p in tenant.learner.optimiser.parameters]
+        assert all(bool((v == 0).all()) for v in values) and bool(tenant.learner.frozen[1])
+    assert all(bool(v.isfinite().all()) for v in weights(made).values())
+
+
+@pytest.mark.parametrize("memory", ["none", "gru"])
+def test_a_value_based_director_over_ppo_continues_to_the_bit(memory: str, tmp_path: Path) -> None:
+    """Its subordinates value final observations by what it would say then, which it must not remember."""
+    spec = (
+        Network("bold", hidden=[8])
+        .vertex("director", action={"discrete": 4}, learner="method:iql", memory=memory, settings=SMALL, count=2)
+        .motors("motor")
+        .edge("director", "motor")
+        .build()
+    )
+    one, two = (learner(spec, LBF, rollout_steps=30) for _ in range(2))
+    for _ in range(3):
+        one.iterate()
+    two.load_state_dict(read_checkpoint(write_checkpoint(tmp_path, one.frames, one.state_dict())))
+    for made in (one, two):
+        made.iterate()
+    assert differing(weights(one), weights(two)) == []
+    if memory == "gru":
+        learner_ = next(iter(one.tenants.values())).learner
+        kept = learner_.carried.now["agents"].clone()
+        learner_.glance(Reset(torch.ones(8, 2, learner_.card.observation_size), torch.zeros(8, 0), None, None), 7)
+        assert torch.equal(learner_.carried.now["agents"], kept) and bool(kept.abs().max() > 0)
+    policy, card = one.policy(), task_card(LBF)
+    loaded = NetworkPolicy.rebuild(policy.spec(), card, (7, 8))
+    loaded.load_state_dict(weights(one))
+    a, b = (evaluate(p, card, (0, 1), 2, stream=rng.Stream.USER, mode="sampled") for p in (policy, loaded))
+    assert (a.returns == b.returns).all()
+
+
+# -- learning ------------------------------------------------------------------------------------------------
+
+QUICK: dict[str, Any] = {
+    "learning_starts": 480, "gamma": 0.5, "updates_per_iteration": 1, "batch_size": 64, "buffer_size": 4_800,
+    "target_tau": 0.05, "n_step": 1,
+}  # fmt: skip
+IQL: dict[str, Any] = {"learner": "method:iql", "settings": QUICK}
+ISAC: dict[str, Any] = {"learner": "method:isac", "settings": QUICK}
+TELLING = [
+    pytest.param({**IQL, "action": {"discrete": 2}}, {**IQL, "learning_rate": 3e-3}, 20, id="iql over iql"),
+    pytest.param({"action": continuous(2)}, {**IQL, "learning_rate": 3e-3}, 20, id="ppo over iql"),
+    pytest.param({**ISAC, "action": continuous(2)}, {**IQL, "learning_rate": 3e-3}, 36, id="isac over iql",
+                 marks=pytest.mark.slow),
+    pytest.param({"action": {"discrete": 2}}, {**ISAC, "learning_rate": 3e-3}, 30, id="ppo over isac",
+                 marks=pytest.mark.slow),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("director", "hearer", "iterations"), TELLING)
+def test_a_director_learns_to_tell_in_decisions_of_three_steps(director: Any, hearer: Any, iterations: int) -> None:
+    """Chance is 0.5; what the hearer does not see, the director must say, and both must learn what it means."""
+    spec = (
+        Network("whisper", hidden=[16])
+        .vertex("director", period=3, **director)
+        .motors("teller", [0])
+        .motors("hearer", [1], **hearer)
+        .edge("director", "hearer")
+        .edge("director", "teller", carry="messages")
+        .build()
+    )
+    config: Any = method_from_json(spec.to_json()).configure({"num_envs": 16, "rollout_steps": 30, "gamma": 0.5})
+    made = NetworkLearner(
+        Whisper(32), (0, 1), expand(spec, CARD), config, training_reward="team_mean", total_frames=iterations * 480
+    )
+    for _ in range(iterations):
+        made.iterate()
+    assert made.rollout.rewards.mean(dim=(0, 2, 3)).min() > 0.85

@@ -23,6 +23,7 @@ LBF = "lbf/8x8-2p-2f-coop-v1"
 TINY: dict[str, Any] = {
     "num_envs": 4, "rollout_steps": 12, "epochs": 2, "minibatches": 2, "hidden": (8,), "critic_hidden": (8,),
 }  # fmt: skip
+SMALL: dict[str, Any] = {"learning_starts": 48, "batch_size": 16, "buffer_size": 200}  # of methods at vertices
 
 
 def learner(
@@ -39,7 +40,8 @@ def learner(
     else:
         spec = network if isinstance(network, NetworkSpec) else load_network(network)
         method = method_from_json(spec.to_json())
-        settings = {"share_parameters": False, **settings}
+        small = {f"{v.name}.settings": SMALL for v in spec.vertices if v.method is not None and not v.settings.items}
+        settings = {"share_parameters": False, **small, **settings}
     config = method.configure({**TINY, **settings})
     return method.learner(task_card(task), config, seeds, total_frames=100_000, training_reward=training_reward)
 
