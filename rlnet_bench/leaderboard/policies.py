@@ -23,6 +23,7 @@ from rlnet_bench.runs.policies import rebuild_policy
 
 if TYPE_CHECKING:
     from rlnet_bench.learning.policy import Policy
+    from rlnet_bench.networks.spec import NetworkSpec
 
 MAX_COUNT = 64  # of blocks, heads, rounds
 MAX_LAYERS = 16
@@ -167,7 +168,10 @@ def _network_numbers(spec: Mapping[str, Any], card: TaskCard) -> int:
     settings = spec["settings"]
     if not isinstance(settings, Mapping) or not isinstance(settings.get("share_parameters"), bool):
         raise BadInput("policy.json: settings: expected hidden, activation and share_parameters.")
-    wiring = wire(expand(NetworkSpec.from_json(spec["network"]), card), share_motors=settings["share_parameters"])
+    network = NetworkSpec.from_json(spec["network"])
+    if network.model:
+        return _model_numbers(network, settings)
+    wiring = wire(expand(network, card), share_motors=settings["share_parameters"])
     needed = 0
     for stack in wiring.stacks:
         widths = stack.vertex.hidden if settings.get("hidden") is None else settings["hidden"]
@@ -175,3 +179,15 @@ def _network_numbers(spec: Mapping[str, Any], card: TaskCard) -> int:
         for reads in [stack.reads.width] * stack.acts + [m.width for m in (stack.message,) if m is not None]:
             needed += len(stack.copies) * sum(a * b for a, b in zip([reads, *layers], layers, strict=False))
     return needed
+
+
+def _model_numbers(network: NetworkSpec, settings: Mapping[str, Any]) -> int:
+    """At least how many weights a model in one piece asks for: its tokens are mixed in every block."""
+    from rlnet_bench.networks.models import CONFIGS, tokens
+
+    blocks = _whole(settings.get("blocks"), MAX_COUNT, "blocks")
+    _whole(settings.get("attention_heads"), MAX_COUNT, "attention_heads")
+    hidden = settings.get("hidden")
+    widths = [] if hidden is None else [_whole(x, MAX_WEIGHTS, "hidden") for x in hidden]
+    config = CONFIGS[network.model].model_construct(hidden=tuple(widths[:MAX_LAYERS]) or None)
+    return blocks * tokens(network, config)[-1] ** 2

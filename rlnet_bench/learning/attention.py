@@ -78,12 +78,12 @@ class Attention:
         }
 
     def __call__(self, to: Tensor, of: Tensor, causal: bool = False) -> Tensor:
-        """What tokens ``to`` [R, n, N, D] read in ``of``; causal: token i in tokens 0 to i alone."""
+        """What tokens ``to`` [R, n, N, D] read in ``of`` [R, n, M, D]; causal (M = N): token i in 0 to i alone."""
         r, n, agents, width = to.shape
 
         def split(name: str, x: Tensor) -> Tensor:
-            """[R * n, heads, N, D / heads]."""
-            return self.parts[name](x).view(r * n, agents, self.heads, -1).transpose(1, 2)
+            """[R * n, heads, tokens, D / heads]."""
+            return self.parts[name](x).view(r * n, x.shape[2], self.heads, -1).transpose(1, 2)
 
         read = scaled_dot_product_attention(
             split("query", to), split("key", of), split("value", of), is_causal=causal

@@ -128,6 +128,7 @@ class TeamLearner(OnPolicyLearner):
     """An actor and a critic for every agent of a team, of one kind; the algorithm is in :meth:`loss`."""
 
     critic_reads: Literal["features", "states"]  # what the actor reads, or the state of the task
+    rollout_class: type[TeamRollout] = TeamRollout
 
     def __init__(
         self, env: VectorEnv, seeds: Sequence[int], config: OnPolicyConfig, *, training_reward: TrainingReward,
@@ -138,7 +139,7 @@ class TeamLearner(OnPolicyLearner):
         self.actor = self.make_actor()
         self.critic = self.make_critic()
         self.norm = ValueNorm(self.replicas, self.device, config.normalise_value)
-        self.rollout = TeamRollout(env, self.actor, self.steps, self.replicas, self.critic_reads == "states")
+        self.rollout = self.rollout_class(env, self.actor, self.steps, self.replicas, self.critic_reads == "states")
         self.critic_memory = CriticMemory(self.critic, self.rollout)
         self.adam({"actor": list(self.actor.parameters()), "critic": list(self.critic.parameters())})
         self.parts |= {"actor": self.actor, "critic": self.critic, "value_norm": self.norm}
@@ -195,7 +196,11 @@ class TeamLearner(OnPolicyLearner):
         """Fill the buffers with T steps of every environment under the current policy."""
         start = self.iteration * self.steps
         steps = torch.arange(start, start + self.steps, device=self.device)[:, None]
-        self.now = self.rollout.collect(self.now, action_noise(self.action_keys, steps, self.actor))
+        self.now = self.rollout.collect(self.now, self.noise(steps))
+
+    def noise(self, steps: Tensor) -> Tensor:
+        """What actions are sampled with at these steps [T, 1], by counter."""
+        return action_noise(self.action_keys, steps, self.actor)
 
     def checks(self) -> dict[str, Tensor]:
         """Actions."""

@@ -150,10 +150,14 @@ class ActorPolicy(Policy):
             memory = memory.masked_fill(reset[:, None, None], 0.0)
         features = actor.features(observation)
         legal = None if mask is None else mask.view(*features.shape[:3], -1)
-        noise = None if deterministic else action_noise(state.keys, state.step[None], actor)[0]
+        noise = None if deterministic else self.noise(state.keys, state.step[None])[0]
         _, raw, memory = actor.choose(features, memory, legal, noise)
         after = PolicyState(state.keys, state.step + 1, {"actor": memory} if self._remembers else {})
         return actor.actions.to_task(raw).flatten(0, 1), after
+
+    def noise(self, keys: Tensor, step: Tensor) -> Tensor:
+        """What sampling draws, by counter; see :func:`action_noise`."""
+        return action_noise(keys, step, self.actor)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The actor's weights."""

@@ -116,6 +116,7 @@ class TeamRollout(Steps):
                 self.states[t] = now.state.unflatten(0, (r, b))
             output, raw, memory = actor.choose(features, memory, mask, noise[t])
             self.outputs[t], self.actions[t] = output, raw
+            self.note(t)
             after: Any = self.env.step(actor.actions.to_task(raw).flatten(0, 1))
             self.write(t, after)
             # An environment that ended nothing hands back the same tensor: nothing to keep then.
@@ -134,6 +135,9 @@ class TeamRollout(Steps):
         self.log_p = actor.stats(self.outputs, self.actions)[0]
         self.memory = memory
         return now
+
+    def note(self, t: int) -> None:
+        """Keep what else the actor chose at step t; nothing here."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """What actors remember between rollouts."""

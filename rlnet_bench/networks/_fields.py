@@ -85,9 +85,9 @@ def count(value: Any) -> Any:
 
 def sends(value: Any, is_motor: bool = False) -> Sends:
     """The ``action`` of a vertex, or the ``instruction`` of a motor."""
-    words = ("action",) if is_motor else ("none", "relay")
+    words = ("action",) if is_motor else ("none", "relay", "graph")
     if isinstance(value, str) and value in words:
-        return Sends(value)  # type: ignore[arg-type]
+        return Sends(value, per_subordinate=value == "graph")  # type: ignore[arg-type]
     alone = ", ".join(f"`{word}`" for word in words)
     expected = f"{alone}, {{continuous: d}}, {{discrete: n}} or {{bits: d}}, with `per_subordinate: true` where wanted"
     if not isinstance(value, Mapping):
@@ -176,7 +176,7 @@ def weight_of(value: Any) -> Any:
 
 def deal_of(value: Any) -> Any:
     """Which members of two declarations are joined."""
-    words = ("all-to-all", "balanced", "others", "chain", "order")
+    words = ("all-to-all", "balanced", "others", "chain", "order", "learned")
     if isinstance(value, str) and value in words:
         return value
     if isinstance(value, (list, tuple)) and len(value) <= MAX_COUNT:

@@ -132,7 +132,7 @@ def _density(periods: set[int]) -> float:
 
 def instruction_bits(kind: str, size: int, discrete_actions: bool, each: int = FLOAT_BITS) -> int:
     """Bits of one instruction: ``each`` per number, ceil(log2 n) for one of n options, one per bit."""
-    if kind == "bits":
+    if kind in ("bits", "graph"):
         return size
     if kind == "discrete" or (kind == "action" and discrete_actions):
         return ceil(log2(size)) if size > 1 else 0

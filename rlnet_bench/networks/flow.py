@@ -214,6 +214,8 @@ def _instructions(
         if sends.kind == "action":
             assert x.agent is not None
             size = card.action_sizes[x.agent]
+        if sends.kind == "graph":
+            size = 2 * (len(down[i]) - 1)  # whom it hears, and who hears it
         count = len(down[i]) if sends.per_subordinate else 1
         if size * count > WIDTH_CAP:
             raise BadInput(f"{spec.where(x.vertex.line)}vertex {x.name!r} sends {size} numbers to each of {count} "

@@ -127,6 +127,8 @@ class NetworkMethod(Method):
     @classmethod
     def _too_small(cls, config: NetworkConfig) -> str | None:
         """Settings that leave a recurrent vertex nothing to learn from or remember with."""
+        if cls.spec.model:
+            return _models().unfit(cls.network(config), config)
         for v in cls.network(config).vertices:
             head = f"{cls.spec.where(v.line)}vertex {v.name!r}: `memory: gru` "
             if v.memory == "gru" and v.method is None and config.minibatches > config.num_envs:
@@ -149,21 +151,42 @@ class NetworkMethod(Method):
     ) -> Learner:
         """PPO at every vertex."""
         from rlnet_bench.envs.registry import make_env
-        from rlnet_bench.networks.learner import NetworkLearner
 
         graph = expand(cls.network(config), card)
         reason = unsupported(graph) or unsettled(graph, config) or cls._too_small(config)
         if reason:
             raise BadInput(reason)
         env = make_env(card, len(seeds) * config.num_envs, device)
-        return NetworkLearner(env, seeds, graph, config, training_reward=training_reward, total_frames=total_frames)
+        made: Learner = cls.learner_class()(
+            env, seeds, graph, config, training_reward=training_reward, total_frames=total_frames
+        )
+        return made
+
+    @classmethod
+    def learner_class(cls) -> Any:
+        """The learner, made from (env, seeds, graph, config, *, training_reward, total_frames)."""
+        if cls.spec.model:
+            return _models().module(cls.spec.model).Learner
+        from rlnet_bench.networks.learner import NetworkLearner
+
+        return NetworkLearner
 
     @classmethod
     def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> Policy:
         """A network around its weights."""
+        if cls.spec.model:
+            made: Policy = cls.learner_class().rebuild(spec, card, seeds, device)
+            return made
         from rlnet_bench.networks.policy import NetworkPolicy
 
         return NetworkPolicy.rebuild(spec, card, seeds, device)
+
+
+def _models() -> Any:
+    """Of networks in one piece; their settings are more than those above."""
+    from rlnet_bench.networks import models
+
+    return models
 
 
 def changed(spec: NetworkSpec, changes: Mapping[str, Any], where: str = "") -> NetworkSpec:
@@ -235,6 +258,7 @@ def _made(text: str) -> type[Method]:
         "summary": spec.description or f"a Reinforcement Network of {len(spec.vertices)} declarations",
         "training": _training(spec),
         "spec": spec,
+        "Config": _models().CONFIGS[spec.model] if spec.model else NetworkConfig,
         "__doc__": f"The Reinforcement Network {spec.name}.",
     }
     return type("NetworkMethod_" + "".join(c if c.isalnum() else "_" for c in spec.name), (NetworkMethod,), attributes)

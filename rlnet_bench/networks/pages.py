@@ -11,9 +11,11 @@ from importlib import resources
 from pathlib import Path
 
 from rlnet_bench.envs.registry import task_card
+from rlnet_bench.learning.policy import Policy
 from rlnet_bench.networks.build import load_network, nominal_card, zoo_ids
 from rlnet_bench.networks.draw import draw
 from rlnet_bench.networks.graph import expand
+from rlnet_bench.networks.policy import NetworkPolicy
 from rlnet_bench.networks.signal import signals
 
 MEASURED_ON = "mpe/simple_spread-discrete-v1"
@@ -54,7 +56,10 @@ def _signal_table(name: str) -> list[str]:
     method, _ = network_method(name)
     card = task_card(MEASURED_ON)
     made = method.learner(card, method.configure({}), SEEDS, total_frames=1, training_reward="team_mean")
-    found = signals(made.policy(), card)  # type: ignore[arg-type]
+    policy = made.policy()
+    if not isinstance(policy, NetworkPolicy):
+        return _usual_table(policy)
+    found = signals(policy, card)
     if not found:
         return []
     rows = ["", f"What instructions tell before training (on {MEASURED_ON}, {len(SEEDS)} seeds; standard deviations "
@@ -65,6 +70,22 @@ def _signal_table(name: str) -> list[str]:
     for one, other in zip(found[:half], found[half:]):
         cells = [f"{x.signal:.2g} | {x.noise:.2g} | {x.words}" for x in (one, other)]
         rows.append(f"| {one.name} | {' | '.join(cells)} |")
+    return rows
+
+
+def _usual_table(policy: Policy) -> list[str]:
+    """What graphs that are drawn at every step need on average."""
+    from rlnet_bench.networks.learned_graph import GraphPolicy
+
+    if not isinstance(policy, GraphPolicy):
+        return []
+    rows = ["", f"The table above is the most that a graph can need. Before training (on {MEASURED_ON}, {len(SEEDS)} "
+            "seeds, means over situations; `policy.usual()` measures a trained one):", "",
+            "| graphs | edges between motors | longest chain | message bits down | hops |",
+            "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    for kind, sampled in (("drawn", True), ("the most likely", False)):
+        x = policy.usual(sampled=sampled)
+        rows.append(f"| {kind} | {x.edges:.2g} | {x.depth:.2g} | {x.bits_down:.3g} | {x.hops:.2g} |")
     return rows
 
 

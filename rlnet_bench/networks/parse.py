@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import BadInput
-from rlnet_bench.networks._fields import PARSERS, RECIPE, Refused, deal_of, finite, number, weight_of
+from rlnet_bench.networks._fields import PARSERS, RECIPE, Refused, choice, deal_of, finite, number, weight_of
 from rlnet_bench.networks.shape import check_shape
 from rlnet_bench.networks.spec import (
     EDGE_FIELDS,
@@ -21,6 +21,7 @@ from rlnet_bench.networks.spec import (
     MAX_DELAY,
     MAX_EDGES,
     MAX_VERTICES,
+    MODELS,
     SENDS_KEY,
     Edge,
     NetworkSpec,
@@ -37,7 +38,7 @@ MAX_BITS = 16  # per number, of an edge that says so
 MAX_DROP = 0.99
 _NAME = re.compile(r"[^\W\d_][\w.-]{0,39}")
 _ARROW = re.compile(r"\s*(\S+)\s*->\s*(\S+)\s*")
-_TOP = ("name", "description", "vertices", "edges", "defaults")
+_TOP = ("name", "description", "model", "vertices", "edges", "defaults")
 _NOT_DEFAULT = ("count", "group", "place", "settings")  # these belong to one declaration
 METHOD_RECIPE = ("learning_rate", "share")  # what a recipe says to a vertex that learns by another method
 _AT_VERTEX = "said at the vertex itself: `{}`"
@@ -122,13 +123,21 @@ class _Reader:
         if not isinstance(description, str) or len(description) > 1_000:
             self.problem(("description",), f"`description`: expected text of at most 1000 characters, "
                          f"found {_short(description)}.")  # fmt: skip
+        model = self.model(data)
         defaults = self.fields(data.get("defaults", {}), ("defaults",), "the defaults", for_defaults=True)
         vertices = self.vertices(data.get("vertices"), defaults)
         edges = self.edges(data.get("edges", []), [v.name for v in vertices])
         self.stop_if_problems()
-        spec = NetworkSpec(name, vertices, edges, description, self.document.name)
+        spec = NetworkSpec(name, vertices, edges, description, model, self.document.name)
         check_shape(spec)
         return spec
+
+    def model(self, data: Mapping[Any, Any]) -> str:
+        try:
+            return choice(*MODELS)(data["model"]) if "model" in data else ""
+        except Refused as refused:
+            self.problem(("model",), f"`model`: expected {refused}, found {_short(data['model'])}.")
+            return ""
 
     # -- vertices ----------------------------------------------------------------------------------------
 

@@ -5,7 +5,9 @@ A file is tried on the smallest team that its lists fit; what depends on the tea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
 
 from rlnet_bench.errors import BadInput
 from rlnet_bench.networks.spec import NetworkSpec
@@ -19,6 +21,7 @@ from rlnet_bench.networks.topology import (
     instructs,
     joints,
 )
+from rlnet_bench.reading.yaml import load
 
 LEAST_AGENTS = 3  # what a file is tried with before any task is known
 
@@ -31,6 +34,12 @@ def check_shape(spec: NetworkSpec) -> None:
     """
     declared = {v.name: v for v in spec.vertices}
     motors = [v for v in spec.vertices if v.is_motor]
+    if spec.model:
+        _check_model(spec)
+    for v in spec.vertices:
+        if v.sends.kind == "graph" and not spec.model:
+            raise BadInput(f"{spec.where(v.line)}vertex {v.name!r}: `action: graph` needs `model: learned-graph` at "
+                           "the top of the file, found none.")  # fmt: skip
     if not motors:
         raise BadInput(f"{spec.where(spec.vertices[0].line)}no vertex is a motor; add one with `per_agent: true`.")
     for kind in ("all", "rest"):
@@ -47,10 +56,13 @@ def check_shape(spec: NetworkSpec) -> None:
             raise BadInput(f"{where}a self-loop; a vertex remembers with `memory: gru`.")
         if same and edge.deal in ("balanced", "others"):
             raise BadInput(f"{where}`deal: {edge.deal}` joins two different declarations; use chain, order or lists.")
+        if edge.deal == "learned" and not spec.model:
+            raise BadInput(f"{where}`deal: learned` is drawn at every step by a vertex with `action: graph`; expected "
+                           "`model: learned-graph` at the top of the file, found none (or use order).")  # fmt: skip
         if same and edge.deal == "all-to-all" and edge.delay == 0:
             raise BadInput(f"{where}the edges without delay form a cycle; use `deal: order` (each to all later ones), "
                            "`deal: chain`, explicit lists, or a `delay`.")  # fmt: skip
-        if not same and edge.deal in ("chain", "order"):
+        if not same and edge.deal in ("chain", "order", "learned"):
             raise BadInput(f"{where}`deal: {edge.deal}` joins the members of one declaration; use all-to-all, "
                            "balanced or lists.")  # fmt: skip
         taught = subordinate.is_taught
@@ -64,6 +76,41 @@ def check_shape(spec: NetworkSpec) -> None:
         return  # only a task can tell
     generations(spec, placed, edges)
     check_alive(spec, placed, edges)
+
+
+def _check_model(spec: NetworkSpec) -> None:
+    """The graph of a model in one piece is given: that of its zoo file, but for widths.
+
+    Raises:
+        BadInput: naming the vertex or edge that differs.
+    """
+    zoo = f"zoo/{spec.model}"
+    text = (resources.files("rlnet_bench.networks") / "zoo" / f"{spec.model}.yaml").read_text(encoding="utf-8")
+    given = load(text, zoo).data
+    head = f"`model: {spec.model}` has the graph of {zoo} (widths and `hidden` are free): expected"
+    names, found = list(given["vertices"]), [v.name for v in spec.vertices]
+    if found != names:
+        raise BadInput(f"{spec.where(0)}{head} the vertices {', '.join(names)}, found {', '.join(found)}.")
+    for v in spec.vertices:
+        said = v.to_data() if v.is_motor else {"action": v.sends.to_data(), **v.to_data()}
+        wanted, has = (_without_widths(x) for x in (given["vertices"][v.name], said))
+        if has != wanted:
+            raise BadInput(f"{spec.where(v.line)}vertex {v.name!r}: {head} {wanted}, found {has}.")
+    edges = [e.to_data() for e in spec.edges]
+    for k, edge in enumerate(given["edges"]):
+        if edges[k : k + 1] != [edge]:
+            line = spec.edges[k].line if k < len(edges) else 0
+            raise BadInput(f"{spec.where(line)}{head} edge {k + 1} to be {edge}, found {(edges[k:] or ['none'])[0]}.")
+    if len(edges) > len(given["edges"]):
+        extra = spec.edges[len(given["edges"])]
+        raise BadInput(f"{spec.where(extra.line)}{head} {len(given['edges'])} edges, found {extra.name} as well.")
+
+
+def _without_widths(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A vertex as written, with ``d`` in the place of its width."""
+    kept = {key: value for key, value in data.items() if key != "hidden"}
+    action = kept.get("action")
+    return {**kept, "action": {**action, "continuous": "d"}} if isinstance(action, Mapping) else kept
 
 
 def _probe(spec: NetworkSpec) -> list[str]:

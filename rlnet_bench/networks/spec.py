@@ -26,6 +26,7 @@ MAX_DELAY = 1_000
 
 Critic = Literal["local", "subtree", "global"]
 Gradient = Literal["stop", "through"]
+MODELS = ("cmat", "learned-graph")  # what is trained as one piece, see shape.py
 Reward = Literal["mean", "sum", "team", "difference", "superior_advantage"]
 
 
@@ -35,10 +36,11 @@ class Sends:
 
     ``bits`` are trained by those who read them, who are told shades of them until the network is evaluated. ``action``
     is a motor's own environment action, whose size the task knows; ``none`` sends nothing; ``relay`` passes on what the
-    vertex sees from below. ``per_subordinate`` gives every subordinate its own instead of one for all.
+    vertex sees from below; ``graph`` tells every subordinate whom of the others it hears. ``per_subordinate`` gives
+    every subordinate its own instead of one for all.
     """
 
-    kind: Literal["none", "continuous", "discrete", "bits", "action", "relay"]
+    kind: Literal["none", "continuous", "discrete", "bits", "action", "relay", "graph"]
     size: int = 0
     per_subordinate: bool = False
 
@@ -49,7 +51,7 @@ class Sends:
 
     def to_data(self) -> Any:
         """As written in YAML."""
-        if self.kind in ("none", "action", "relay"):
+        if self.kind in ("none", "action", "relay", "graph"):
             return self.kind
         return {self.kind: self.size, **({"per_subordinate": True} if self.per_subordinate else {})}
 
@@ -182,7 +184,7 @@ FIELDS = (
 SENDS_KEY = {True: "instruction", False: "action"}
 
 EDGE_FIELDS = ("deal", "delay", "weight", "carry", "bits", "drop")
-Deal = Literal["all-to-all", "balanced", "others", "chain", "order"] | tuple[tuple[int, ...], ...]
+Deal = Literal["all-to-all", "balanced", "others", "chain", "order", "learned"] | tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -218,12 +220,16 @@ class Edge:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A model for any number of agents. Equal specifications mean the same model."""
+    """A model for any number of agents. Equal specifications mean the same model.
+
+    ``model``: one of :data:`MODELS`, whose vertices are parts of one network of the team; the graph says what is told.
+    """
 
     name: str
     vertices: tuple[Vertex, ...]
     edges: tuple[Edge, ...] = ()
     description: str = ""
+    model: str = ""
     source: str = field(default="", compare=False, repr=False)
 
     @classmethod
@@ -262,6 +268,7 @@ class NetworkSpec:
         return {
             "name": self.name,
             "description": self.description,
+            **({"model": self.model} if self.model else {}),
             "vertices": [{"name": v.name, **v.to_data()} for v in self.vertices],
             "edges": edges,
         }
@@ -271,6 +278,8 @@ class NetworkSpec:
         lines = [f"name: {_flow(self.name)}"]
         if self.description:
             lines.append(f"description: {_words(self.description)}")
+        if self.model:
+            lines.append(f"model: {self.model}")
         lines.append("vertices:")
         lines += [f"  {_flow(v.name)}: {_flow(v.to_data())}" for v in self.vertices]
         if self.edges:

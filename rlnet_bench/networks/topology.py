@@ -163,7 +163,7 @@ def _pairs(spec: NetworkSpec, edge: Edge, m: int, n: int) -> list[tuple[int, int
         return pairs
     if edge.deal == "chain":
         return [(i, i + 1) for i in range(n - 1)]
-    if edge.deal == "order":
+    if edge.deal in ("order", "learned"):  # no graph that is learned has more
         return [(i, j) for i in range(n) for j in range(i + 1, n)]
     if edge.deal == "balanced":  # contiguous blocks whose sizes differ by at most one
         return [(j * m // n, j) for j in range(n)] if m <= n else [(i, i * n // m) for i in range(m)]

@@ -41,7 +41,7 @@ def test_the_language() -> None:
          "through`, found 'stop'"),
         ("action: {bits: 0}, gradient: through", "`action`: expected a number of bits from 1 to 65536, found "),
         ("action: {bits: 1.5}, gradient: through", "expected a number of bits"),
-        ("action: {bit: 2}, gradient: through", "expected `none`, `relay`, {continuous: d}, {discrete: n} or {bits"),
+        ("action: {bit: 2}, gradient: through", "expected `none`, `relay`, `graph`, {continuous: d}, {discrete"),
         ("action: {bits: 2}, gradient: through, learner: noise", "needs a vertex that learns by ppo, found"),
     ],
 )  # fmt: skip

@@ -58,7 +58,7 @@ def test_an_observation_is_read_once_however_many_paths_lead_to_it():
     {
         "flat": "D0", "lead-critic": "D0", "noise-director": "D0", "shuffled-director": "D0", "leader-follower": "D1",
         "bayes-net": "D1", "tag-2ppo": "C", "messenger": "C", "hammer": "C", "consensus": "C", "frozen-director": "C",
-        "action-graph": "C", "superior-advantage": "C",
+        "action-graph": "C", "superior-advantage": "C", "cmat": "C", "learned-graph": "C",
         "control-features": "C", "control-noise": "D0", "control-shuffled": "D0",
         "control-constant": "D0", "control-self": "D0", "control-broadcast": "C",
     }.items(),

@@ -31,7 +31,8 @@ ZOO = {
     "flat", "tag-2ppo", "tag-3ppo", "tag-3ppo-comm", "tag-mappo-ppo", "tag-2mappo-ppo", "tag-mixed", "bridged-3ppo",
     "multi-parent", "diamond", "messenger", "hammer", "leader-follower", "bayes-net", "consensus", "lead-critic",
     "action-graph", "noise-director", "frozen-director", "shuffled-director", "control-features", "control-noise",
-    "control-shuffled", "superior-advantage", "control-constant", "control-self", "control-broadcast",
+    "control-shuffled", "superior-advantage", "control-constant", "control-self", "control-broadcast", "cmat",
+    "learned-graph",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from rlnet_bench import rng
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.learning.play import evaluate
 from rlnet_bench.networks.build import zoo_ids
-from rlnet_bench.networks.policy import NetworkPolicy
+from rlnet_bench.networks.method import method_from_json
 
 
 @pytest.mark.parametrize("task", [SPREAD, LBF, MIXED])
@@ -27,7 +27,7 @@ def test_trains_evaluates_and_loads(name: str, task: str) -> None:
     untrained = name in ("zoo/frozen-director", "zoo/control-features")
     assert still == ({k for k in after if k.startswith("0.")} if untrained else set())
     policy, card = made.policy(), task_card(task)
-    loaded = NetworkPolicy.rebuild(policy.spec(), card, (7, 8))
+    loaded = method_from_json(policy.spec()["network"]).rebuild(policy.spec(), card, (7, 8))
     loaded.load_state_dict(after)
     for mode in ("deterministic", "sampled"):
         one, two = (evaluate(p, card, (0, 1), 2, stream=rng.Stream.USER, mode=mode) for p in (policy, loaded))

@@ -33,7 +33,7 @@ def learner(
     training_reward: TrainingReward = "team_mean",
     **settings: Any,
 ) -> Any:
-    """A fresh learner of a network, every motor with parameters of its own, or, by id, of a baseline."""
+    """A fresh learner of a network, every motor with parameters of its own (but CMAT), or, by id, of a baseline."""
     method: type[Method]
     if isinstance(network, str) and "/" not in network:
         method = find_method(network)
@@ -41,7 +41,7 @@ def learner(
         spec = network if isinstance(network, NetworkSpec) else load_network(network)
         method = method_from_json(spec.to_json())
         small = {f"{v.name}.settings": SMALL for v in spec.vertices if v.method is not None and not v.settings.items}
-        settings = {"share_parameters": False, **small, **settings}
+        settings = {"share_parameters": spec.model == "cmat", **small, **settings}
     config = method.configure({**TINY, **settings})
     return method.learner(task_card(task), config, seeds, total_frames=100_000, training_reward=training_reward)
 
