@@ -22,7 +22,7 @@ from rlnet_bench.runs.described import card_of, facts_of, other_task
 from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.indexed import indexed_record
 from rlnet_bench.runs.plan import Group, Plan
-from rlnet_bench.runs.publish import is_published, read_published
+from rlnet_bench.runs.published import is_published, read_published
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.tuned import tuning_words

@@ -23,7 +23,7 @@ from rlnet_bench.leaderboard.submission import NETWORK, RECORDS, Submission, rea
 from rlnet_bench.networks.graph import expand
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.reading.files import listing, read_text
-from rlnet_bench.runs.publish import is_published
+from rlnet_bench.runs.published import is_published
 from rlnet_bench.stats import sidak
 from rlnet_bench.vocabulary import Mode
 

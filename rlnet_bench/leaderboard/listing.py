@@ -20,7 +20,7 @@ from rlnet_bench.leaderboard.entries import Entry, entries
 from rlnet_bench.leaderboard.standings import Standing, standings
 from rlnet_bench.leaderboard.submission import RECORDS
 from rlnet_bench.reading.files import listing, read_bytes, unpack
-from rlnet_bench.runs.publish import episode_file, is_published
+from rlnet_bench.runs.published import episode_file, is_published
 
 CROSSPLAY = "crossplay"  # the folder of recorded matrices
 MOST_EPISODE = 1 << 20  # bytes of a packed episode that a page carries

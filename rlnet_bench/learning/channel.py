@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.information import information_flow, situations
-from rlnet_bench.learning.policy import Policy, PolicyState
+from rlnet_bench.learning.policy import Policy, PolicyState, Wrapped
 from rlnet_bench.vocabulary import ChannelKind
 
 Edit = Callable[[Tensor, Tensor | None], Tensor]  # (features, features one step ago) -> features
@@ -100,7 +99,7 @@ def needs(depends: Tensor, card: TaskCard) -> dict[str, int]:
     return {"bits_up": bits, "bits_down": 0, "hops": int(bits > 0)}
 
 
-class Edited(Policy):
+class Edited(Wrapped):
     """A policy each of whose agents acts on its own observation and on what is left of the others'.
 
     Every environment is played N times side by side, once per agent, with what that agent gets to see; of copy i only
@@ -108,7 +107,8 @@ class Edited(Policy):
     """
 
     def __init__(self, policy: Policy, card: TaskCard, edit: Edit, looks_back: int = 0) -> None:
-        self.policy, self.replicas, self.edit, self.looks_back = policy, policy.replicas, edit, looks_back
+        super().__init__(policy)
+        self.edit, self.looks_back = edit, looks_back
         self.agents, self.width = card.num_agents, card.observation_size
 
     def _copies(self, x: Tensor) -> Tensor:
@@ -162,11 +162,3 @@ class Edited(Policy):
         if before is not None:
             kept["before"] = torch.cat((observation[:, None], before[:, :-1]), dim=1)
         return chosen.transpose(1, 2).flatten(0, 1), PolicyState(state.keys, state.step + 1, kept)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The policy's."""
-        return self.policy.state_dict()
-
-    def spec(self) -> dict[str, Any]:
-        """The policy's."""
-        return self.policy.spec()

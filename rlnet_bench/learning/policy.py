@@ -113,6 +113,25 @@ class Policy:
         return None
 
 
+class Wrapped(Policy):
+    """Another policy that plays otherwise: with its state, weights and spec unless a subclass says so."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy, self.replicas = policy, policy.replicas
+
+    def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
+        """The policy's."""
+        return self.policy.initial_state(num_envs, seeds)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The policy's."""
+        return self.policy.state_dict()
+
+    def spec(self) -> dict[str, Any]:
+        """The policy's."""
+        return self.policy.spec()
+
+
 class ActorPolicy(Policy):
     """An :class:`~rlnet_bench.learning.actor.Actor` as a policy."""
 

@@ -23,7 +23,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.channel import Edit, Edited, Habit, cut, delayed, quantised
 from rlnet_bench.learning.information import information_flow
 from rlnet_bench.learning.play import evaluate
-from rlnet_bench.learning.policy import Policy, PolicyState
+from rlnet_bench.learning.policy import Policy, PolicyState, Wrapped
 from rlnet_bench.vocabulary import Mode
 
 WIDTHS = (1, 2, 3, 4, 6, 8)
@@ -103,15 +103,12 @@ def _task_channel(policy: Policy, card: TaskCard, words: Mapping[int, slice], de
     return Channel("the task's words", {"words": mask}, 1, 1, changed, heard)
 
 
-class Rereading(Policy):
+class Rereading(Wrapped):
     """A policy whose agents read their own observations through an edit of [R, B, N, O]."""
 
     def __init__(self, policy: Policy, edit: Edit, late: int = 0) -> None:
-        self.policy, self.replicas, self.edit, self.late = policy, policy.replicas, edit, late
-
-    def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
-        """The policy's; earlier observations join it with the first step."""
-        return self.policy.initial_state(num_envs, seeds)
+        super().__init__(policy)
+        self.edit, self.late = edit, late
 
     @torch.no_grad()
     def act(
@@ -122,7 +119,7 @@ class Rereading(Policy):
         reset: Tensor | None = None,
         deterministic: bool = True,
     ) -> tuple[Tensor, PolicyState]:
-        """See :class:`~rlnet_bench.learning.policy.Policy`."""
+        """See :class:`~rlnet_bench.learning.policy.Policy`; earlier observations join its state with the first step."""
         memory = dict(state.memory)
         past = memory.pop("reread", None)
         if past is None:
@@ -137,14 +134,6 @@ class Rereading(Policy):
             return action, after
         kept = torch.cat((observation[:, None], past[:, :-1]), dim=1)
         return action, after._replace(memory={**after.memory, "reread": kept})
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The policy's."""
-        return self.policy.state_dict()
-
-    def spec(self) -> dict[str, Any]:
-        """The policy's."""
-        return self.policy.spec()
 
 
 # -- changes -------------------------------------------------------------------------------------------------
@@ -328,21 +317,12 @@ def probes(channel: Channel, card: TaskCard, seeds: Sequence[int], mode: Mode, d
 
         return edit
 
-    class Seen(Policy):
+    class Seen(Wrapped):
         """Keeps what all agents observe."""
-
-        def __init__(self, policy: Policy) -> None:
-            self.policy, self.replicas = policy, policy.replicas
-
-        def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
-            return self.policy.initial_state(num_envs, seeds)
 
         def act(self, observation: Tensor, *rest: Any) -> tuple[Tensor, PolicyState]:
             rows.append(observation.unflatten(0, (self.replicas, -1)).clone())
             return self.policy.act(observation, *rest)
-
-        def state_dict(self) -> dict[str, Tensor]:
-            return self.policy.state_dict()
 
     with channel.changed({place: keep(place) for place in channel.masks}, 0) as policy:
         evaluate(Seen(policy), card, seeds, PROBE_ENVS, stream=rng.Stream.USER, mode=mode, device=device)

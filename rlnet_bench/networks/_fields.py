@@ -9,13 +9,13 @@ from difflib import get_close_matches
 from typing import Any
 
 from rlnet_bench.networks.spec import MAX_COUNT, MAX_PERIOD, WIDTH_CAP, Message, Place, Sends, Settings
+from rlnet_bench.networks.vertex_kinds import KINDS
 from rlnet_bench.trust import VERTEX
 
 MAX_LAYERS = 8
 MAX_LAYER = 4_096
 MAX_SETTINGS = 64
 _WORD = re.compile(r"[^\W\d_][\w.-]{0,39}")
-LEARNERS = ("ppo", "noise", "jitter", "frozen", "features")
 _METHOD = re.compile(rf"{VERTEX}\S{{1,200}}")
 
 
@@ -132,11 +132,11 @@ def place(value: Any) -> Place:
 
 def learner(value: Any) -> str:
     """Who chooses the vertex's instruction."""
-    if isinstance(value, str) and (value in LEARNERS or _METHOD.fullmatch(value)):
+    if isinstance(value, str) and (value in KINDS or _METHOD.fullmatch(value)):
         return value
-    near = get_close_matches(str(value), LEARNERS, n=1, cutoff=0.5)
+    near = get_close_matches(str(value), KINDS, n=1, cutoff=0.5)
     guess = f" (did you mean {near[0]!r}?)" if near else ""
-    raise Refused(f"{', '.join(f'`{name}`' for name in LEARNERS)} or `method:NAME`{guess}")
+    raise Refused(f"{', '.join(f'`{name}`' for name in KINDS)} or `method:NAME`{guess}")
 
 
 def settings(value: Any) -> Settings:

@@ -22,7 +22,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import make_env
 from rlnet_bench.learning.channel import BITS, Edit, Habit, bits_kind, cut, delayed, quantised
 from rlnet_bench.learning.play import evaluate
-from rlnet_bench.learning.policy import Policy, PolicyState
+from rlnet_bench.learning.policy import Policy, PolicyState, Wrapped
 from rlnet_bench.learning.protocol import Channel, own_habits
 from rlnet_bench.learning.untrained import UniformPolicy
 from rlnet_bench.networks.flow import Part, _ages
@@ -178,16 +178,13 @@ def degraded(
         cut_links(policy, (), usual)
 
 
-class WithRandomMotor(Policy):
+class WithRandomMotor(Wrapped):
     """A network in which one agent acts uniformly at random."""
 
     def __init__(self, policy: NetworkPolicy, card: TaskCard, agent: int, device: str = "cpu") -> None:
-        self.policy, self.agent, self.replicas = policy, agent, policy.replicas
+        super().__init__(policy)
+        self.agent = agent
         self.random = UniformPolicy(card, policy.replicas, device)
-
-    def initial_state(self, num_envs: int, seeds: Tensor | None = None) -> PolicyState:
-        """The network's."""
-        return self.policy.initial_state(num_envs, seeds)
 
     def act(
         self,
@@ -203,14 +200,6 @@ class WithRandomMotor(Policy):
         actions = actions.clone()
         actions[:, self.agent] = other[:, self.agent]
         return actions, state
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The network's."""
-        return self.policy.state_dict()
-
-    def spec(self) -> dict[str, Any]:
-        """The network's."""
-        return self.policy.spec()
 
 
 def ablate(

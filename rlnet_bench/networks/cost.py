@@ -13,7 +13,6 @@ from rlnet_bench.networks.topology import Instance, Joint, informs, instructs
 from rlnet_bench.vocabulary import ExecutionClass
 
 FLOAT_BITS = 32
-NOISE = ("noise", "jitter")  # learners that read nothing
 MAX_PERIODS = 8  # different periods in one network
 
 
@@ -72,7 +71,7 @@ def information(
 def _blind(x: Instance) -> bool:
     """Its instruction says nothing about this environment: noise, a constant, or another environment's."""
     v = x.vertex
-    return v.learner in NOISE or v.evaluation == "shuffled" or v.delivers != "own"
+    return not v.kind.reads or v.evaluation == "shuffled" or v.delivers != "own"
 
 
 def _settle(known: list[dict[int, int]], sources: Sequence[Sequence[tuple[int, int]]]) -> None:
@@ -107,7 +106,7 @@ def message_rates(spec: NetworkSpec, nodes: Sequence[Instance], links: Sequence[
     taught = {k.superior for k in links if nodes[k.subordinate].vertex.is_taught}
     needs: list[set[int]] = [set() for _ in nodes]
     for i, x in enumerate(nodes):
-        acts = x.vertex.sends.kind != "none" and x.vertex.learner not in NOISE
+        acts = x.vertex.sends.kind != "none" and x.vertex.kind.reads
         if acts or x.agent is not None or i in taught:
             needs[i].add(x.vertex.period)
     changed = True
@@ -156,7 +155,7 @@ def hops(nodes: Sequence[Instance], links: Sequence[Joint], places: Sequence[str
     seen = [0] * len(nodes)  # transmissions before a vertex has heard everything below it
     for i in reversed(range(len(nodes))):
         seen[i] = max((seen[k.subordinate] + crossing(k) for k in below[i]), default=0)
-    acts = [0 if x.vertex.learner in NOISE else seen[i] for i, x in enumerate(nodes)]
+    acts = [seen[i] if x.vertex.kind.reads else 0 for i, x in enumerate(nodes)]
     for i in range(len(nodes)):
         acts[i] = max([acts[i], *(acts[k.superior] + crossing(k) for k in above[i])])
     return max(acts[i] for i, x in enumerate(nodes) if x.agent is not None)

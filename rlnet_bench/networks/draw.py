@@ -146,7 +146,7 @@ def _period(node: Node) -> str:
 
 def _learner(node: Node) -> str:
     vertex = node.vertex
-    if vertex.learner != "ppo":
+    if not vertex.kind.trains:
         return _short(vertex.learner.removeprefix("method:"), 14)
     return "shuffled" if vertex.evaluation == "shuffled" else ""
 

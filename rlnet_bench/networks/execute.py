@@ -285,7 +285,7 @@ class Executor:
                 return torch.nn.functional.one_hot(note.env, s.size).to(torch.float32).flatten(-2)
             return net.actions.to_task(note.env).flatten(-2)
         noise = draws.own.get(s.number)
-        if s.vertex.learner == "jitter":
+        if s.vertex.kind.noise == "with samples":
             raw = net.jitter(noise, shape)
         elif s.noise:
             assert noise is not None

@@ -13,7 +13,6 @@ from typing import Literal
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput
-from rlnet_bench.networks.cost import NOISE
 from rlnet_bench.networks.spec import WIDTH_CAP, NetworkSpec
 from rlnet_bench.networks.topology import Instance, Joint, informs, instructs
 
@@ -82,7 +81,7 @@ def make_flow(spec: NetworkSpec, nodes: Sequence[Instance], links: Sequence[Join
             if width_of(blocks) > WIDTH_CAP:
                 raise BadInput(f"{spec.where(x.vertex.line)}vertex {x.name!r} {verb} {width_of(blocks)} numbers, and "
                                f"the cap is {WIDTH_CAP}; use {{learned: m}} or `mean` messages below it.")  # fmt: skip
-        if not below[i] and not above[i] and x.vertex.sends.kind != "none" and x.vertex.learner not in NOISE:
+        if not below[i] and not above[i] and x.vertex.sends.kind != "none" and x.vertex.kind.reads:
             raise BadInput(f"{spec.where(x.vertex.line)}vertex {x.name!r} reads inputs of width 0: no subordinate "
                            "sends it a message and no superior instructs it; give one a `message` other than none, "
                            "or set `learner: noise`.")  # fmt: skip

@@ -128,7 +128,7 @@ class StackNet:
         self.policy: AgentNetwork | None = None
         if s.acts:
             sizes = (self.reads.width, *hidden, self.env_outputs + self.own_outputs)
-            loud = (s.through and not s.is_motor) or s.vertex.learner == "features"
+            loud = (s.through and not s.is_motor) or s.vertex.kind.is_exact
             self.policy = network(sizes, ACTOR, POLICY, 1.0 if loud else 0.01, memory)
         self.critic: AgentNetwork | None = None
         if s.has_critic and with_critic:
@@ -148,12 +148,7 @@ class StackNet:
         self.log_std = self.own_log_std = self.edges = None
         if s.is_motor and not self.actions.discrete:
             self.log_std = torch.full((copies, self.env_outputs), spread, device=device).requires_grad_()
-        if (
-            self.own_outputs
-            and s.vertex.sends.kind == "continuous"
-            and not s.through
-            and s.vertex.learner != "features"
-        ):
+        if self.own_outputs and s.vertex.sends.kind == "continuous" and not s.through and not s.vertex.kind.is_exact:
             self.own_log_std = torch.full((copies, self.own_outputs), spread, device=device).requires_grad_()
         if s.weights:
             start = 0.0 if s.sparse else 1.0
@@ -320,7 +315,7 @@ class StackNet:
 
     def actor_parameters(self) -> list[Tensor]:
         """What is trained of the acting part, each [R * copies, ...]; nothing of a frozen vertex."""
-        if self.stack.vertex.learner != "ppo":
+        if not self.stack.vertex.kind.trains:
             return []
         return [p for _, p in self._acting()]
 

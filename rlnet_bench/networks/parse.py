@@ -188,7 +188,7 @@ class _Reader:
         who = f"vertex {vertex.name!r}"
         if vertex.is_motor and vertex.period != 1:
             self.problem((*path, "period"), f"{who}: a motor acts at every step; `period` is for its superiors.")
-        if vertex.is_motor and vertex.learner != "ppo" and vertex.method is None:
+        if vertex.is_motor and not vertex.kind.trains and vertex.method is None:
             self.problem((*path, "learner"), f"{who}: a motor learns by ppo or `method:NAME`, found "
                          f"{vertex.learner!r}; what does not learn sits above the motors.")  # fmt: skip
         for key in vertex.recipe.to_data() if vertex.method is not None else ():
@@ -201,12 +201,12 @@ class _Reader:
         for key, instead in SAID_ELSEWHERE.items():
             if key in vertex.settings.to_data():
                 self.problem((*path, "settings"), f"{who}: `settings`: {key!r} is {instead}.")
-        if vertex.sends.kind == "relay" and (vertex.period != 1 or vertex.learner != "ppo" or vertex.delivers != "own"):
+        if vertex.sends.kind == "relay" and (vertex.period != 1 or not vertex.kind.trains or vertex.delivers != "own"):
             self.problem((*path, "action"), f"{who}: `action: relay` chooses nothing; expected period 1 and no "
                          "`learner` or `delivers`.")  # fmt: skip
-        if vertex.learner == "jitter" and vertex.sends.kind == "discrete":
-            self.problem((*path, "learner"), f"{who}: `learner: jitter` is noise around zero; expected a continuous "
-                         "`action`, found a discrete one.")  # fmt: skip
+        if vertex.kind.noise == "with samples" and vertex.sends.kind == "discrete":
+            self.problem((*path, "learner"), f"{who}: `learner: {vertex.learner}` is noise around zero; expected a "
+                         "continuous `action`, found a discrete one.")  # fmt: skip
         if vertex.sends.kind == "bits" and vertex.gradient != "through":
             self.problem((*path, "gradient"), f"{who}: bits learn from the losses of those who read them; expected "
                          f"`gradient: through`, found {vertex.gradient!r} (or use {{discrete: n}}).")  # fmt: skip
@@ -217,7 +217,7 @@ class _Reader:
             self.problem((*path, "delivers"), f"{who}: it passes on its action; expected an `instruction` of its own "
                          f"with `delivers: {vertex.delivers}`.")  # fmt: skip
         if vertex.gradient == "through":
-            if vertex.learner != "ppo":
+            if not vertex.kind.trains:
                 self.problem((*path, "gradient"), f"{who}: `gradient: through` needs a vertex that learns by ppo, "
                              f"found learner {vertex.learner!r}.")  # fmt: skip
             if vertex.sends.kind == "discrete":

@@ -125,7 +125,7 @@ def _memory(graph: Graph, node: Node, head: str) -> Iterator[str]:
     v = node.vertex
     if v.method is not None:  # see :func:`_by_method`
         return
-    if v.learner != "ppo":
+    if not v.kind.trains:
         yield f"{head}`memory: gru` needs a vertex that learns by ppo, found learner {v.learner!r}."
     if not node.is_motor and node.heads == 0:
         yield f"{head}`memory: gru`, and it chooses nothing that it could remember for; use `memory: none`."
@@ -147,7 +147,7 @@ def _taught(graph: Graph, node: Node, head: str) -> Iterator[str]:
         yield f"{head}, and it has no superior on {graph.card.id}."
     for i in node.superiors:
         other = graph.nodes[i]
-        if other.vertex.period > 1 or other.vertex.learner != "ppo":
+        if other.vertex.period > 1 or not other.vertex.kind.trains:
             yield (f"{head} needs the critic of {other.name!r}, which must learn by ppo with period 1, found "
                    f"{other.vertex.learner} with period {other.vertex.period}.")  # fmt: skip
 
@@ -180,7 +180,7 @@ def _through(graph: Graph, node: Node, head: str) -> Iterator[str]:
 def is_through(node: Node) -> bool:
     """Its instruction is a deterministic output that its subordinates' losses train."""
     v = node.vertex
-    return v.gradient == "through" and v.learner == "ppo" and v.sends.kind in ("continuous", "bits") and node.heads > 0
+    return v.gradient == "through" and v.kind.trains and v.sends.kind in ("continuous", "bits") and node.heads > 0
 
 
 def _is_fresh(graph: Graph, part: Part) -> bool:

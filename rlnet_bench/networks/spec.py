@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
+from rlnet_bench.networks.vertex_kinds import VertexKind, kind_of
 from rlnet_bench.trust import VERTEX
 
 WIDTH_CAP = 65_536  # numbers in any message, instruction or input
@@ -153,6 +154,11 @@ class Vertex:
     def is_motor(self) -> bool:
         """It acts on the environment."""
         return self.agents is not None
+
+    @property
+    def kind(self) -> VertexKind:
+        """What its learner word means."""
+        return kind_of(self.learner)
 
     @property
     def method(self) -> str | None:

@@ -106,8 +106,8 @@ def network_noise(
         env = env.unflatten(1, (replicas, -1))
     own = {}
     for s in wiring.stacks:
-        always = s.vertex.learner == "noise"  # in deterministic play, too
-        exact = s.vertex.learner == "features" or (s.through and (evaluates or not s.blurs))
+        always = s.vertex.kind.noise == "always"  # in deterministic play, too
+        exact = s.vertex.kind.is_exact or (s.through and (evaluates or not s.blurs))
         if s.own_instruction and not exact and (sampled or always):
             first = 0 if s.is_motor else card.num_agents
             ranks = torch.tensor([first + i for i in s.ranks], device=device)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from rlnet_bench.networks.cost import NOISE
 from rlnet_bench.networks.flow import Part, width_of
 from rlnet_bench.networks.graph import Graph, Node, path
 from rlnet_bench.networks.refuse import is_through
@@ -219,9 +218,9 @@ def _stack(
     others = [n.index for n in graph.nodes if not n.is_motor]
     ranks = agents or tuple(others.index(i) for i in members)
     shared = v.group is not None or bool(share_motors and first.is_motor if v.recipe.share is None else v.recipe.share)
-    trains = v.learner == "ppo"
+    trains = v.kind.trains
     chooses = first.heads > 0 and v.sends.is_chosen
-    acts = v.learner in ("ppo", "frozen", "features") and (first.is_motor or chooses)
+    acts = v.kind.has_actor and (first.is_motor or chooses)
     learns = trains and (first.is_motor or (chooses and not is_through(first)))
     teaches = any(graph.nodes[j].vertex.is_taught for n in nodes for j in n.subordinates)
     reports = v.message.kind == "learned" and v.gradient == "stop"
@@ -242,7 +241,7 @@ def _stack(
         acts=acts,
         learns=learns,
         through=is_through(first),
-        noise=v.learner in NOISE,
+        noise=not v.kind.reads,
         heads=first.heads,
         size=_size(graph, first),
         start=starts[0],

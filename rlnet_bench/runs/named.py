@@ -10,7 +10,7 @@ from pathlib import Path
 import rlnet_bench
 from rlnet_bench.errors import BadInput, StoreError, UnknownName
 from rlnet_bench.runs.plan import read_plan
-from rlnet_bench.runs.publish import SUITE, Publication, is_published, read_cell
+from rlnet_bench.runs.published import SUITE, Publication, is_published, read_cell
 
 FOLDER = "results"
 

@@ -21,6 +21,7 @@ from rlnet_bench.envs.registry import is_catalogued
 from rlnet_bench.errors import BadInput, UnknownName
 from rlnet_bench.methods import Method, explain, find_method, method_ids
 from rlnet_bench.reading.yaml import Document, load
+from rlnet_bench.runs.overrides import override
 from rlnet_bench.runs.points import Points
 from rlnet_bench.runs.strict import STRICT
 from rlnet_bench.runs.trial import Trial
@@ -283,14 +284,7 @@ def parse_suite(document: Document, overrides: list[str] | None = None) -> Suite
     """Validate a document; see :func:`load_suite`."""
     if not isinstance(document.data, dict):
         raise BadInput(f"{document.where()}: expected a mapping with keys such as `name` and `tasks`.")
-    declared, entries = document.data.get("tasks"), document.data.get("methods")
-    changed = {path: f"--set {'.'.join(path)}" for path in (_override(document.data, x) for x in overrides or [])}
-    if ("methods",) in changed:
-        document.data["methods"] = _entries(document.data["methods"], entries)
-    if ("tasks",) in changed:
-        _forget(document.data, declared)
-    if {("methods",), ("tasks",)} & changed.keys():
-        document.data.pop("trial", None)  # a part of the suite is run; the whole is what is judged
+    changed = override(document.data, overrides or [])
 
     def where(path: tuple[Any, ...]) -> str:
         """Where a value was written: in the file, or on the command line."""
@@ -384,50 +378,3 @@ def _model_at(path: tuple[Any, ...]) -> type[BaseModel]:
         "budget": Budget, "evaluation": Evaluation, "methods": MethodEntry, "trial": Trial,
     }  # fmt: skip
     return models.get(str(path[0]), Suite) if len(path) > 1 else Suite
-
-
-def _entries(wanted: Any, declared: Any) -> Any:
-    """The methods that an override names, those that the document has with all that it says of them."""
-    if not isinstance(wanted, list) or not isinstance(declared, list):
-        return wanted
-    known = {
-        str(m.get("label") or m.get("id") or m.get("network")): m for m in reversed(declared) if isinstance(m, dict)
-    }
-    return [known.get(m, m) if isinstance(m, str) else m for m in wanted]
-
-
-def _forget(data: dict[str, Any], declared: Any) -> None:
-    """Take what a document says of its own tasks off those that an override left out."""
-    parts = declared.values() if isinstance(declared, dict) else [declared]
-    before = {task for part in parts if isinstance(part, list) for task in part if isinstance(task, str)}
-    kept = data["tasks"] if isinstance(data["tasks"], list) else before
-    gone = before - {task for task in kept if isinstance(task, str)}
-    budget, methods = data.get("budget"), data.get("methods")
-    tables = [budget.get("frames")] if isinstance(budget, dict) else []
-    tables += [data.get("card")]
-    tables += [m.get("per_task") for m in methods if isinstance(m, dict)] if isinstance(methods, list) else []
-    for table in tables:
-        if isinstance(table, dict):
-            for task in gone & table.keys():
-                del table[task]
-    entries = [m for m in methods if isinstance(m, dict)] if isinstance(methods, list) else []
-    for entry in entries:
-        if isinstance(entry.get("only"), list) and (left := [task for task in entry["only"] if task not in gone]):
-            entry["only"] = left
-        elif isinstance(methods, list) and entry.get("only"):
-            methods.remove(entry)
-
-
-def _override(data: dict[str, Any], text: str) -> tuple[str, ...]:
-    """Apply one ``a.b=c`` to nested data and return its path; c is read as YAML."""
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise BadInput(f"--set {text!r}: expected key.path=value, for instance budget.frames=100000.")
-    target = data
-    *parents, last = key.split(".")
-    for part in parents:
-        target = target.setdefault(part, {})
-        if not isinstance(target, dict):
-            raise BadInput(f"--set {text!r}: {part!r} is not a mapping.")
-    target[last] = load(value, f"--set {key}").data
-    return (*parents, last)

@@ -22,7 +22,8 @@ from rlnet_bench.learning.untrained import ScriptPolicy
 from rlnet_bench.reports import plots
 from rlnet_bench.rng import Stream, env_keys
 from rlnet_bench.runs.policies import load_policy
-from rlnet_bench.runs.publish import publish, weights_file
+from rlnet_bench.runs.publish import publish
+from rlnet_bench.runs.published import weights_file
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.worker import work
 
@@ -188,7 +189,7 @@ def test_names_that_nothing_has(results: Path, tmp_path: Path) -> None:
 def test_weights_that_were_not_scored_are_not_played(results: Path, tmp_path: Path) -> None:
     import shutil
 
-    from rlnet_bench.runs.publish import read_cell
+    from rlnet_bench.runs.published import read_cell
 
     copy = Path(shutil.copytree(results, tmp_path / "r"))
     record = read_cell(copy / "small-v1", "ippo", SPREAD).records[0]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from said import Run
 
 import rlnet_bench as rb
 from rlnet_bench import trust
-from rlnet_bench.cli.main import main as entry
 from rlnet_bench.networks.build import load_network
 from rlnet_bench.runs.files import read_json, write_atomic
 from rlnet_bench.runs.loop import run_group
@@ -104,22 +103,9 @@ def listening(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]
 
 
 @pytest.fixture
-def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[str], tuple[int, str]]:
-    """Run a command in this process."""
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-
-    def run(line: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["rlnet-bench", *line.split()])
-        code = 0
-        try:
-            entry()
-        except SystemExit as left:
-            code = int(left.code or 0)
-        found = capsys.readouterr()
-        assert "Traceback" not in found.err + found.out
-        return code, found.out + found.err
-
-    return run
+def line(run: Run) -> Callable[[str], tuple[int, str]]:
+    """Run a command as it is typed."""
+    return lambda text: run(*text.split())
 
 
 def forged(honest: tuple[Store, Plan], folder: Path, door: str, described: bool = False) -> Forged:
@@ -165,18 +151,18 @@ def forged(honest: tuple[Store, Plan], folder: Path, door: str, described: bool 
 
 @pytest.mark.parametrize("door", [*(x for x in ONE_OF_EACH if x.values != ("a vertex",)), VERTEX])
 def test_reading_runs_nothing(
-    honest: tuple[Store, Plan], listening: Path, say: Callable[[str], tuple[int, str]], door: str
+    honest: tuple[Store, Plan], listening: Path, line: Callable[[str], tuple[int, str]], door: str
 ) -> None:
     made = forged(honest, listening, door)
     for source in (made.store, made.published):
         for line in READING:
-            code, said = say(line.replace("SOURCE", str(source)))
+            code, said = line(line.replace("SOURCE", str(source)))
             assert code in (0, 1, 2), said
             assert "--trust-code" not in said, (line, said)
             if line.startswith(("table", "report", "export")):
                 assert code == 0, (line, said)
     for line in OF_STORES:
-        code, said = say(line.replace("SOURCE", str(made.store)))
+        code, said = line(line.replace("SOURCE", str(made.store)))
         assert code == 0, (line, said)
     results = rb.load_results(made.published)
     assert {m.label for m in results.methods} == {"random", "other"} and len(results.scores()) == 2
@@ -184,11 +170,11 @@ def test_reading_runs_nothing(
 
 @pytest.mark.parametrize("door", ONE_OF_EACH)
 def test_running_asks_first(
-    honest: tuple[Store, Plan], listening: Path, say: Callable[[str], tuple[int, str]], door: str
+    honest: tuple[Store, Plan], listening: Path, line: Callable[[str], tuple[int, str]], door: str
 ) -> None:
     made = forged(honest, listening, door)
     for line in RUNNING:
-        code, said = say(line.replace("SOURCE", str(made.store)).replace("RUN", str(made.run)))
+        code, said = line(line.replace("SOURCE", str(made.store)).replace("RUN", str(made.run)))
         assert code == 2 and said.count("\n") == 1, (line, said)
         assert "is code" in said and "--trust-code" in said, (line, said)
         name = "suite.yaml" if "suite.yaml" in line else str(made.store)
@@ -201,17 +187,17 @@ def test_running_asks_first(
 
 
 def test_a_record_names_a_digest_and_another_file_is_refused_even_when_trusted(
-    honest: tuple[Store, Plan], listening: Path, say: Callable[[str], tuple[int, str]]
+    honest: tuple[Store, Plan], listening: Path, line: Callable[[str], tuple[int, str]]
 ) -> None:
     made = forged(honest, listening, "a method")
     for line in ("evaluate RUN --episodes 2 --trust-code", "resume --store SOURCE --trust-code",
                  "reproduce RUN --method canary.py:Canary", "work SOURCE --method canary.py:Canary"):  # fmt: skip
-        code, said = say(line.replace("SOURCE", str(made.store)).replace("RUN", str(made.run)))
+        code, said = line(line.replace("SOURCE", str(made.store)).replace("RUN", str(made.run)))
         assert code == 2 and "was the file with sha256 0000000000000000" in said, (line, said)
 
 
 def test_a_described_card_must_have_the_recorded_digest(
-    honest: tuple[Store, Plan], listening: Path, say: Callable[[str], tuple[int, str]]
+    honest: tuple[Store, Plan], listening: Path, line: Callable[[str], tuple[int, str]]
 ) -> None:
     """Whoever describes his task may not bring another floor than the one that the run id stands for."""
     made = forged(honest, listening, "a module", described=True)
@@ -221,7 +207,7 @@ def test_a_described_card_must_have_the_recorded_digest(
         data["groups"][0]["described"]["task"] = card
         file.write_text(json.dumps(data))
     for source in (made.store, made.published):
-        code, said = say(f"table {source}")
+        code, said = line(f"table {source}")
         assert code == 2 and "described: task: expected the card with the digest" in said
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from said import Run
 
 import rlnet_bench as rb
 from rlnet_bench.cli._grid import names
-from rlnet_bench.cli.main import main
 from rlnet_bench.errors import BadInput, in_python
 from rlnet_bench.learning.policy import Policy
 from rlnet_bench.networks.build import zoo_ids
@@ -20,29 +19,10 @@ from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
 from rlnet_bench.runs.worker import work
 
-Run = Callable[..., tuple[int, str]]
 TINY = Suite(
     name="tiny", tasks=["mpe/simple_spread-discrete-v1"], methods=["random"], seeds=2, budget={"frames": 100},
     evaluation={"episodes": 2, "absolute_episodes": 2},
 )  # fmt: skip
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run the command line in an empty directory; returns exit code and everything printed."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["rlnet-bench", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as leave:
-            code = int(leave.code or 0)
-        text = capsys.readouterr()
-        return code, text.out + text.err
-
-    return call
 
 
 def test_errors_in_python_name_arguments(run: Run) -> None:

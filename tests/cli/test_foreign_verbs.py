@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from said import Run
 
 from rlnet_bench.analysis.exported import from_results
 from rlnet_bench.analysis.imported import to_results
 from rlnet_bench.analysis.loading import load_results
-from rlnet_bench.cli.main import main
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.foreign import read_csv
 from rlnet_bench.runs.plan import make_plan
@@ -20,30 +19,11 @@ from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
 from rlnet_bench.runs.worker import work
 
-Run = Callable[..., tuple[int, str]]
 HEAD = "method,task,seed,frames,episode,return"
 SUITE = Suite(
     name="tiny", tasks=["mpe/simple_spread-discrete-v1"], methods=["random", "coordinated"], seeds=3,
     budget={"frames": 100}, evaluation={"episodes": 2, "absolute_episodes": 4},
 )  # fmt: skip
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run the command line in an empty directory; returns exit code and everything printed."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["rlnet-bench", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as leave:
-            code = int(leave.code or 0)
-        text = capsys.readouterr()
-        return code, text.out + text.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

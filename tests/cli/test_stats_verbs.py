@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from said import Run
 
 from rlnet_bench.analysis.until_decided import declare, plan_file, run_until_decided
-from rlnet_bench.cli.main import main
 from rlnet_bench.errors import BadInput, StoreError
 from rlnet_bench.runs.plan import Plan, make_plan
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
 from rlnet_bench.runs.worker import work
 
-Run = Callable[..., tuple[int, str]]
 SPREAD, REFERENCE = "mpe/simple_spread-discrete-v1", "mpe/simple_reference-discrete-v1"
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run the command line in an empty directory; returns exit code and everything printed."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["rlnet-bench", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as leave:
-            code = int(leave.code or 0)
-        text = capsys.readouterr()
-        return code, text.out + text.err
-
-    return call
 
 
 def write(

@@ -10,14 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from said import Say
 
 from rlnet_bench.cli.main import app
-from rlnet_bench.cli.main import main as entry
 from rlnet_bench.methods import method_ids
 
 if TYPE_CHECKING:
@@ -37,36 +37,6 @@ evaluation: {every: 40, episodes: 2, absolute_episodes: 2}
 """
 
 
-@dataclass
-class Said:
-    """What a command said."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Said]:
-    """Run a command in this process, in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process keeps its own
-
-    def run(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["rlnet-bench", *map(str, arguments)])
-        code = 0
-        try:
-            entry()
-        except SystemExit as left:
-            code = int(left.code or 0)
-        found = capsys.readouterr()
-        assert "Traceback" not in found.err + found.out
-        return Said(code, found.out, found.err)
-
-    return run
-
-
 def suite_file(folder: Path, text: str = SUITE) -> Path:
     path = folder / "tiny.yaml"
     path.write_text(text)
@@ -78,19 +48,19 @@ VERBS = sorted({command.name or command.callback.__name__ for command in app.reg
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_of_every_verb(say: Callable[..., Said], verb: str, flag: str) -> None:
+def test_help_of_every_verb(say: Say, verb: str, flag: str) -> None:
     said = say(verb, flag)
     assert said.code == 0 and "Usage: rlnet-bench" in said.out and verb in said.out
 
 
-def test_help_of_everything(say: Callable[..., Said]) -> None:
+def test_help_of_everything(say: Say) -> None:
     said = say("--help")
     assert said.code == 0 and all(verb in said.out for verb in VERBS)
     assert "Usage" in "".join((bare := say()).out + bare.err)
 
 
 @pytest.mark.parametrize("kind", ["tasks", "methods", "networks", "suites"])
-def test_lists(say: Callable[..., Said], kind: str) -> None:
+def test_lists(say: Say, kind: str) -> None:
     rows = json.loads(say("list", kind, "--json").out)
     assert isinstance(rows, list) and all(row["id"] for row in rows)
     text = say("list", kind)
@@ -123,7 +93,7 @@ def test_lists(say: Callable[..., Said], kind: str) -> None:
         (["report", "--store", "nothing"], r"nothing"),
     ],
 )
-def test_mistakes_are_sentences_with_exit_code_2(say: Callable[..., Said], arguments: list[str], message: str) -> None:
+def test_mistakes_are_sentences_with_exit_code_2(say: Say, arguments: list[str], message: str) -> None:
     said = say(*arguments)
     assert said.code == 2, said
     assert re.search(message, said.err), said.err
@@ -140,12 +110,12 @@ def test_mistakes_are_sentences_with_exit_code_2(say: Callable[..., Said], argum
         ["plan", "quick", "--seeds", "x"],
     ],
 )
-def test_wrong_usage_is_exit_code_2(say: Callable[..., Said], arguments: list[str]) -> None:
+def test_wrong_usage_is_exit_code_2(say: Say, arguments: list[str]) -> None:
     said = say(*arguments)
     assert said.code == 2 and said.err
 
 
-def test_a_wrong_key_says_file_and_line(say: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_wrong_key_says_file_and_line(say: Say, tmp_path: Path) -> None:
     said = say("plan", suite_file(tmp_path, SUITE.replace("seeds: 2", "seeds: 2\nseds: 2")))
     assert said.code == 2
     assert re.fullmatch(r"rlnet-bench: .*tiny\.yaml:8: unknown key 'seds'\. Did you mean 'seeds'\?\n", said.err), (
@@ -155,12 +125,12 @@ def test_a_wrong_key_says_file_and_line(say: Callable[..., Said], tmp_path: Path
     assert re.search(r"tiny\.yaml:6: ippo: unknown key 'num_env'\. Did you mean 'num_envs'\?", said.err)
 
 
-def test_a_method_that_is_already_there(say: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_method_that_is_already_there(say: Say, tmp_path: Path) -> None:
     said = say("run", suite_file(tmp_path), "--method", "ippo")
     assert said.code == 2 and "two entries share a label" in said.err
 
 
-def test_plan(say: Callable[..., Said], tmp_path: Path) -> None:
+def test_plan(say: Say, tmp_path: Path) -> None:
     file = suite_file(tmp_path)
     data = json.loads(say("plan", file, "--json").out)
     assert [g["config"]["label"] for g in data["groups"]] == ["ippo", "random"]
@@ -172,7 +142,7 @@ def test_plan(say: Callable[..., Said], tmp_path: Path) -> None:
     assert not (tmp_path / "rlnet-store").exists()
 
 
-def test_work_status_logs(say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_status_logs(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rlnet_bench.runs import worker
     from rlnet_bench.runs.plan import make_plan
     from rlnet_bench.runs.store import Store
@@ -202,7 +172,7 @@ def test_work_status_logs(say: Callable[..., Said], tmp_path: Path, monkeypatch:
     assert wrong.code == 2 and "expected the beginning of one run id, found none" in wrong.err
 
 
-def test_failed_work_is_exit_code_1(say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_work_is_exit_code_1(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rlnet_bench.runs import loop, worker
     from rlnet_bench.runs.plan import make_plan
     from rlnet_bench.runs.store import Store
@@ -226,7 +196,7 @@ def test_failed_work_is_exit_code_1(say: Callable[..., Said], tmp_path: Path, mo
 @pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("slurm", "submitit")])
 @pytest.mark.parametrize("verb", ["run", "resume"])
 def test_a_launcher_without_its_package_is_refused_by_name(
-    say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, package: str, verb: str
+    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, package: str, verb: str
 ) -> None:
     monkeypatch.setattr("rlnet_bench.runs.launch.importlib.util.find_spec", lambda name: None)
     file, store = suite_file(tmp_path), planned_store(tmp_path)
@@ -239,7 +209,7 @@ def test_a_launcher_without_its_package_is_refused_by_name(
     )
 
 
-def test_an_unknown_launcher_begins_nothing(say: Callable[..., Said], tmp_path: Path) -> None:
+def test_an_unknown_launcher_begins_nothing(say: Say, tmp_path: Path) -> None:
     said = say("run", suite_file(tmp_path), "--launcher", "kubernetes")
     assert said.code == 2 and "--launcher 'kubernetes': expected local, ray or slurm" in said.err
     assert not (tmp_path / "rlnet-store").exists()
@@ -256,9 +226,7 @@ def planned_store(folder: Path, text: str = SUITE) -> Store:
     return store
 
 
-def test_resume_refuses_what_no_longer_fits(
-    say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resume_refuses_what_no_longer_fits(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
     store = planned_store(tmp_path)
@@ -273,7 +241,7 @@ def test_resume_refuses_what_no_longer_fits(
 
 
 @pytest.mark.slow
-def test_failed_groups_are_tried_again_when_asked(say: Callable[..., Said], tmp_path: Path) -> None:
+def test_failed_groups_are_tried_again_when_asked(say: Say, tmp_path: Path) -> None:
     store = planned_store(tmp_path, re.sub(r"  - id: ippo\n.*\n", "", SUITE))
     (group,) = store.plan().groups
     store.folder(group).mkdir()
@@ -289,7 +257,7 @@ def test_failed_groups_are_tried_again_when_asked(say: Callable[..., Said], tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", ["id: ippo", "network: zoo/tag-2ppo"])
-def test_reproduce(say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
+def test_reproduce(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
     from rlnet_bench.analysis.loading import load_results
     from rlnet_bench.runs.worker import work
 
@@ -390,7 +358,7 @@ class Patient(Ippo):
 """
 
 
-def test_work_outlives_a_session(say: Callable[..., Said], tmp_path: Path) -> None:
+def test_work_outlives_a_session(say: Say, tmp_path: Path) -> None:
     from rlnet_bench.runs.worker import work
 
     store = planned_store(tmp_path, re.sub(r"  - id: ippo\n.*\n", "  - uncoordinated\n", SUITE))
@@ -484,7 +452,7 @@ def test_two_drivers_of_one_suite_and_one_is_killed(tmp_path: Path) -> None:
         assert not (folder / "lease.json").exists()
 
 
-def test_tune_says_what_is_wrong_before_anything_is_made(say: Callable[..., Said], tmp_path: Path) -> None:
+def test_tune_says_what_is_wrong_before_anything_is_made(say: Say, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     (tmp_path / "tiny.yaml").write_text(SUITE)
     for arguments, sentence in (

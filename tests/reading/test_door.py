@@ -22,6 +22,7 @@ ELSEWHERE = {
     "envs/card.py": "a card just made",
     "envs/cards/__init__.py": "the package's own cards",
     "envs/check/state.py": "a state just made",
+    "envs/layout.py": "the package's own layouts",
     "envs/pettingzoo/door.py": "the digest of a user's code",
     "envs/vmas/scenario.py": "the source of imported code",
     "foreign/csv.py": "rows of text that was read",

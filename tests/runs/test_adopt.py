@@ -20,7 +20,8 @@ from rlnet_bench.runs.adopt import adopt
 from rlnet_bench.runs.check_store import check_store
 from rlnet_bench.runs.plan import Plan
 from rlnet_bench.runs.policies import load_policy
-from rlnet_bench.runs.publish import publish, read_published
+from rlnet_bench.runs.publish import publish
+from rlnet_bench.runs.published import read_published
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.worker import work
 

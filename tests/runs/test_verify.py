@@ -23,7 +23,8 @@ from rlnet_bench.runs import publish as publishing
 from rlnet_bench.runs.check_store import check_store
 from rlnet_bench.runs.compact import INDEX, compact, read_index
 from rlnet_bench.runs.plan import Plan
-from rlnet_bench.runs.publish import publish, read_published
+from rlnet_bench.runs.publish import publish
+from rlnet_bench.runs.published import read_published
 from rlnet_bench.runs.records import CHAIN_START
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.verify import run_id

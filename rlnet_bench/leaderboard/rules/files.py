@@ -10,7 +10,7 @@ from rlnet_bench.leaderboard.rules.rule import Broken, Listing, of_submission
 from rlnet_bench.leaderboard.submission import MANIFEST, README, RECORDS, SUMS
 from rlnet_bench.reading.files import KiB, read_text
 from rlnet_bench.reading.names import is_seen
-from rlnet_bench.runs.publish import SUITE
+from rlnet_bench.runs.published import SUITE
 
 REPACK = "pack it again: `rlnet-bench submit pack STORE FOLDER`"
 
