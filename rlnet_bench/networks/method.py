@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from json import dumps, loads
@@ -20,7 +20,7 @@ from rlnet_bench.networks.graph import expand
 from rlnet_bench.networks.parse import SAID_ELSEWHERE
 from rlnet_bench.networks.refuse import unsupported
 from rlnet_bench.networks.spec import NetworkSpec
-from rlnet_bench.networks.tenancy import is_hosted, settings_of, tenancies, unsettled, versions
+from rlnet_bench.networks.tenancy import Tenancy, is_hosted, settings_of, tenancies, unsettled, versions
 from rlnet_bench.vocabulary import TrainingClass, TrainingReward
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class NetworkMethod(Method):
     @classmethod
     def training_class(cls, config: Any) -> TrainingClass:
         """Whose knowledge flows where while learning."""
-        return _training(cls.network(config))
+        return _training(cls.network(config), find_method)
 
     @classmethod
     def impossible(cls, card: TaskCard, config: Any) -> str | None:
@@ -105,14 +105,17 @@ class NetworkMethod(Method):
     @classmethod
     def warmup_frames(cls, card: TaskCard, config: Any) -> int:
         """The longest of the methods at its vertices."""
-        found = tenancies(expand(cls.network(config), card), config)
-        return max((t.config.warmup(t.vertex.period) for t in found), default=0)
+        return max((t.config.warmup(t.vertex.period) for t in cls._tenancies(card, config)), default=0)
 
     @classmethod
     def memory_bytes(cls, card: TaskCard, config: Any, replicas: int) -> int:
         """The replays of the methods at its vertices."""
-        found = tenancies(expand(cls.network(config), card), config)
-        return sum(t.config.memory_bytes(t.card, replicas) for t in found)
+        return sum(t.config.memory_bytes(t.card, replicas) for t in cls._tenancies(card, config))
+
+    @classmethod
+    def _tenancies(cls, card: TaskCard, config: Any) -> Iterator[Tenancy]:
+        spec = cls.network(config)
+        return tenancies(expand(spec, card), config) if any(v.method for v in spec.vertices) else iter(())
 
     @classmethod
     def small(cls) -> dict[str, Any]:
@@ -237,17 +240,20 @@ def network_method(name: str) -> tuple[type[Method], dict[str, Any]]:
         UnknownName: with the nearest zoo id.
         BadInput: with file, line, vertices and what was expected.
     """
-    data = load_network(name).to_json()
-    return method_from_json(data), data
+    spec = load_network(name)
+    data = spec.to_json()
+    method = method_from_json(data)
+    method.spec = spec  # equal, and it knows its lines
+    return method, data
 
 
-def method_from_json(data: Mapping[str, Any]) -> type[Method]:
+def method_from_json(data: Mapping[str, Any]) -> type[NetworkMethod]:
     """The method of a network from :meth:`NetworkSpec.to_json`; equal data give the same class."""
     return _made(dumps(data, sort_keys=True))
 
 
 @cache
-def _made(text: str) -> type[Method]:
+def _made(text: str) -> type[NetworkMethod]:
     from rlnet_bench.networks.build import zoo_ids
 
     spec = NetworkSpec.from_json(loads(text))
@@ -256,7 +262,7 @@ def _made(text: str) -> type[Method]:
     attributes = {
         "id": zoo if known else f"network/{spec.name}",
         "summary": spec.description or f"a Reinforcement Network of {len(spec.vertices)} declarations",
-        "training": _training(spec),
+        "training": _training(spec, catalogued),
         "spec": spec,
         "Config": _models().CONFIGS[spec.model] if spec.model else NetworkConfig,
         "__doc__": f"The Reinforcement Network {spec.name}.",
@@ -264,9 +270,9 @@ def _made(text: str) -> type[Method]:
     return type("NetworkMethod_" + "".join(c if c.isalnum() else "_" for c in spec.name), (NetworkMethod,), attributes)
 
 
-def _training(spec: NetworkSpec) -> TrainingClass:
-    """Training class: whose knowledge flows where while learning; a method that is code, not catalogued, may do all."""
-    methods = {catalogued(v.method) for v in spec.vertices if v.method is not None}
+def _training(spec: NetworkSpec, find: Callable[[str], type[Method] | None]) -> TrainingClass:
+    """Training class: whose knowledge flows where while learning; a method that is not found may do all."""
+    methods = {find(v.method) for v in spec.vertices if v.method is not None}
     found = {"gradients across agents" if method is None else method.training for method in methods}
     if any(v.gradient == "through" for v in spec.vertices) or "gradients across agents" in found:
         return "gradients across agents"

@@ -14,6 +14,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.config import OffPolicyConfig
 from rlnet_bench.methods import Method, find_method
 from rlnet_bench.networks.graph import Graph
+from rlnet_bench.trust import without_folder
 
 if TYPE_CHECKING:
     from rlnet_bench.networks.method import NetworkConfig
@@ -123,4 +124,4 @@ def unsettled(graph: Graph, config: NetworkConfig) -> str | None:
 def versions(spec: NetworkSpec) -> dict[str, str]:
     """The version of every method at its vertices, and the beginning of its source where it is a file's."""
     found = {v.method: find_method(v.method) for v in spec.vertices if v.method is not None}
-    return {name: f"{m.version} {m.source_hash}".strip() for name, m in sorted(found.items())}
+    return {without_folder(name): f"{m.version} {m.source_hash}".strip() for name, m in sorted(found.items())}

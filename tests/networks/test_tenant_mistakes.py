@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from rlnet_bench.errors import BadInput, ImpossibleCell
 from rlnet_bench.methods import check_possible
 from rlnet_bench.networks.build import Network, continuous
 from rlnet_bench.networks.build import learned as learned_message
-from rlnet_bench.networks.method import method_from_json
+from rlnet_bench.networks.method import method_from_json, network_method
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.reading.yaml import load
 from rlnet_bench.runs.suite import parse_suite
@@ -135,3 +136,13 @@ def test_refused_where_a_suite_says_it(lines: list[str], line: int, sentence: st
     with pytest.raises(BadInput) as error:
         parse_suite(load(SUITE + "".join(f"      {x}\n" for x in lines), "s.yaml"))
     assert sentence in str(error.value) and f"s.yaml:{line}: " in str(error.value)
+
+
+def test_a_file_is_named_with_its_line_when_planned(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nvertices:\n  boss: {}\n  motor: {per_agent: true, learner: method:vdn}\nedges:\n"
+                    "  - boss -> motor\n")  # fmt: skip
+    method, _ = network_method(str(file))
+    with pytest.raises(ImpossibleCell) as error:
+        check_possible(method, task_card(SMOOTH), method.configure({}))
+    assert f"{file}:4: vertex 'motor': `learner: method:vdn`: vdn needs discrete actions" in str(error.value)

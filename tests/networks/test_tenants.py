@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from tiny import LBF, MIXED, SMALL, SMOOTH, SPREAD, WORDS, differing, learner, weights
 from whisper import CARD, Whisper
 
-from rlnet_bench import rng
+from rlnet_bench import rng, trust
 from rlnet_bench.envs.contract import Reset
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.learning.play import evaluate
@@ -18,10 +19,11 @@ from rlnet_bench.methods import find_method
 from rlnet_bench.networks.build import Network, continuous
 from rlnet_bench.networks.graph import expand
 from rlnet_bench.networks.learner import NetworkLearner
-from rlnet_bench.networks.method import method_from_json
+from rlnet_bench.networks.method import method_from_json, network_method
 from rlnet_bench.networks.policy import NetworkPolicy
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.runs.checkpoint import read_checkpoint, write_checkpoint
+from rlnet_bench.trust import Untrusted
 
 
 def alone(name: str, task: str, reward: Any, **settings: Any) -> Any:
@@ -204,6 +206,64 @@ def test_a_value_based_director_over_ppo_continues_to_the_bit(memory: str, tmp_p
     loaded.load_state_dict(weights(one))
     a, b = (evaluate(p, card, (0, 1), 2, stream=rng.Stream.USER, mode="sampled") for p in (policy, loaded))
     assert (a.returns == b.returns).all()
+
+
+# -- methods of one's own ------------------------------------------------------------------------------------
+
+MINE = """from rlnet_bench.learning.config import QConfig
+from rlnet_bench.methods import Method, find_method, register
+
+
+class MineConfig(QConfig):
+    pull: float = 0.0
+
+
+@register("mine", version=4, summary="IQL that is pulled to zero", Config=MineConfig, training="independent")
+class Mine(Method):
+    @classmethod
+    def learner_class(cls):
+        class Learner(find_method("iql").learner_class()):
+            def loss(self, step):
+                return super().loss(step) + self.config.pull * step.chosen.square().mean(dim=(-2, -1))
+
+        return Learner
+"""
+
+
+def test_a_file_may_learn_at_vertices_once_it_is_trusted(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    name = f"{file}:Mine"
+
+    def spec(learner_: str, **settings: Any) -> NetworkSpec:
+        return Network("own", hidden=[8]).motors("motor", learner=learner_, settings={**SMALL, **settings}).build()
+
+    with pytest.raises(Untrusted, match="--trust-code"):
+        learner(spec(f"method:{name}"), LBF)
+    trust.typed(name)
+    same, pulled = (learner(spec(f"method:{name}", pull=x), LBF) for x in (0.0, 0.5))
+    plain = learner(spec("method:iql"), LBF)
+    for made in (same, pulled, plain):
+        for _ in range(3):
+            made.iterate()
+    assert differing(weights(same), weights(plain)) == [] and differing(weights(pulled), weights(plain))
+    method: Any = method_from_json(spec(f"method:{name}").to_json())
+    config = method.configure({})
+    assert method.uses(config) == {"mine.py:Mine": f"4 {hashlib.sha256(MINE.encode()).hexdigest()[:16]}"}
+    assert method.training_class(config) == "independent" and method.training == "gradients across agents"
+
+
+def test_planning_counts_replays_and_warm_ups() -> None:
+    method: Any = method_from_json(mixed().to_json())
+    card, config = task_card(LBF), method.configure({"num_envs": 8})
+    made = learner(mixed(), LBF, num_envs=8, rollout_steps=10)
+    rooms = [t.learner.replay.room for t in made.tenants.values()]
+    size = sum(x.numel() * x.element_size() for room in rooms for x in room.values())
+    assert size <= method.memory_bytes(card, config, 2) <= 1.1 * size
+    assert method.warmup_frames(card, config) == max(t.learner.warmup_frames for t in made.tenants.values()) == 48
+    assert method.warmup_frames(card, method.configure({"num_envs": 32})) == (5 + 1) * 32
+    plain, _ = network_method("zoo/tag-3ppo")
+    assert plain.uses(plain.configure({})) == {} and plain.memory_bytes(card, plain.configure({}), 2) == 0
 
 
 # -- learning ------------------------------------------------------------------------------------------------
