@@ -113,10 +113,12 @@ def _by_method(graph: Graph, node: Node, head: str, stack_of: Mapping[int, int])
         source = graph.nodes[fresh[0].source].name
         yield f"{head}: it learns from a replay, through which no gradient reaches {source!r} (`gradient: through`)."
     if method.training != "independent":
-        apart = next((n for n in graph.nodes if n.vertex.name == v.name and stack_of[n.index] != stack_of[node.index]),
-                     None)  # fmt: skip
-        if apart is not None:
-            yield (f"{head}: the method learns for all of a declaration together, and {apart.name!r} stands on another "
+        team = [n for n in graph.nodes if n.vertex.name == v.name]
+        if v.recipe.share == "group":
+            team = [n for n in team if n.superiors == node.superiors]
+        apart = [n.name for n in team if stack_of[n.index] != stack_of[node.index]]
+        if apart:
+            yield (f"{head}: the method learns for all of a declaration together, and {apart[0]!r} stands on another "
                    "level or has other widths; expected members that look alike.")  # fmt: skip
 
 

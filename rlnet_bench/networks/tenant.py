@@ -122,14 +122,14 @@ class Tenant:
             team_reward: agents are rewarded with the team's mean.
             total_frames: the budget per replica.
         """
-        self.stack, card, device = stack, tenancy.card, env.device
+        self.stack, self.card, device = stack, tenancy.card, env.device
         self.agents = torch.tensor(stack.agents, dtype=torch.int64, device=device)
         self.share = torch.tensor(stack.reward, dtype=torch.float64, device=device)  # [K, N]
         self.team_reward = team_reward
         self.rates_alike = team_reward and bool((self.share.sum(dim=1) == 1).all())
-        blank = torch.zeros(env.num_envs, len(stack.members), card.observation_size, device=device)
+        blank = torch.zeros(env.num_envs, stack.size_k, self.card.observation_size, device=device)
         self.learner: OffPolicyLearner[Any] = tenancy.method.learner_class()(
-            Around(card, self._seen(blank, now), device), [_seed(stack, s) for s in seeds], tenancy.config,
+            Around(self.card, self._seen(blank, now), device), [_seed(stack, s) for s in seeds], tenancy.config,
             training_reward="team_mean" if self.rates_alike else "individual", total_frames=total_frames,
             period=stack.period,
         )  # fmt: skip
@@ -209,7 +209,7 @@ class Tenant:
         if mask is None or not self.stack.is_motor:
             return None
         mask = mask[:, self.agents]
-        return mask if mask.ndim == 2 else mask[..., : self.learner.card.action_size]
+        return mask if mask.ndim == 2 else mask[..., : self.card.action_size]
 
     # -- divergence and checkpoint -----------------------------------------------------------------------
 

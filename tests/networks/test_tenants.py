@@ -266,6 +266,60 @@ def test_planning_counts_replays_and_warm_ups() -> None:
     assert plain.uses(plain.configure({})) == {} and plain.memory_bytes(card, plain.configure({}), 2) == 0
 
 
+# -- options and groups --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["iql", "isac", "vdn"])
+def test_only_legal_options_are_chosen_and_legality_is_kept(name: str) -> None:
+    """The environment refuses others; in training, and by the policy in either mode."""
+    spec = (
+        Network("masked", hidden=[8])
+        .vertex("director", action=continuous(2), period=3)
+        .motors("first", [0])
+        .motors("second", [1], learner=f"method:{name}")
+        .edge("director", "first")
+        .edge("director", "second")
+        .build()
+    )
+    env = Whisper(16, masked=True)
+    config: Any = method_from_json(spec.to_json()).configure(
+        {"num_envs": 8, "rollout_steps": 12, "second.settings": {**SMALL, "learning_starts": 100}}
+    )
+    made = NetworkLearner(
+        env, (0, 1), expand(spec, env.card), config, training_reward="team_mean", total_frames=2_000
+    )  # fmt: skip
+    for _ in range(4):
+        made.iterate()
+    (tenant,) = made.tenants.values()
+    batch = tenant.learner.replay.transitions([0], 64, gamma=0.9)[0]
+    assert batch.mask is not None and batch.next_mask is not None and not bool(batch.mask.all())
+    assert bool(batch.mask.gather(-1, batch.action[..., None]).all())
+    policy, now = made.policy(), env.reset(env.keys)
+    for deterministic in (True, False):
+        state = policy.initial_state(16, env.keys)
+        for _ in range(9):
+            action, state = policy.act(now.observation, state, now.action_mask, None, deterministic)
+            now = env.step(action)  # type: ignore[assignment]
+
+
+def test_a_team_of_one_value_is_a_declaration_or_a_group_of_it() -> None:
+    def spec(**fields: Any) -> NetworkSpec:
+        return (
+            Network("teams", hidden=[8])
+            .vertex("manager", count=2, action=continuous(2))
+            .motors("motor", learner="method:vdn", **fields)
+            .edge("manager", "motor", deal="balanced")
+            .build()
+        )
+
+    one, apart = learner(spec(), SPREAD), learner(spec(share="group"), SPREAD)
+    assert [t.learner.card.num_agents for t in one.tenants.values()] == [3]
+    assert sorted(t.learner.card.num_agents for t in apart.tenants.values()) == [1, 2]
+    for made in (one, apart):
+        assert all(t.learner.replay.room["reward"].shape[-1] == 1 for t in made.tenants.values())
+        made.iterate()
+
+
 # -- learning ------------------------------------------------------------------------------------------------
 
 QUICK: dict[str, Any] = {
