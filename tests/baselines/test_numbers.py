@@ -30,10 +30,20 @@ OWN: dict[str, dict[str, object]] = {  # where a method has settings of its own,
     "coma": {"critic_minibatches": 2, "td_lambda": 0.8}, "happo": {"share_parameters": False},
     "central": {"share_parameters": False}, "commnet": TALK, "gnn": TALK,
     "mat": {"hidden": [], "width": 8, "blocks": 1, "attention_heads": 2},
+    "zoo/tag-mixed": {
+        "motor.learning_rate": 0.01,
+        "motor.settings": {
+            k: SETTINGS[k]
+            for k in ("gamma", "n_step", "batch_size", "buffer_size", "learning_starts", "updates_per_iteration",
+                      "target_tau", "target_every", "max_grad_norm", "activation", "actor_learning_rate",
+                      "temperature_start", "target_entropy", "target_entropy_share")
+        } | {"rollout_steps": 1},
+    },
 }  # fmt: skip
 ON_POLICY = ("ia2c", "maa2c", "coma", "happo", "happo gru", "central", "central gru", "commnet", "gnn", "mat")
 VALUE_BASED, REPLAYED_ACTORS = ("iql", "vdn", "qmix", "qmix gru"), ("isac", "masac", "iddpg", "maddpg")
-NAMES = ("ippo", "mappo", "ippo gru", "mappo gru", "zoo/tag-3ppo", *VALUE_BASED, *ON_POLICY, *REPLAYED_ACTORS)
+NETWORKS = ("zoo/tag-3ppo", "zoo/tag-mixed")
+NAMES = ("ippo", "mappo", "ippo gru", "mappo gru", *NETWORKS, *VALUE_BASED, *ON_POLICY, *REPLAYED_ACTORS)
 TASKS = ("mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-continuous-v1")
 DISCRETE = ("mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-discrete-v1")
 CONTINUOUS = ("mpe/simple_spread-continuous-v1", "mpe/simple_speaker_listener-continuous-v1")
@@ -138,6 +148,36 @@ STORED: dict[tuple[str, int, str], dict[str, list[float]]] = {
         "entropy": [3.735808, 3.555494],
         "clip_fraction": [0.11875, 0.040625],
         "gradient_norm": [0.510469, 0.490069],
+    },
+    ("zoo/tag-mixed", 3, "mpe/simple_spread-discrete-v1"): {
+        "director.policy_loss": [-0.055903, -0.074858],
+        "director.value_loss": [0.628513, 0.393464],
+        "director.entropy": [7.125387, 7.280394],
+        "director.clip_fraction": [0.340035, 0.378613],
+        "director.gradient_norm": [1.665569, 1.913579],
+        "motor.critic_loss": [7.188897, 2.457352],
+        "motor.critic_gradient_norm": [5.332881, 2.964177],
+        "motor.actor_loss": [2.24353, 2.563119],
+        "motor.actor_gradient_norm": [0.093029, 0.068313],
+        "motor.temperature_loss": [-0.504498, -1.592374],
+        "motor.temperature_gradient_norm": [0.334634, 0.792453],
+        "motor.temperature": [0.139055, 0.132725],
+        "motor.entropy": [0.759317, 1.275284],
+    },
+    ("zoo/tag-mixed", 3, "mpe/simple_speaker_listener-continuous-v1"): {
+        "director.policy_loss": [-0.063632, -0.057891],
+        "director.value_loss": [0.535639, 0.672933],
+        "director.entropy": [7.246668, 7.155997],
+        "director.clip_fraction": [0.257867, 0.288733],
+        "director.gradient_norm": [1.84204, 2.013036],
+        "motor.critic_loss": [19.257406, 5.033536],
+        "motor.critic_gradient_norm": [15.097493, 4.283782],
+        "motor.actor_loss": [3.893394, 3.107224],
+        "motor.actor_gradient_norm": [0.222215, 0.246712],
+        "motor.temperature_loss": [-12.879826, -12.798203],
+        "motor.temperature_gradient_norm": [6.367955, 6.324968],
+        "motor.temperature": [0.132725, 0.132725],
+        "motor.entropy": [2.367954, 2.324968],
     },
     ("iql", 1, "mpe/simple_spread-discrete-v1"): {
         "loss": [9.897147, 4.513309],
