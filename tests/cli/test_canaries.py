@@ -103,7 +103,7 @@ def listening(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]
 
 
 @pytest.fixture
-def line(run: Run) -> Callable[[str], tuple[int, str]]:
+def typed(run: Run) -> Callable[[str], tuple[int, str]]:
     """Run a command as it is typed."""
     return lambda text: run(*text.split())
 
@@ -151,18 +151,18 @@ def forged(honest: tuple[Store, Plan], folder: Path, door: str, described: bool 
 
 @pytest.mark.parametrize("door", [*(x for x in ONE_OF_EACH if x.values != ("a vertex",)), VERTEX])
 def test_reading_runs_nothing(
-    honest: tuple[Store, Plan], listening: Path, line: Callable[[str], tuple[int, str]], door: str
+    honest: tuple[Store, Plan], listening: Path, typed: Callable[[str], tuple[int, str]], door: str
 ) -> None:
     made = forged(honest, listening, door)
     for source in (made.store, made.published):
         for line in READING:
-            code, said = line(line.replace("SOURCE", str(source)))
+            code, said = typed(line.replace("SOURCE", str(source)))
             assert code in (0, 1, 2), said
             assert "--trust-code" not in said, (line, said)
             if line.startswith(("table", "report", "export")):
                 assert code == 0, (line, said)
     for line in OF_STORES:
-        code, said = line(line.replace("SOURCE", str(made.store)))
+        code, said = typed(line.replace("SOURCE", str(made.store)))
         assert code == 0, (line, said)
     results = rb.load_results(made.published)
     assert {m.label for m in results.methods} == {"random", "other"} and len(results.scores()) == 2
@@ -170,11 +170,11 @@ def test_reading_runs_nothing(
 
 @pytest.mark.parametrize("door", ONE_OF_EACH)
 def test_running_asks_first(
-    honest: tuple[Store, Plan], listening: Path, line: Callable[[str], tuple[int, str]], door: str
+    honest: tuple[Store, Plan], listening: Path, typed: Callable[[str], tuple[int, str]], door: str
 ) -> None:
     made = forged(honest, listening, door)
     for line in RUNNING:
-        code, said = line(line.replace("SOURCE", str(made.store)).replace("RUN", str(made.run)))
+        code, said = typed(line.replace("SOURCE", str(made.store)).replace("RUN", str(made.run)))
         assert code == 2 and said.count("\n") == 1, (line, said)
         assert "is code" in said and "--trust-code" in said, (line, said)
         name = "suite.yaml" if "suite.yaml" in line else str(made.store)
@@ -187,17 +187,17 @@ def test_running_asks_first(
 
 
 def test_a_record_names_a_digest_and_another_file_is_refused_even_when_trusted(
-    honest: tuple[Store, Plan], listening: Path, line: Callable[[str], tuple[int, str]]
+    honest: tuple[Store, Plan], listening: Path, typed: Callable[[str], tuple[int, str]]
 ) -> None:
     made = forged(honest, listening, "a method")
     for line in ("evaluate RUN --episodes 2 --trust-code", "resume --store SOURCE --trust-code",
                  "reproduce RUN --method canary.py:Canary", "work SOURCE --method canary.py:Canary"):  # fmt: skip
-        code, said = line(line.replace("SOURCE", str(made.store)).replace("RUN", str(made.run)))
+        code, said = typed(line.replace("SOURCE", str(made.store)).replace("RUN", str(made.run)))
         assert code == 2 and "was the file with sha256 0000000000000000" in said, (line, said)
 
 
 def test_a_described_card_must_have_the_recorded_digest(
-    honest: tuple[Store, Plan], listening: Path, line: Callable[[str], tuple[int, str]]
+    honest: tuple[Store, Plan], listening: Path, typed: Callable[[str], tuple[int, str]]
 ) -> None:
     """Whoever describes his task may not bring another floor than the one that the run id stands for."""
     made = forged(honest, listening, "a module", described=True)
@@ -207,7 +207,7 @@ def test_a_described_card_must_have_the_recorded_digest(
         data["groups"][0]["described"]["task"] = card
         file.write_text(json.dumps(data))
     for source in (made.store, made.published):
-        code, said = line(f"table {source}")
+        code, said = typed(f"table {source}")
         assert code == 2 and "described: task: expected the card with the digest" in said
 
 
