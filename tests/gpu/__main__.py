@@ -1,8 +1,8 @@
 """``make gpu``: what holds on the CPU holds on a GPU, and what a GPU is worth. At most 8 minutes; code 2 without CUDA.
 
 The smoke set: stepping every family of ours under ``torch.cuda.set_sync_debug_mode("error")``, VMAS without it, one
-training each of IPPO, MAPPO, IPPO with memory and a network, and a checkpoint that continues to the bit. Then a table:
-IPPO's frames per second over replicas and environments.
+training each of IPPO, MAPPO, IPPO with memory and two networks, and a checkpoint that continues to the bit. Then a
+table: IPPO's frames per second over replicas and environments.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def smoke(device: str) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "training mappo", partial(training, device, "mappo")
     yield "training ippo with memory", partial(training, device, "ippo", memory="gru")
     yield "training zoo/tag-3ppo", partial(training, device, "zoo/tag-3ppo")
+    yield "training zoo/tag-mixed", partial(training, device, "zoo/tag-mixed")
     yield "resuming ippo", partial(resuming, device, "ippo")
     yield "resuming zoo/tag-3ppo", partial(resuming, device, "zoo/tag-3ppo")
 
