@@ -39,10 +39,15 @@ OWN: dict[str, dict[str, object]] = {  # where a method has settings of its own,
                       "temperature_start", "target_entropy", "target_entropy_share")
         } | {"rollout_steps": 1},
     },
+    "zoo/cmat": {
+        "encoder.action": {"continuous": 8, "per_subordinate": True}, "consensus.action": {"continuous": 8},
+        "blocks": 1, "attention_heads": 2,
+    },
+    "zoo/learned-graph": {"depth_weight": 0.1, "blocks": 1, "attention_heads": 2},
 }  # fmt: skip
 ON_POLICY = ("ia2c", "maa2c", "coma", "happo", "happo gru", "central", "central gru", "commnet", "gnn", "mat")
 VALUE_BASED, REPLAYED_ACTORS = ("iql", "vdn", "qmix", "qmix gru"), ("isac", "masac", "iddpg", "maddpg")
-NETWORKS = ("zoo/tag-3ppo", "zoo/tag-mixed")
+NETWORKS = ("zoo/tag-3ppo", "zoo/tag-mixed", "zoo/hammer", "zoo/cmat", "zoo/learned-graph")
 NAMES = ("ippo", "mappo", "ippo gru", "mappo gru", *NETWORKS, *VALUE_BASED, *ON_POLICY, *REPLAYED_ACTORS)
 TASKS = ("mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-continuous-v1")
 DISCRETE = ("mpe/simple_spread-discrete-v1", "mpe/simple_speaker_listener-discrete-v1")
@@ -422,6 +427,58 @@ STORED: dict[tuple[str, int, str], dict[str, list[float]]] = {
         "critic_gradient_norm": [16.479261, 8.48324],
         "actor_loss": [-0.009401, 0.297909],
         "actor_gradient_norm": [0.354825, 0.381004],
+    },
+    ("zoo/hammer", 3, "mpe/simple_spread-discrete-v1"): {
+        "encoder.policy_loss": [0.0, 0.0],
+        "encoder.value_loss": [0.0, 0.0],
+        "encoder.entropy": [0.0, 0.0],
+        "encoder.clip_fraction": [0.0, 0.0],
+        "encoder.gradient_norm": [0.00378, 0.003356],
+        "policy_loss": [-0.007708, -0.010317],
+        "value_loss": [0.566395, 0.600725],
+        "entropy": [1.592498, 1.591974],
+        "clip_fraction": [0.009028, 0.013889],
+        "gradient_norm": [0.153745, 0.149127],
+    },
+    ("zoo/hammer", 3, "mpe/simple_speaker_listener-continuous-v1"): {
+        "encoder.policy_loss": [0.0, 0.0],
+        "encoder.value_loss": [0.0, 0.0],
+        "encoder.entropy": [0.0, 0.0],
+        "encoder.clip_fraction": [0.0, 0.0],
+        "encoder.gradient_norm": [0.006305, 0.010737],
+        "policy_loss": [-0.02078, -0.010463],
+        "value_loss": [0.641924, 0.734329],
+        "entropy": [3.694545, 3.583454],
+        "clip_fraction": [0.109375, 0.088542],
+        "gradient_norm": [0.507089, 0.496126],
+    },
+    ("zoo/cmat", 3, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-0.026838, -0.017578],
+        "value_loss": [0.510528, 0.453264],
+        "entropy": [1.595669, 1.597659],
+        "clip_fraction": [0.1375, 0.095833],
+        "gradient_norm": [1.512533, 1.61218],
+    },
+    ("zoo/cmat", 3, "mpe/simple_speaker_listener-continuous-v1"): {
+        "policy_loss": [-0.017449, -0.022735],
+        "value_loss": [0.600093, 0.425461],
+        "entropy": [3.674423, 3.5261],
+        "clip_fraction": [0.241667, 0.191667],
+        "gradient_norm": [1.6986, 2.016292],
+    },
+    ("zoo/learned-graph", 3, "mpe/simple_spread-discrete-v1"): {
+        "policy_loss": [-0.021621, -0.032013],
+        "value_loss": [0.682058, 0.602352],
+        "entropy": [2.878711, 2.872232],
+        "clip_fraction": [0.00625, 0.0],
+        "gradient_norm": [0.394542, 0.446936],
+    },
+    ("zoo/learned-graph", 3, "mpe/simple_speaker_listener-continuous-v1"): {
+        "policy_loss": [-0.024294, -0.028823],
+        "value_loss": [0.543606, 0.805476],
+        "entropy": [4.407005, 4.196867],
+        "clip_fraction": [0.134375, 0.10625],
+        "gradient_norm": [0.689113, 0.623904],
     },
 }
 

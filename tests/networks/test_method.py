@@ -21,6 +21,7 @@ from rlnet_bench.runs.check import check_method
 
 CHECKED = [("zoo/tag-3ppo", SPREAD), ("zoo/tag-3ppo", LBF), ("zoo/tag-3ppo", MIXED), ("zoo/tag-mixed", LBF)]
 MORE = [(f"zoo/{n}", t) for n in ("action-graph", "bayes-net", "tag-3ppo-comm", "lead-critic") for t in (LBF, MIXED)]
+MORE += [(f"zoo/{n}", t) for n in ("hammer", "cmat", "learned-graph") for t in (LBF, MIXED)]
 
 
 def test_a_network_is_a_method() -> None:
