@@ -119,8 +119,8 @@ class NetworkMethod(Method):
 
     @classmethod
     def small(cls) -> dict[str, Any]:
-        """Small settings of the methods at its vertices, too."""
-        found = super().small()
+        """Small settings of the methods at its vertices, too, and narrow models."""
+        found = {**super().small(), **_models().SMALL.get(cls.spec.model, {})}
         for v in cls.spec.vertices:
             if v.method is not None:
                 own = find_method(v.method).small()

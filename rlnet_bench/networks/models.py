@@ -44,6 +44,11 @@ class LearnedGraphConfig(ModelConfig):
 
 CONFIGS: dict[str, type[ModelConfig]] = {"cmat": CmatConfig, "learned-graph": LearnedGraphConfig}
 
+SMALL: dict[str, dict[str, Any]] = {"cmat": {
+    "encoder.action": {"continuous": 8, "per_subordinate": True}, "consensus.action": {"continuous": 8},
+}}  # fmt: skip
+"""Changes of a model's file with which a check sees all that it does."""
+
 
 def module(model: str) -> Any:
     """The module with a model's ``Learner`` and ``rebuild``; imports torch."""
