@@ -41,7 +41,8 @@ def zero_replicas(tensors: Iterable[Tensor | None], frozen: Tensor) -> None:
 
 def finite_replicas(tensors: Sequence[Tensor], replicas: int) -> Tensor:
     """[R] bool: all tensors [R * anything, ...] of the replica are finite."""
-    return torch.stack([per_replica(p.detach(), replicas).isfinite().all(dim=1) for p in tensors]).all(dim=0)
+    whole = torch.cat([per_replica(p.detach(), replicas) for p in tensors], dim=1)
+    return whole.mul_(0.0).sum(dim=1) == 0.0  # 0 times anything else is NaN: a fifth of the time of asking one by one
 
 
 class _Block:

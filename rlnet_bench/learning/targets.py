@@ -105,8 +105,8 @@ def double_q(online: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
 @torch.no_grad()
 def follow(target: Iterable[Tensor], online: Iterable[Tensor], tau: float) -> None:
     """Move target parameters in place: theta' <- (1 - tau) theta' + tau theta (Polyak); tau 1 copies."""
-    for slow, fast in zip(target, online, strict=True):
-        slow.copy_(fast) if tau == 1 else slow.lerp_(fast, tau)
+    slow, fast = map(list, zip(*zip(target, online, strict=True)))
+    torch._foreach_copy_(slow, fast) if tau == 1 else torch._foreach_lerp_(slow, fast, tau)
 
 
 def linear(frame: int, start: float, end: float, over: float) -> float:

@@ -2,7 +2,7 @@
 
 Every run of both sides is scored once, after its last update, by the deterministic policy on fresh episodes. A run that
 is there is not made again, so that seeds can be added. What is equal, what cannot be, and the margin of equivalence are
-written down in ``docs/environments.md``. Usage: ``python tests/benchmarks/peers/learning.py FIRST_SEED NUMBER``.
+written down in ``docs/environments.md``. Usage: ``python tests/benchmarks/peers/learning.py SEED ...``.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ LIKE_THEIRS = {
     "value_weight": 2.0, "share_parameters": True, "activation": "tanh",
 }  # fmt: skip
 MARGIN = 2.5  # of the mean return per agent; see docs/environments.md
-HOME = (PEERS / "learning").resolve()
+HOME = PEERS / "learning"
 
 
-def theirs(seeds: range) -> dict[str, dict[int, float]]:
+def theirs(seeds: list[int]) -> dict[str, dict[int, float]]:
     """Mean returns per agent of BenchMARL's runs, by method and seed."""
     settings = json.dumps(EQUAL | {"frames": FRAMES, "episodes": EPISODES})
     found: dict[str, dict[int, float]] = {m: {} for m in METHODS}
@@ -59,15 +59,15 @@ def theirs(seeds: range) -> dict[str, dict[int, float]]:
     return found
 
 
-def ours(seeds: range) -> dict[str, dict[int, float]]:
+def ours(seeds: list[int]) -> dict[str, dict[int, float]]:
     """The same of ours, of the same shape."""
     suite = Suite.model_validate({
         "name": "learning", "tasks": [TASK], "methods": [{"id": m, "set": EQUAL | LIKE_THEIRS} for m in METHODS],
-        "seeds": list(seeds), "budget": {"frames": FRAMES},
+        "seeds": seeds, "budget": {"frames": FRAMES},
         "evaluation": {"every": FRAMES, "episodes": EPISODES, "absolute_episodes": 2},
     })  # fmt: skip
     plan = make_plan(suite)
-    path = HOME / f"store-{seeds.start}-{seeds.stop}"
+    path = HOME / "store"
     store = Store(path) if path.exists() else Store.create(path)
     store.add_plan(plan)
     work(store, plan.groups)
@@ -87,9 +87,8 @@ def verdict(a: np.ndarray, b: np.ndarray) -> str:
     return f"difference {a.mean() - b.mean():+.2f}, 90 % interval [{low:.2f}, {high:.2f}], p = {p:.3f}: {word}"
 
 
-def main(first: int, number: int) -> None:
-    """Print a line per method, and every run."""
-    seeds = range(first, first + number)
+def main(seeds: list[int]) -> None:
+    """Print every run, and a line per method."""
     HOME.mkdir(parents=True, exist_ok=True)
     others, mine = theirs(seeds), ours(seeds)
     print("method,package,seed,mean_return_per_agent")
@@ -97,11 +96,11 @@ def main(first: int, number: int) -> None:
         for package, runs in (("rlnet_bench", mine), ("benchmarl", others)):
             for seed, value in sorted(runs[method].items()):
                 print(f"{method},{package},{seed},{value:.3f}")
-    for method in METHODS:
+    for method in METHODS if len(seeds) > 1 else ():
         a, b = (np.array(list(runs[method].values())) for runs in (mine, others))
         print(f"{method}: ours {a.mean():.2f} (deviation {a.std(ddof=1):.2f}), BenchMARL {b.mean():.2f} "
               f"({b.std(ddof=1):.2f}); {verdict(a, b)}; margin {MARGIN}")  # fmt: skip
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(sorted(map(int, sys.argv[1:])))
