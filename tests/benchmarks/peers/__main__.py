@@ -1,4 +1,4 @@
-"""``make peers``: how fast we train against JaxMARL, BenchMARL and ourselves, one thread each, in turns.
+"""``make peers``: how fast we train and step against JaxMARL, BenchMARL, Jumanji and ourselves, one thread each.
 
 Builds every peer's environment once, outside ours (``.peers/NAME``, from ``NAME.txt`` beside this file). Both sides
 of a row live side by side on one core, each waiting while the other trains; a ratio is the median over the rounds, so
@@ -20,9 +20,10 @@ from typing import Any
 
 from homes import HERE, ONE_THREAD, python_of
 
-SPREAD, SPREAD4, BALANCE = (
+SPREAD, SPREAD4, LBF, BALANCE = (
     "mpe/simple_spread-discrete-v1",
     "mpe/simple_spread-n4-discrete-v1",
+    "lbf/8x8-2p-2f-coop-v1",
     "vmas/balance-continuous-v1",
 )
 IPPO = {"rollout_steps": 128, "epochs": 4, "minibatches": 4, "hidden": (64, 64), "critic_hidden": (64, 64)}
@@ -78,6 +79,11 @@ ROWS = (
     Row("balance", ours("mappo", BALANCE, **MAPPO), Side("benchmarl_mappo.py", peer="benchmarl"), "BenchMARL", 1.6),
     network(64),
     network(1024),
+    *(
+        Row(f"lbf-steps-{n}", Side("ours_steps.py", (LBF, str(n))), Side("jumanji_lbf.py", (str(n),), "jumanji"),
+            "Jumanji", 1.0)
+        for n in (16, 256, 4096)
+    ),
 )  # fmt: skip
 
 
