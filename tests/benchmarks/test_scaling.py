@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from rlnet_bench.networks.method import network_method
 
 BATCHES = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 SPREAD, LBF, BALANCE = "mpe/simple_spread-discrete-v1", "lbf/8x8-2p-2f-coop-v1", "vmas/balance-continuous-v1"
-TURNS, SECONDS = 3, 0.15
+TURNS, SECONDS = 3, 0.05
 Curve = dict[int, float]  # x -> y
 
 
@@ -77,51 +78,56 @@ def network(vertices: int, folder: Path) -> type[Method]:
     return network_method(str(file))[0]
 
 
-def measured(folder: Path) -> dict[str, tuple[str, str, Mapping[str, Curve]]]:
-    """Title -> (x, y, curves by name)."""
+class Panel(NamedTuple):
+    """One picture."""
+
+    title: str
+    x: str
+    y: str
+    curves: Mapping[str, Curve]
+
+
+def measured(folder: Path) -> Iterator[Panel]:
+    """Panel by panel."""
     ippo = find_method("ippo")
     tasks = {"spread, 3 agents": SPREAD, "LBF 8x8, 2 players": LBF, "VMAS balance": BALANCE}
     many = "mpe/simple_spread-n{}-discrete-v1".format
-    return {
-        "stepping": ("environments", "environment steps per second", {
-            name: {b: b / stepping(task, b) for b in BATCHES} for name, task in tasks.items()
-        }),
-        "agents": ("agents", "seconds per step of the batch", {
-            f"spread, {b} environments": {n: stepping(many(n), b) for n in (2, 5, 10, 20, 40)} for b in (16, 256)
-        }),
-        "environments": ("environments of a seed", "frames per second of IPPO", {
-            "spread": {b: 1 / training(ippo, SPREAD, num_envs=b) for b in (4, 16, 64, 256, 1024, 4096)},
-        }),
-        "replicas": ("seeds side by side", "frames per second of IPPO, all seeds", {
-            f"spread, {b} environments a seed": {
-                r: 1 / training(ippo, SPREAD, r, num_envs=b) for r in (1, 2, 5, 10, 20)
-            }
-            for b in (16, 64)
-        }),
-        "vertices": ("vertices", "seconds per iteration of 64 x 25 frames", {
-            "spread, a director and managers over 3 motors": {
-                v: 64 * 25 * training(network(v, folder), SPREAD, num_envs=64) for v in (5, 7, 10, 19, 35, 67)
-            },
-        }),
-    }  # fmt: skip
+    yield Panel("stepping", "environments", "environment steps per second", {
+        name: {b: b / stepping(task, b) for b in BATCHES} for name, task in tasks.items()
+    })  # fmt: skip
+    yield Panel("agents", "agents", "seconds per step of the batch", {
+        f"spread, {b} environments": {n: stepping(many(n), b) for n in (2, 5, 10, 20, 40)} for b in (16, 256)
+    })  # fmt: skip
+    yield Panel("environments", "environments of a seed", "frames per second of IPPO", {
+        "spread": {b: 1 / training(ippo, SPREAD, num_envs=b) for b in (4, 16, 64, 256, 1024)}
+    })  # fmt: skip
+    yield Panel("replicas", "seeds side by side", "frames per second of IPPO, all seeds", {
+        f"spread, {b} environments a seed": {r: 1 / training(ippo, SPREAD, r, num_envs=b) for r in (1, 2, 5, 10)}
+        for b in (16, 64)
+    })  # fmt: skip
+    yield Panel("vertices", "vertices", "seconds per iteration of 64 x 25 frames", {
+        "a director and managers over 3 motors": {
+            v: 64 * 25 * training(network(v, folder), SPREAD, num_envs=64) for v in (5, 7, 10, 19, 35)
+        }
+    })  # fmt: skip
 
 
-def picture(found: Mapping[str, tuple[str, str, Mapping[str, Curve]]]) -> str:
-    """One panel each, as SVG."""
+def picture(found: Sequence[Panel]) -> str:
+    """All panels, as SVG."""
     from rlnet_bench.reports.canvas import PAGE, figure, svg_text
 
     def draw(size: object) -> object:
         fig = figure(PAGE, 6.0)
-        for place, (title, (x, y, curves)) in enumerate(found.items(), 1):
+        for place, panel in enumerate(found, 1):
             ax = fig.add_subplot(2, 3, place)
-            for name, curve in curves.items():
+            for name, curve in panel.curves.items():
                 ax.loglog(list(curve), list(curve.values()), marker="o", markersize=2.5, linewidth=1, label=name)
-            ax.set_title(title)
-            ax.set_xlabel(x)
-            ax.set_ylabel(y)
+            ax.set_title(panel.title)
+            ax.set_xlabel(panel.x)
+            ax.set_ylabel(panel.y)
             ax.grid(True)
             ax.minorticks_off()
-            if len(curves) > 1:
+            if len(panel.curves) > 1:
                 ax.legend(fontsize=7)
         return fig
 
@@ -130,11 +136,12 @@ def picture(found: Mapping[str, tuple[str, str, Mapping[str, Curve]]]) -> str:
 
 @pytest.mark.slow
 def test_cost_as_things_grow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = measured(tmp_path)
-    with capsys.disabled():
-        for title, (x, y, curves) in found.items():
-            print(f"\n{title}: {y}, by {x}")
-            for name, curve in curves.items():
-                print(f"  {name}: " + ", ".join(f"{at:,}: {value:.4g}" for at, value in curve.items()))
+    found = []
+    for panel in measured(tmp_path):
+        found.append(panel)
+        with capsys.disabled():
+            print(f"\n{panel.title}: {panel.y}, by {panel.x}", flush=True)
+            for name, curve in panel.curves.items():
+                print(f"  {name}: " + ", ".join(f"{at:,}: {value:.4g}" for at, value in curve.items()), flush=True)
     if target := os.environ.get("SCALING_SVG"):
         Path(target).write_text(picture(found))

@@ -56,8 +56,8 @@ def theirs(seeds: list[int]) -> dict[str, dict[int, float]]:
                     subprocess.run([*command, settings], check=True, env=os.environ | ONE_THREAD, stderr=log)
                 done.touch()
             for e in read_benchmarl(folder).evaluations:
-                if e.kind == "final":
-                    found[method][seed] = e.value / e.returns.shape[1]
+                if e.kind == "curve" and e.frames == FRAMES:
+                    found[method][seed] = e.value  # BenchMARL's returns are means over agents
     return found
 
 
