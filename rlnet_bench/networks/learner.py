@@ -29,7 +29,7 @@ from rlnet_bench.networks.modules import StackNet
 from rlnet_bench.networks.policy import NetworkPolicy, build_nets
 from rlnet_bench.networks.rollout import Rollout
 from rlnet_bench.networks.step import hidden_key
-from rlnet_bench.networks.tenancy import tenancies
+from rlnet_bench.networks.tenancy import tenancy
 from rlnet_bench.networks.tenant import Tenant
 from rlnet_bench.networks.wiring import wire
 from rlnet_bench.vocabulary import TrainingReward
@@ -59,13 +59,13 @@ class NetworkLearner(OnPolicyLearner):
         self.graph, r = graph, self.replicas
         wiring = wire(graph, share_motors=config.share_parameters)
         self.nets = build_nets(wiring, config, seeds, env.device, with_critic=True)
-        stack_of = {s.members: s for s in wiring.stacks}
         self.tenants = {
-            stack_of[t.members].number: Tenant(
-                t, stack_of[t.members], env, self.now, seeds, team_reward=self.team_reward, total_frames=total_frames
+            s.number: Tenant(
+                tenancy(graph, s.members, config, shared=s.shared), s, env, self.now, seeds,
+                team_reward=self.team_reward, total_frames=total_frames,
             )
-            for t in tenancies(graph, config, stack_of)
-        }
+            for s in wiring.stacks if s.is_tenant
+        }  # fmt: skip
         for number, tenant in self.tenants.items():
             self.nets[number].tenant, tenant.learner.frozen = tenant.learner.policy(), self.frozen
         self.executor = Executor(wiring, self.nets, r, env.device)

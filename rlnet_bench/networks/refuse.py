@@ -95,13 +95,13 @@ def _by_method(graph: Graph, node: Node, head: str, stack_of: Mapping[int, int])
         yield (f"{head}: a method chooses one option; expected one for all subordinates, found {node.heads} "
                "(`per_subordinate: true`).")  # fmt: skip
     only = {
-        "critic": "local", "advantage": "own", "delivers": "own", "gradient": "stop",
+        "critic": "local", "advantage": "own", "delivers": "own or shuffled", "gradient": "stop",
         "reward": "mean, sum or team", "message": "identity, mean or none",
     }  # fmt: skip
     found = {key: str(getattr(v, key)) for key in only} | {"message": v.message.kind}
-    wrong = {"reward": ("superior_advantage",), "message": ("learned",)}
+    wrong = {"reward": "superior_advantage", "message": "learned", "delivers": "constant"}
     for key, expected in only.items():
-        if found[key] in wrong[key] if key in wrong else found[key] != expected:
+        if found[key] == wrong[key] if key in wrong else found[key] != expected:
             yield f"{head}: `{key}: {found[key]}` is for vertices that learn by ppo; expected {expected}."
     if v.memory == "gru" and v.period > 1:
         yield f"{head}: `memory: gru` learns from successive steps; expected period 1, found {v.period}."

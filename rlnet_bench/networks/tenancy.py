@@ -6,7 +6,7 @@ send is what they do. :mod:`rlnet_bench.networks.tenant` has its learner live in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,12 @@ from rlnet_bench.trust import without_folder
 if TYPE_CHECKING:
     from rlnet_bench.networks.method import NetworkConfig
     from rlnet_bench.networks.spec import NetworkSpec, Vertex
-    from rlnet_bench.networks.stacks import Stack
 
 
 @dataclass(frozen=True)
 class Tenancy:
-    """The vertices of one stack, the method that learns there, with its settings and its task."""
+    """The method that learns at the vertices of a stack, with its settings and its task."""
 
-    members: tuple[int, ...]
     vertex: Vertex
     method: type[Method]
     config: OffPolicyConfig
@@ -88,19 +86,21 @@ def settings_of(
     return made
 
 
-def tenancies(graph: Graph, config: NetworkConfig, stacks: Mapping[tuple[int, ...], Stack] = {}) -> Iterator[Tenancy]:
-    """Every stack at which another method learns; raises BadInput as :func:`settings_of`.
+def tenancy(graph: Graph, members: tuple[int, ...], config: NetworkConfig, *, shared: bool = True) -> Tenancy:
+    """Who learns at a stack whose vertices name another method; raises BadInput as :func:`settings_of`.
 
-    ``stacks``: by members, once they are laid out: whether they share parameters.
+    ``shared``: its vertices share parameters (no matter before anything is trained).
     """
+    vertex = graph.nodes[members[0]].vertex
+    told = settings_of(graph.spec, vertex, config, shared=shared)
+    return Tenancy(vertex, find_method(str(vertex.method)), told, level_card(graph, members))
+
+
+def tenancies(graph: Graph, config: NetworkConfig) -> Iterator[Tenancy]:
+    """Of all such stacks."""
     for members in graph.stacks(padded=True):
-        vertex = graph.nodes[members[0]].vertex
-        if vertex.method is not None:
-            shared = stacks[members].shared if stacks else True
-            yield Tenancy(
-                members, vertex, find_method(vertex.method), settings_of(graph.spec, vertex, config, shared=shared),
-                level_card(graph, members),
-            )  # fmt: skip
+        if graph.nodes[members[0]].vertex.method is not None:
+            yield tenancy(graph, members, config)
 
 
 def unsettled(graph: Graph, config: NetworkConfig) -> str | None:

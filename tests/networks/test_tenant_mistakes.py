@@ -82,7 +82,8 @@ PLANNED: list[tuple[Network, str, str]] = [
     (_boss(edge={"carry": "messages"}).vertex("top").edge("top", "boss", carry="messages").edge("top", "motor"), SPREAD,
      "it chooses nothing; expected an `action` that somebody receives."),
     (_boss(critic="global"), SPREAD, "`critic: global` is for vertices that learn by ppo; expected local."),
-    (_boss(delivers="constant"), SPREAD, "`delivers: constant` is for vertices that learn by ppo; expected own."),
+    (_boss(delivers="constant"), SPREAD, "`delivers: constant` is for vertices that learn by ppo; expected own or "
+     "shuffled."),
     (_boss(message=learned_message(2)).vertex("top", action=continuous(2)).edge("top", "boss"), SPREAD,
      "`message: learned` is for vertices that learn by ppo; expected identity, mean or none."),
     (_boss({"learner": "method:isac", "reward": "superior_advantage"}), SPREAD,

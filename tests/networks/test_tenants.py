@@ -266,6 +266,23 @@ def test_planning_counts_replays_and_warm_ups() -> None:
     assert plain.uses(plain.configure({})) == {} and plain.memory_bytes(card, plain.configure({}), 2) == 0
 
 
+def test_a_shuffled_director_tells_what_another_environments_method_chose() -> None:
+    spec = (
+        Network("shuffled", hidden=[8])
+        .vertex("director", action=continuous(2), period=3, learner="method:isac", settings=SMALL, delivers="shuffled")
+        .motors("motor")
+        .edge("director", "motor")
+        .build()
+    )
+    made = learner(spec, LBF, (0,))
+    tenant, chosen = made.tenants[0], []
+    decide = tenant.decide
+    tenant.decide = lambda *given: chosen.append(decide(*given)[0]) or (chosen[-1], {})  # type: ignore[func-returns-value]
+    made.iterate()
+    heard = made.rollout.stacks[1].features[0, 0, :, 0, -2:]
+    assert torch.equal(heard, chosen[0][:, 0].roll(1, dims=0))
+
+
 # -- options and groups --------------------------------------------------------------------------------------
 
 
