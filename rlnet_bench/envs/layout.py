@@ -23,7 +23,7 @@ SELF = "self"
 @dataclass(frozen=True)
 class Kind:
     """Entities of one kind: ``slots[k]`` are the places in the observation of entity k's numbers, in the same order for
-    all. ``absent``: what they are when it is not there or not seen; None where all always are."""
+    all. ``absent``: what the last of them are when it is not there or not seen; None where all always are."""
 
     name: str
     slots: tuple[tuple[int, ...], ...]

@@ -120,6 +120,13 @@ class AgentNetwork:
         """Where the parameters live."""
         return next(self.parameters()).device
 
+    def first_weights(self) -> list[tuple[Tensor, Sequence[int]]]:
+        """Weights [R * copies, rows, hidden] that read the features directly, and which feature each row reads."""
+        if self.entities is not None:
+            return self.entities.first_weights()
+        first = next(self.parameters())
+        return [(first, range(first.shape[1]))]
+
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters by name, each [R * copies, ...]."""
         module = self.mlp if self.gru is None else self.gru

@@ -25,7 +25,7 @@ from rlnet_bench.learning.attention import named
 from rlnet_bench.learning.stacked import ACTIVATIONS, StackedMLP
 
 TOKEN, LOOK = 1 << 10, 1 << 11  # counters of initialisation keys beside the layers' own
-WIDTH = 32  # D
+WIDTH = 16  # D
 HOPS = 2
 FAR = -1e9  # the score of what is absent
 
@@ -46,7 +46,8 @@ class Entities:
             device: where the parameters live.
         """
         self.kinds, self.activation = layout.kinds, ACTIVATIONS[activation]
-        self.own = torch.tensor((*layout.own, *range(layout.width, features)), device=device)
+        own = (*layout.own, *range(layout.width, features))
+        self.own = torch.tensor(own, dtype=torch.int64, device=device)
         self.slots = [torch.tensor(k.slots, dtype=torch.int64, device=device).flatten() for k in self.kinds]
         self.absent = [None if k.absent is None else torch.tensor(k.absent, device=device) for k in self.kinds]
         self.width = WIDTH * (1 + HOPS * len(self.kinds))
@@ -82,7 +83,12 @@ class Entities:
         entity = x.index_select(-1, slots).unflatten(-1, (count, kind.width)).transpose(1, 2)
         pairs = torch.cat((own[:, None].expand(-1, count, -1, -1), entity), dim=-1)
         token = self.activation(self.parts[kind.name](pairs.flatten(1, 2))).unflatten(1, pairs.shape[1:3])
-        return token, None if absent is None else (entity != absent).any(dim=-1, keepdim=True)
+        return token, None if absent is None else (entity[..., -len(absent) :] != absent).any(dim=-1, keepdim=True)
+
+    def first_weights(self) -> list[tuple[Tensor, Sequence[int]]]:
+        """Weights [M, rows, D] that read the observer's own numbers, and which feature each first row reads."""
+        own = self.own.tolist()
+        return [(self.parts[name].weights[0], own) for name in ("self", *(kind.name for kind in self.kinds))]
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters by name, each [M, ...]."""

@@ -230,6 +230,7 @@ RECIPE: dict[str, Callable[[Any], Any]] = {
     "clip": lambda value: finite(value, 0.0, 10.0, above=True),
     "target_kl": lambda value: finite(value, 0.0, 10.0, above=True),
     "share": share,
+    "encoder": choice("plain", "entities"),
     "instruction_gain": lambda value: finite(value, 0.0, 10.0),
 }
 """One parser per field of :class:`~rlnet_bench.networks.spec.Recipe`."""

@@ -40,8 +40,6 @@ class NetworkConfig(PpoConfig):
     beside the other settings, as ``director.learning_rate: 1e-4``."""
     observe: Literal["own"] = "own"
     """A motor reads its own observation; what else it learns comes over edges."""
-    encoder: Literal["plain"] = "plain"
-    """Vertices read plain numbers."""
     memory: Literal["none"] = "none"
     """A vertex remembers where the network's file says so."""
     hidden: tuple[Positive, ...] | None = None  # type: ignore[assignment]
@@ -129,10 +127,14 @@ class NetworkMethod(Method):
 
     @classmethod
     def _too_small(cls, config: NetworkConfig) -> str | None:
-        """Settings that leave a recurrent vertex nothing to learn from or remember with."""
+        """Settings that leave a recurrent vertex nothing to learn from or remember with, or blur entities."""
         if cls.spec.model:
             return _models().unfit(cls.network(config), config)
         for v in cls.network(config).vertices:
+            if v.recipe.encoder == "entities" and config.normalise_observation != "none":
+                found = config.normalise_observation
+                return (f"{cls.spec.where(v.line)}vertex {v.name!r}: `encoder: entities` reads observations as they "
+                        f"are; expected normalise_observation: none, found {found}.")  # fmt: skip
             head = f"{cls.spec.where(v.line)}vertex {v.name!r}: `memory: gru` "
             if v.memory == "gru" and v.method is None and config.minibatches > config.num_envs:
                 return (f"{head}learns from whole rollouts of environments, so that num_envs must be at least "

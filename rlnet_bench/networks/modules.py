@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.envs.layout import Layout
 from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.actor import LOG_STD
 from rlnet_bench.learning.agents import ACTOR, CRITIC, AgentNetwork, Memory
@@ -104,7 +105,10 @@ class StackNet:
     ) -> None:
         self.recipe, self.stack, self.card, self.replicas = recipe, stack, card, len(seeds)
         s, k = stack, stack.size_k
-        ids = torch.eye(k, device=device) if s.shared and not s.is_tenant else None  # a method adds ids itself
+        free = recipe.encoder == "entities"  # of the number of agents
+        ids = (
+            torch.eye(k, device=device) if s.shared and not s.is_tenant and not free else None
+        )  # methods add their own
         self.reads = Gather(s.reads, ids, device)
         self.critic_reads = None if s.critic is None else Gather(s.critic, ids, device)
         self.message_reads = None if s.message is None else Gather(s.message, ids, device)
@@ -115,13 +119,19 @@ class StackNet:
         self.is_recurrent = s.vertex.memory == "gru" and s.learns
 
         def network(
-            sizes: Sequence[int], motor: int, other: int, gain: float = 1.0, memory: Memory = "none"
+            sizes: Sequence[int],
+            motor: int,
+            other: int,
+            gain: float = 1.0,
+            memory: Memory = "none",
+            layout: Layout | None = None,
         ) -> AgentNetwork:
             number = motor if s.is_motor else other
             keys = [rng.fold_int(seed, int(rng.Stream.WEIGHTS), number, c) for seed in seeds for c in s.copies]
             return AgentNetwork(
                 sizes, keys, len(seeds), k, memory=memory, activation=activation, output_gain=gain, device=device,
                 normalise="none" if other == READOUT else normalise,  # messages are in (-1, 1)
+                layout=layout if free else None,
             )  # fmt: skip
 
         memory: Memory = "gru" if self.is_recurrent else "none"
@@ -129,16 +139,19 @@ class StackNet:
         if s.acts:
             sizes = (self.reads.width, *hidden, self.env_outputs + self.own_outputs)
             loud = (s.through and not s.is_motor) or s.vertex.kind.is_exact
-            self.policy = network(sizes, ACTOR, POLICY, 1.0 if loud else 0.01, memory)
+            self.policy = network(sizes, ACTOR, POLICY, 1.0 if loud else 0.01, memory, s.layout)
         self.critic: AgentNetwork | None = None
         if s.has_critic and with_critic:
             width = (self.critic_reads or self.reads).width
-            self.critic = network((width, *critic_hidden, 1), CRITIC, VALUE, memory=memory)
+            layout = s.layout if s.critic is None else None
+            self.critic = network((width, *critic_hidden, 1), CRITIC, VALUE, memory=memory, layout=layout)
         self.message: AgentNetwork | None = None
         self.readout: AgentNetwork | None = None
         if self.message_reads is not None:
             m = s.vertex.message.width
-            self.message = network((self.message_reads.width, *hidden, m), MOTOR_MESSAGE, MESSAGE)
+            self.message = network(
+                (self.message_reads.width, *hidden, m), MOTOR_MESSAGE, MESSAGE, layout=s.message_layout
+            )
             if with_critic and s.has_critic and s.vertex.gradient == "stop":
                 self.readout = network((m, 1), MOTOR_READOUT, READOUT)
         self.tenant: Policy | None = None  # another method's, which decides here
@@ -173,9 +186,10 @@ class StackNet:
         local = self.critic_reads is None  # another critic reads instructions elsewhere, behind the state
         for net in (self.policy, self.critic if local else None):
             if net is not None:
-                first = next(net.parameters()).unflatten(0, (self.replicas, -1))  # [R, copies, F, hidden]
-                for copy, columns in enumerate(rows):
-                    first[:, copy, list(columns)] *= gain
+                for weights, features in net.first_weights():  # [R * copies, F, hidden] each
+                    first = weights.unflatten(0, (self.replicas, -1))
+                    for copy, columns in enumerate(rows):
+                        first[:, copy, [i for i, f in enumerate(features) if f in columns]] *= gain
 
     # -- networks ----------------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ ARCHITECTURE = (
     "activation",
     "share_parameters",
     "normalise_observation",
+    "encoder",
 )  # settings that a policy is rebuilt from
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlnet_bench.learning.config import PpoConfig
+    from rlnet_bench.learning.config import Encoder, PpoConfig
     from rlnet_bench.networks.stacks import Stack
 
 
@@ -23,6 +23,7 @@ class Settled:
     epochs: int
     clip: float
     target_kl: float | None
+    encoder: Encoder
     instruction_gain: float
 
 
@@ -45,5 +46,6 @@ def settled(stack: Stack, config: PpoConfig) -> Settled:
         epochs=first(said.epochs, config.epochs),
         clip=first(said.clip, config.clip),
         target_kl=said.target_kl,
+        encoder=first(said.encoder, config.encoder),
         instruction_gain=first(said.instruction_gain, 1.0),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from rlnet_bench.envs.layout import layout_of
 from rlnet_bench.errors import UnknownName
 from rlnet_bench.methods import find_method, method_ids
 from rlnet_bench.networks.flow import Part
@@ -29,6 +30,9 @@ def _reasons(graph: Graph, outside: Collection[int]) -> Iterator[str]:
         head = f"{where(v.line)}vertex {node.name!r}: "
         if v.memory == "gru":
             yield from _memory(graph, node, head)
+        if v.recipe.encoder == "entities" and layout_of(graph.card) is None:
+            yield (f"{head}`encoder: entities` needs to know what observations are made of, and "
+                   f"{graph.card.id} does not declare it; use plain.")  # fmt: skip
         if v.method is not None:
             yield from _by_method(graph, node, f"{head}`learner: {v.learner}`", stack_of)
         if v.reward == "difference":

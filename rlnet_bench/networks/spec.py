@@ -103,6 +103,8 @@ class Recipe:
     """Its policy stops learning from a rollout once it has moved that far."""
     share: bool | Literal["group"] | None = None
     """One set of parameters for its members that look alike; ``group``: for those with the same superiors."""
+    encoder: Literal["plain", "entities"] | None = None
+    """How it reads: plain numbers, or entities, of which there may be any number."""
     instruction_gain: float | None = None
     """Multiplies the first weights that read instructions, before training."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from rlnet_bench.envs.layout import Layout
 from rlnet_bench.networks.graph import Graph
 from rlnet_bench.networks.spec import Vertex
 
@@ -62,6 +63,8 @@ class Stack:
     copies: tuple[int, ...]  # counters of initialisation keys, one per set of parameters
     ranks: tuple[int, ...]  # counters of noise, one per member
     reads: Reading
+    layout: Layout | None  # of what it reads, in entities; None where the task declares none
+    message_layout: Layout | None  # of what its message is made of
     instructed: Rows  # positions among the features that instructions take, of every member
     critic: Reading | None  # None: the critic, where there is one, reads what the policy reads
     has_critic: bool

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
+from rlnet_bench.envs.layout import layout_of
+from rlnet_bench.networks.entities import vertex_layout
 from rlnet_bench.networks.flow import Part, width_of
 from rlnet_bench.networks.graph import Graph, Node, path
 from rlnet_bench.networks.refuse import is_through
@@ -235,6 +237,8 @@ def _stack(
         copies=(min(ranks),) if shared else ranks,
         ranks=ranks,
         reads=_reading(bus, nodes, [(*n.below, *n.above) for n in nodes], zero),
+        layout=vertex_layout(first.below, first.above, first.is_motor, layout_of(graph.card)),
+        message_layout=vertex_layout(first.below, (), first.is_motor, layout_of(graph.card)),
         instructed=tuple(tuple(range(width_of(n.below), n.input_width)) for n in nodes),
         critic=_critic(graph, bus, nodes, zero, state),
         has_critic=trains and (learns or teaches or reports),

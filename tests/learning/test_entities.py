@@ -8,7 +8,7 @@ import torch
 from rlnet_bench.envs.layout import layout_of
 from rlnet_bench.envs.registry import resized, task_card
 from rlnet_bench.learning.agents import AgentNetwork
-from rlnet_bench.learning.entities import Entities
+from rlnet_bench.learning.entities import WIDTH, Entities
 
 SPREAD, FOOD = "mpe/simple_spread-discrete-v1", "lbf/2s-10x10-3p-3f-v1"
 ALONE = "vmas/balance-continuous-v1"
@@ -56,7 +56,7 @@ def test_what_is_absent_is_as_if_it_were_not():
     for kind in few.kinds:
         nothing[..., [i for s in kind.slots for i in s]] = torch.tensor(kind.absent).repeat(len(kind.slots))
     seen = small(nothing)
-    assert bool(seen.isfinite().all()) and not bool(seen[..., 32:].any())
+    assert bool(seen.isfinite().all()) and not bool(seen[..., WIDTH:].any())
 
 
 @pytest.mark.parametrize("task", [SPREAD, FOOD, ALONE])
