@@ -22,7 +22,8 @@ from rlnet_bench.runs.suite import load_suite
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *(f"docs/{name}.md" for name in (
-    "comparable", "core", "environments", "extending", "own-learner", "paper-table", "submitting", "suites", "tuning"
+    "comparable", "core", "environments", "extending", "own-learner", "paper-table", "submitting", "suites",
+    "team-sizes", "tuning",
 ))]  # fmt: skip
 TINY = "--set budget.frames=3200 --set evaluation.absolute_episodes=8 --seeds 2"
 OURS = ("rlnet-bench ", "python ", "cat ", "mkdir ")  # others install, or set a machine up

@@ -163,7 +163,7 @@ def _at_sizes(
           f"actions, {episodes} episodes of each of {len(own.trained.seeds)} seeds, nothing learned anew")  # fmt: skip
     columns = ["agents", "task", "random", "zero-shot", *(["trained there", "transfer"] if there else [])]
     print_table(columns, [_size_row(x)[: len(columns)] for x in found], right=(0, 2))
-    say(reason for x in found for reason in (x.zero_shot.reason, x.reason) if reason)
+    say(f"{x.agents} agents: {reason}" for x in found for reason in (x.zero_shot.reason, x.reason) if reason)
 
 
 def _size_row(x: TeamSize) -> list[str]:

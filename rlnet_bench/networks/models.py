@@ -26,6 +26,8 @@ class ModelConfig(NetworkConfig):
     """Blocks of attention of the encoder (and of the decoder)."""
     normalise_observation: Literal["none"] = "none"
     """Layers of the transformer normalise what is read."""
+    encoder: Literal["plain"] = "plain"
+    """A token is an agent's whole observation."""
 
 
 class CmatConfig(ModelConfig):
@@ -79,6 +81,10 @@ def unfit(spec: NetworkSpec, config: Any) -> str | None:
     head = f"{spec.where(first.line)}vertex {first.name!r}: "
     if spec.model == "learned-graph" and () in (config.hidden, spec.vertex("motor").hidden, first.hidden):
         return f"{head}`model: learned-graph` needs a hidden layer, at motors too; found hidden = []."
+    if any(v.recipe.encoder == "entities" for v in spec.vertices):
+        return (
+            f"{head}in `model: {spec.model}` a token is an agent's whole observation; expected no `encoder: entities`."
+        )
     wide = tokens(spec, config)[-1]
     if spec.model == "cmat" and (other := spec.vertex("consensus").sends.size) != wide:
         return f"{head}sends {wide} numbers and 'consensus' {other}; in `model: cmat` they are equal."

@@ -50,8 +50,9 @@ def transfer(
     spread = float(sides[1].std(ddof=1)) / len(trained) ** 0.5 if len(trained) > 1 else 0.0
     blank = Estimate(float("nan"), None, None, level, "none", counts, statistic="transfer")
     if gap <= MIN_GAP_IN_SE * float(np.hypot(spread, se)):
-        better = f"{gap:.4g} better than random"
-        return replace(blank, reason=f"what was trained there is {better}, within 5 of the standard errors")
+        better = f"{gap:.4g} above random play" if gap >= 0 else f"{-gap:.4g} below random play"
+        return replace(blank, reason=f"what was trained there is {better}, and less than 5 standard errors above it "
+                                     "cannot be divided by")  # fmt: skip
     blank = replace(blank, value=(float(sides[0].mean()) - low) / gap)
     fewest = min(counts.values())
     if fewest < MIN_RUNS_ONE_TASK:
