@@ -50,6 +50,9 @@ def check(file: NetworkArgument, task: TaskOption = None, agents: AgentsOption =
             ],
         )  # fmt: skip
         print(f"{len(graph.links)} edges; {summary(graph)}")
+        reason = None if task is None else _untrainable(file, graph)
+        if reason is not None:
+            print(f"It cannot be trained there as it stands: {reason}")
         return
     graphs: list[Graph] = []
     refused: dict[int, str] = {}
@@ -119,6 +122,14 @@ def _lay(file: str, task: str | None, agents: int | None) -> Graph:
     if task is not None and agents is not None:
         raise BadInput("--task and --agents: a task has its own number of agents; give one of the two.")
     return expand(load_network(file), task_card(task) if task is not None else nominal_card(agents or 3))
+
+
+def _untrainable(file: str, graph: Graph) -> str | None:
+    """Why planning would refuse it on its task, with default settings."""
+    from rlnet_bench.networks.method import network_method
+
+    method, _ = network_method(file)
+    return method.impossible(graph.card, method.configure({}))
 
 
 def _published(name: str, results: Path | None) -> Graph:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tiny import LBF, SMOOTH, SPREAD
 
+from rlnet_bench.cli.network import check
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, ImpossibleCell
 from rlnet_bench.methods import check_possible
@@ -147,3 +148,13 @@ def test_a_file_is_named_with_its_line_when_planned(tmp_path: Path) -> None:
     with pytest.raises(ImpossibleCell) as error:
         check_possible(method, task_card(SMOOTH), method.configure({}))
     assert f"{file}:4: vertex 'motor': `learner: method:vdn`: vdn needs discrete actions" in str(error.value)
+
+
+def test_check_says_what_planning_would(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nvertices:\n  motor: {per_agent: true, learner: method:iql}\n")
+    check(str(file), SPREAD)
+    assert "cannot be trained" not in capsys.readouterr().out
+    check(str(file), SMOOTH)
+    out = capsys.readouterr().out
+    assert "It cannot be trained there as it stands: " in out and ":3: vertex 'motor': `learner: method:iql`" in out
