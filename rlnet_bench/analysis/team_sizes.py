@@ -6,28 +6,45 @@ good as what was trained there. Returns at two team sizes have no common scale, 
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlnet_bench.analysis.streams import named
 from rlnet_bench.errors import BadInput
+from rlnet_bench.reading.names import checked_name
+from rlnet_bench.reading.plain import read_json
+from rlnet_bench.reading.shapes import check
 from rlnet_bench.rng import Stream
+from rlnet_bench.runs.files import write_atomic
+from rlnet_bench.runs.suite import file_stem
 from rlnet_bench.stats.aggregate import mean
 from rlnet_bench.stats.estimate import estimate
 from rlnet_bench.stats.result import Estimate
 from rlnet_bench.stats.scores import RunScores
 from rlnet_bench.stats.transfer import transfer
-from rlnet_bench.vocabulary import EndKind, Mode, Weights
+from rlnet_bench.vocabulary import MODES, EndKind, Mode, Weights
 
 if TYPE_CHECKING:
     from rlnet_bench.analysis.results import Results
     from rlnet_bench.envs.card import TaskCard
     from rlnet_bench.learning.policy import Policy
 
+FORMAT = 1
 RANDOM_EPISODES = 1_024
 _SIZE = re.compile(r"(?P<plus>\+?)(?P<number>[1-9]\d{0,2})(?P<times>x?)")
+SHAPE = {
+    "format": (FORMAT,), "method": checked_name, "task": checked_name, "agents": int, "mode": MODES,
+    "weights": ("best", "final"), "episodes": int,
+    "sizes": [{
+        "agents": int, "task": checked_name, "scores": [{"seed": int, "return": float}], "random": float,
+        "random_se": float, "against": str, "there": [float], "missing": str,
+    }],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,18 +53,88 @@ class TeamSize:
 
     agents: int
     task: str
-    zero_shot: Estimate
-    scores: dict[int, float]  # by seed
+    method: str
+    scores: tuple[tuple[int, float], ...]  # (training seed, mean team return)
     random: float
     random_se: float
-    trained: Estimate | None = None
-    transfer: Estimate | None = None
-    reason: str = ""  # why there is no transfer
+    against: str = ""  # the method that was trained there
+    there: tuple[float, ...] = ()  # one score per run
+    missing: str = ""  # why there are none, where some were asked for
+
+    @cached_property
+    def zero_shot(self) -> Estimate:
+        """Mean over runs."""
+        return _mean(self.method, self.task, [x for _, x in self.scores])
+
+    @cached_property
+    def trained(self) -> Estimate | None:
+        """Mean over runs that were trained there."""
+        return _mean(self.against, self.task, self.there) if self.there else None
+
+    @cached_property
+    def transfer(self) -> Estimate | None:
+        """From 0, random play, to 1, as good as what was trained there."""
+        if not self.there:
+            return None
+        stream = named("transfer", self.method, self.against, self.task)
+        return transfer([x for _, x in self.scores], self.there, (self.random, self.random_se), stream)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why something is not given."""
+        found = (self.zero_shot.reason, self.missing, self.transfer.reason if self.transfer else None)
+        return tuple(dict.fromkeys(x for x in found if x))
+
+    def measured(self) -> dict[str, Any]:
+        """What was measured, as plain data."""
+        return {
+            "agents": self.agents, "task": self.task, "scores": [{"seed": s, "return": x} for s, x in self.scores],
+            "random": self.random, "random_se": self.random_se, "against": self.against, "there": list(self.there),
+            "missing": self.missing,
+        }  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        parts = {name: getattr(self, name) for name in ("zero_shot", "trained", "transfer")}
-        return asdict(self) | {name: None if e is None else e.as_dict() for name, e in parts.items()}
+        """That, and what follows from it."""
+        found = {"zero_shot": self.zero_shot, "trained": self.trained, "transfer": self.transfer}
+        return self.measured() | {name: None if e is None else e.as_dict() for name, e in found.items()}
+
+
+@dataclass(frozen=True)
+class TeamSizes:
+    """A policy at some team sizes."""
+
+    method: str
+    task: str  # that it was trained on
+    agents: int
+    mode: Mode
+    weights: Weights
+    episodes: int  # of every training seed
+    sizes: tuple[TeamSize, ...]
+
+    def write(self, folder: Path) -> Path:
+        """Record what was measured as ``folder/<task>--<method>.json``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{file_stem(self.task)}--{file_stem(self.method)}.json"
+        about = {k: getattr(self, k) for k in ("method", "task", "agents", "mode", "weights", "episodes")}
+        data = {"format": FORMAT, **about, "sizes": [x.measured() for x in self.sizes]}
+        write_atomic(file, json.dumps(data, indent=1) + "\n")
+        return file
+
+
+def read_team_sizes(path: Path) -> TeamSizes:
+    """What :meth:`TeamSizes.write` recorded; raises Malformed for anything else."""
+    data = read_json(path)
+    check(data, SHAPE, str(path))
+    method = data["method"]
+    sizes = tuple(
+        TeamSize(
+            x["agents"], x["task"], method, tuple((run["seed"], float(run["return"])) for run in x["scores"]),
+            float(x["random"]), float(x["random_se"]), x["against"], tuple(map(float, x["there"])), x["missing"],
+        )
+        for x in data["sizes"]
+    )  # fmt: skip
+    about = {k: data[k] for k in ("task", "agents", "mode", "weights", "episodes")}
+    return TeamSizes(method, sizes=sizes, **about)
 
 
 def team_sizes(text: str, own: int) -> tuple[int, ...]:
@@ -71,25 +158,26 @@ def team_sizes(text: str, own: int) -> tuple[int, ...]:
 
 
 def at_sizes(
-    load: Callable[[int], Policy],
-    sizes: Sequence[int],
+    load: Callable[[int | None], Policy],
+    text: str,
     *,
     episodes: int,
     mode: Mode,
     which: Weights = "best",
     trained: Results | None = None,
-    label: str | None = None,
-) -> Iterator[TeamSize]:
-    """A policy at every size.
+    against: str | None = None,
+) -> TeamSizes:
+    """Score a policy at other team sizes.
 
     Args:
-        load: the policy for so many agents, see :func:`~rlnet_bench.runs.policies.load_policy`.
-        sizes: numbers of agents.
+        load: the policy for so many agents, or (None) for as many as it was trained with; see
+            :func:`~rlnet_bench.runs.policies.load_policy`.
+        text: which sizes, see :func:`team_sizes`.
         episodes: per training seed.
         mode: how actions are chosen.
         which: the weights that are compared with those of runs that were trained there.
         trained: results with such runs.
-        label: which method of those; that of the policy by default.
+        against: which method of those; that of the policy by default.
 
     Raises:
         BadInput: for a policy that is tied to one size, for results without such a method.
@@ -99,25 +187,22 @@ def at_sizes(
     from rlnet_bench.learning.play import evaluate
 
     torch.set_num_threads(1)
-    for size in sizes:
+    own = load(None)
+    assert own.plays is not None and own.trained is not None
+    method, seeds = own.trained.label, own.trained.seeds
+    found = []
+    for size in team_sizes(text, own.plays.num_agents):
         policy = load(size)
-        card, origin = policy.plays, policy.trained
-        assert card is not None and origin is not None
-        played = evaluate(policy, card, origin.seeds, episodes, stream=Stream.ABSOLUTE_ENV, mode=mode)
-        scores = {s: float(x) for s, x in zip(origin.seeds, played.team.mean(axis=1))}
-        low, se = _random(card, evaluate)
-        found = _mean(origin.label, card.id, list(scores.values()))
-        if trained is None:
-            yield TeamSize(size, card.id, found, scores, low, se)
-            continue
-        there, reason = _trained(trained, label or origin.label, card.id, mode, which)
-        if reason:
-            yield TeamSize(size, card.id, found, scores, low, se, reason=reason)
-            continue
-        stream = named("transfer", origin.label, label or origin.label, card.id, mode, which)
-        moved = transfer(list(scores.values()), there, (low, se), stream)
-        yield TeamSize(size, card.id, found, scores, low, se, _mean(label or origin.label, card.id, there), moved,
-                       moved.reason or "")  # fmt: skip
+        card = policy.plays
+        assert card is not None
+        played = evaluate(policy, card, seeds, episodes, stream=Stream.ABSOLUTE_ENV, mode=mode)
+        scores = tuple((s, float(x)) for s, x in zip(seeds, played.team.mean(axis=1)))
+        other = against or method
+        there, missing = ((), "") if trained is None else _trained(trained, other, card.id, mode, which)
+        found.append(
+            TeamSize(size, card.id, method, scores, *_random(card, evaluate), other if there else "", there, missing)
+        )
+    return TeamSizes(method, own.plays.id, own.plays.num_agents, mode, which, episodes, tuple(found))
 
 
 def _mean(label: str, task: str, scores: Sequence[float]) -> Estimate:
@@ -135,7 +220,7 @@ def _random(card: TaskCard, evaluate: Callable[..., Any]) -> tuple[float, float]
     return float(team.mean()), float(team.std(ddof=1)) / len(team) ** 0.5
 
 
-def _trained(results: Results, label: str, task: str, mode: Mode, which: Weights) -> tuple[list[float], str]:
+def _trained(results: Results, label: str, task: str, mode: Mode, which: Weights) -> tuple[tuple[float, ...], str]:
     """Scores of the runs of a method that was trained on a task, or why there are none."""
     labels = [m.label for m in results.methods]
     if label not in labels:
@@ -143,7 +228,7 @@ def _trained(results: Results, label: str, task: str, mode: Mode, which: Weights
             f"{results.name}: no method {label!r} to compare with; --against takes one of {', '.join(labels)}."
         )
     if task not in results.tasks:
-        return [], f"{results.name} has no runs on {task}"
+        return (), f"{results.name} has no runs on {task}"
     kind: EndKind = "absolute" if which == "best" else "final"
     runs = next(s for s in results.scores(kind, mode) if s.method == label).runs[task]
-    return runs.scores.tolist(), "" if runs.n else f"{results.name} has no scores of {label} on {task}"
+    return tuple(runs.scores.tolist()), "" if runs.n else f"{results.name} has no scores of {label} on {task}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,12 +16,14 @@ from rlnet_bench.cli.output import (
     TrustFlag,
     print_json,
     print_table,
+    say,
 )
+from rlnet_bench.cli.output import loaded as results_of
 from rlnet_bench.errors import BadInput
 from rlnet_bench.vocabulary import Mode, Referee, Weights
 
 if TYPE_CHECKING:
-    from rlnet_bench.analysis.team_sizes import TeamSize
+    from rlnet_bench.analysis.team_sizes import TeamSizes
     from rlnet_bench.envs.contract import Scene
     from rlnet_bench.learning.policy import Policy
     from rlnet_bench.stats.result import Estimate
@@ -55,6 +56,9 @@ def evaluate(
     against: Annotated[
         str | None, typer.Option("--against", help="With --trained: another method there than the one that is scored.")
     ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="With --agents: keep it in this folder, such as results/team-sizes.")
+    ] = None,
     trust_code: TrustFlag = False,
     method: GivenMethods = None,
     task: GivenTasks = None,
@@ -85,13 +89,26 @@ def evaluate(
         )
 
     if agents is not None:
+        from rlnet_bench.analysis.team_sizes import at_sizes
+
         if gif or png or referee == "reference":
             raise BadInput("--agents: other team sizes are scored on the batched rules and not filmed; leave out "
                            "--gif, --png and --referee.")  # fmt: skip
-        _at_sizes(loaded, seed, agents, episodes, which, mode, trained, against, json)
+        there = None if trained is None else results_of(trained)
+        found = at_sizes(
+            lambda size: loaded(seed, size), agents, episodes=episodes, mode=mode, which=which, trained=there,
+            against=against,
+        )  # fmt: skip
+        file = None if record is None else found.write(record)
+        if json:
+            print_json([x.to_json() for x in found.sizes])
+            return
+        _print_sizes(found)
+        if file:
+            print(f"written: {file}")
         return
-    if trained or against:
-        raise BadInput("--trained and --against compare other team sizes; say which with --agents.")
+    if trained or against or record:
+        raise BadInput("--trained, --against and --record are about other team sizes; say which with --agents.")
     policy = loaded(seed)
     assert policy.trained is not None and policy.plays is not None
     label, seeds, card = (
@@ -132,47 +149,23 @@ def evaluate(
                 print(f"written: {path}: an episode of seed {seeds[0]}, return {shown:.4g}")
 
 
-def _at_sizes(
-    loaded: Callable[[int | None, int | None], Policy],
-    seed: int | None,
-    agents: str,
-    episodes: int,
-    which: Weights,
-    mode: Mode,
-    trained: str | None,
-    against: str | None,
-    json: bool,
-) -> None:
-    from rlnet_bench.analysis.team_sizes import at_sizes, team_sizes
-    from rlnet_bench.cli.output import loaded as results_of
-    from rlnet_bench.cli.output import say
-
-    own = loaded(seed, None)
-    assert own.plays is not None and own.trained is not None
-    sizes = team_sizes(agents, own.plays.num_agents)
-    there = None if trained is None else results_of(trained)
-    found = list(
-        at_sizes(
-            lambda n: loaded(seed, n), sizes, episodes=episodes, mode=mode, which=which, trained=there, label=against
-        )
-    )
-    if json:
-        print_json([x.to_json() for x in found])
-        return
-    print(f"{own.trained.label}, trained on {own.plays.id} with {own.plays.num_agents} agents: {which} weights, {mode} "
-          f"actions, {episodes} episodes of each of {len(own.trained.seeds)} seeds, nothing learned anew")  # fmt: skip
-    columns = ["agents", "task", "random", "zero-shot", *(["trained there", "transfer"] if there else [])]
-    print_table(columns, [_size_row(x)[: len(columns)] for x in found], right=(0, 2))
-    say(f"{x.agents} agents: {reason}" for x in found for reason in (x.zero_shot.reason, x.reason) if reason)
+def _print_sizes(found: TeamSizes) -> None:
+    print(f"{found.method}, trained on {found.task} with {found.agents} agents: {found.weights} weights, {found.mode} "
+          f"actions, {found.episodes} episodes of every training seed, nothing learned anew")  # fmt: skip
+    compared = any(x.there or x.missing for x in found.sizes)
+    columns = ["agents", "task", "random", "zero-shot", *(["trained there", "transfer"] if compared else [])]
+    rows = [
+        (x.agents, x.task, f"{x.random:.4g}", *map(_interval, (x.zero_shot, x.trained, x.transfer)))
+        for x in found.sizes
+    ]
+    print_table(columns, [row[: len(columns)] for row in rows], right=(0, 2))
+    say(f"{x.agents} agents: {reason}" for x in found.sizes for reason in x.reasons)
 
 
-def _size_row(x: TeamSize) -> list[str]:
-    def text(e: Estimate | None) -> str:
-        if e is None or isnan(e.value):
-            return "–"
-        return f"{e.value:.4g}" if e.low is None else f"{e.value:.4g} [{e.low:.4g}, {e.high:.4g}]"
-
-    return [str(x.agents), x.task, f"{x.random:.4g}", text(x.zero_shot), text(x.trained), text(x.transfer)]
+def _interval(e: Estimate | None) -> str:
+    if e is None or isnan(e.value):
+        return "–"
+    return f"{e.value:.4g}" if e.low is None else f"{e.value:.4g} [{e.low:.4g}, {e.high:.4g}]"
 
 
 def _draw(scenes: list[Scene], gif: Path | None, png: Path | None) -> None:

@@ -1,9 +1,11 @@
-"""Boards of what else was recorded: beside strange partners, and with what crosses between agents cut, late, coarse."""
+"""Boards of what else was recorded: beside strange partners, in other team sizes, and with what crosses between agents
+cut, late, coarse."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import isnan
 from typing import Any
 
 from markupsafe import Markup
@@ -11,6 +13,7 @@ from markupsafe import Markup
 from rlnet_bench.analysis.crossplay import Crossplay, Player
 from rlnet_bench.analysis.estimates import Estimates, judge
 from rlnet_bench.analysis.results import MethodInfo, Results
+from rlnet_bench.analysis.team_sizes import TeamSizes
 from rlnet_bench.analysis.wording import listed, significant
 from rlnet_bench.leaderboard.lines import Line, chart, dashes, stroke
 from rlnet_bench.leaderboard.listing import file_names
@@ -53,6 +56,36 @@ def crossplay_section(found: Crossplay) -> dict[str, Any]:
                   f"Team return, {found.episodes} {found.mode} episodes per seat and pair.",
                   (*dict.fromkeys(found.notes.values()), *reasons), numbers)  # fmt: skip
     return {"id": name, "title": found.task, "about": "", "table": html_table(table), "charts": []}
+
+
+def team_sizes_section(found: TeamSizes) -> dict[str, Any]:
+    """A method at team sizes that it was not trained with, as a table."""
+
+    def cell(e: Estimate | None) -> Cell:
+        if e is None or isnan(e.value):
+            return Cell("–")
+        interval = "" if e.low is None or e.high is None else f"[{significant(e.low)}, {significant(e.high)}]"
+        return Cell(significant(e.value), interval, sort=e.value, note=e.reason or "")
+
+    rows = [
+        (Cell(str(x.agents), sort=float(x.agents)), Cell(x.task), Cell(significant(x.random), sort=x.random),
+         cell(x.zero_shot), cell(x.trained), Cell(x.against or "–"), cell(x.transfer))
+        for x in found.sizes
+    ]  # fmt: skip
+    columns = (
+        Column("Agents"), Column("Task", is_text=True), Column("Random"), Column("Zero-shot"),
+        Column("Trained there"), Column("Method", "trained there", is_text=True), Column("Transfer"),
+    )  # fmt: skip
+    title = f"{found.method}, trained on {found.task} with {found.agents} agents"
+    head = ("agents", "task", "random", "seed", "zero_shot")
+    numbers = Numbers(head, tuple((x.agents, x.task, x.random, s, score) for x in found.sizes for s, score in x.scores))
+    slug = f"{found.task} {found.method}"
+    name = f"sizes-{file_names([slug])[slug]}"
+    notes = tuple(dict.fromkeys(f"{x.agents} agents: {reason}" for x in found.sizes for reason in x.reasons))
+    caption = (f"Team return, {found.episodes} {found.mode} episodes of every training seed, {found.weights} weights; "
+               "transfer: 0 is random play at that size, 1 what was trained at it.")  # fmt: skip
+    table = Table(name, title, columns, (Group("", tuple(rows)),), caption, notes, numbers)
+    return {"id": name, "title": title, "about": "", "table": html_table(table), "charts": []}
 
 
 def _who(player: Player) -> str:

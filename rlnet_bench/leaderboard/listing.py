@@ -12,6 +12,7 @@ from pathlib import Path
 from rlnet_bench.analysis.crossplay import Crossplay, read_crossplay
 from rlnet_bench.analysis.loading import load_results
 from rlnet_bench.analysis.results import Results
+from rlnet_bench.analysis.team_sizes import TeamSizes, read_team_sizes
 from rlnet_bench.envs.card import TaskCard, unknown_card
 from rlnet_bench.envs.registry import is_catalogued, task_card
 from rlnet_bench.errors import RlnetError
@@ -22,7 +23,7 @@ from rlnet_bench.leaderboard.submission import RECORDS
 from rlnet_bench.reading.files import listing, read_bytes, unpack
 from rlnet_bench.runs.published import episode_file, is_published
 
-CROSSPLAY = "crossplay"  # the folder of recorded matrices
+CROSSPLAY, TEAM_SIZES = "crossplay", "team-sizes"  # folders of recorded matrices, and of other team sizes
 MOST_EPISODE = 1 << 20  # bytes of a packed episode that a page carries
 
 
@@ -35,6 +36,7 @@ class Listing:
     entries: tuple[Entry, ...]
     results: Mapping[Path, Results]  # by publication
     crossplay: tuple[Crossplay, ...]
+    team_sizes: tuple[TeamSizes, ...] = ()
 
     @cached_property
     def cards(self) -> dict[str, TaskCard]:
@@ -103,7 +105,8 @@ def read_listing(folder: Path) -> Listing:
 
     found = tuple(entries(folder, load))
     matrices = [read_crossplay(f) for f in listing(folder / CROSSPLAY, ".json")]
-    return Listing(folder, read_board(folder), found, read, tuple(matrices))
+    sizes = [read_team_sizes(f) for f in listing(folder / TEAM_SIZES, ".json")]
+    return Listing(folder, read_board(folder), found, read, tuple(matrices), tuple(sizes))
 
 
 def _card(task: str) -> TaskCard:

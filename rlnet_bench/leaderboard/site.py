@@ -20,7 +20,7 @@ from rlnet_bench.analysis.references import facts_of
 from rlnet_bench.analysis.wording import count, listed, p_text, plural, rounded, significant, typographic
 from rlnet_bench.errors import RlnetError
 from rlnet_bench.leaderboard.entries import Entry
-from rlnet_bench.leaderboard.extras import channel_sections, crossplay_section
+from rlnet_bench.leaderboard.extras import channel_sections, crossplay_section, team_sizes_section
 from rlnet_bench.leaderboard.forked import each
 from rlnet_bench.leaderboard.lines import Line, chart, dashes, stroke
 from rlnet_bench.leaderboard.listing import Listing, file_names, read_listing
@@ -235,12 +235,14 @@ class _Site:
     # -- boards of what else was recorded ------------------------------------------------------------------------
 
     def _extra(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        matrices = [crossplay_section(c) for c in self.listing.crossplay]
-        if matrices:
+        sections = [crossplay_section(c) for c in self.listing.crossplay]
+        sections += [team_sizes_section(s) for s in self.listing.team_sizes]
+        if sections:
             yield "generalisation.html", {
-                "title": "Generalisation", "sections": matrices,
+                "title": "Generalisation", "sections": sections,
                 "lead": "Beside partners that it was not trained with: one guest of the row among hosts of the column, "
-                        "mean over the guest's seats. Self-play stands apart.",
+                        "mean over the guest's seats; self-play stands apart. And in teams of a size that it was not "
+                        "trained with.",
             }  # fmt: skip
         channels = [s for results in self.listing.results.values() for s in channel_sections(results)]
         if channels:

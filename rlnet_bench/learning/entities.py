@@ -57,7 +57,7 @@ class Entities:
                 (inputs, outputs), [rng.fold_int(k, number) for k in keys], output_gain=gain, device=device
             )
 
-        inputs = len(self.own)
+        inputs = len(own) or 1
         self.parts = {"self": net(TOKEN, inputs, WIDTH, math.sqrt(2.0))}
         for i, kind in enumerate(self.kinds):
             self.parts[kind.name] = net(TOKEN + 1 + i, inputs + kind.width, WIDTH, math.sqrt(2.0))
@@ -67,7 +67,7 @@ class Entities:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The observer's token, and what it saw of every kind at every hop."""
-        own = x.index_select(-1, self.own)
+        own = x.index_select(-1, self.own) if len(self.own) else x.new_ones(*x.shape[:2], 1)  # who has no numbers
         seen = [self.activation(self.parts["self"](own))]
         tokens = [self._tokens(x, own, *some) for some in zip(self.kinds, self.slots, self.absent)]
         for hop in range(HOPS if tokens else 0):

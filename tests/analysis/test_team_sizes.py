@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from math import isnan
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 
 import rlnet_bench as rb
-from rlnet_bench.analysis.team_sizes import at_sizes, team_sizes
+from rlnet_bench.analysis.team_sizes import at_sizes, read_team_sizes, team_sizes
 from rlnet_bench.cli.main import main as entry
 from rlnet_bench.envs.card import Reference
-from rlnet_bench.errors import BadInput
+from rlnet_bench.errors import BadInput, Malformed
+from rlnet_bench.leaderboard.extras import team_sizes_section
 from rlnet_bench.runs.check import check_method
 from rlnet_bench.runs.plan import make_plan
 from rlnet_bench.runs.store import Store
@@ -86,7 +88,7 @@ def test_the_same_weights_at_another_size(runs, say):
     policy = rb.load_policy(folders["free", THREE], agents=4)
     assert policy.plays is not None and policy.plays.id == FOUR
     played = rb.evaluate(policy, seeds=policy.trained.seeds, episodes=4, stream=rb.rng.Stream.ABSOLUTE_ENV)
-    assert list(four["scores"].values()) == pytest.approx(played.team.mean(axis=1).tolist())
+    assert [x["return"] for x in four["scores"]] == pytest.approx(played.team.mean(axis=1).tolist())
     assert four["zero_shot"]["value"] == pytest.approx(played.team.mean()) and four["zero_shot"]["low"] is not None
     assert four["random"] == rb.task_card(FOUR).references["random"].value
     assert six["random"] < four["random"] - 80 and six["random_se"] > 0  # played: no card has it
@@ -99,22 +101,50 @@ def test_transfer_compares_with_runs_of_that_size(runs):
     results = rb.load_results(store)
     random = -1e4
 
-    def load(size: int):
+    def load(size):
         policy = rb.load_policy(folders["free", THREE], agents=size)
         policy.plays = replace(policy.plays, references={"random": Reference(random, 1.0, 1000, "far away", "test")})
         return policy
 
-    (found,) = at_sizes(load, (4,), episodes=4, mode="deterministic", trained=results)
+    def at_four(**more):
+        return at_sizes(load, "4", episodes=4, mode="deterministic", trained=results, **more).sizes[0]
+
+    found = at_four()
     there = next(s for s in results.scores("absolute") if s.method == "free").runs[FOUR].scores
-    moved = sum(found.scores.values()) / 5
+    moved = sum(x for _, x in found.scores) / 5
     assert found.trained.value == pytest.approx(there.mean())
     assert found.transfer.value == pytest.approx((moved + 1e4) / (there.mean() + 1e4))
-    assert found.transfer.low < found.transfer.value < found.transfer.high and found.reason == ""
-    (other,) = at_sizes(load, (4,), episodes=4, mode="deterministic", trained=results, label="plain")
+    assert found.transfer.low < found.transfer.value < found.transfer.high and found.reasons == ()
+    other = at_four(against="plain")
     assert other.trained.value != found.trained.value and other.scores == found.scores
     random = 1e4
-    (none,) = at_sizes(load, (4,), episodes=4, mode="deterministic", trained=results)
-    assert isnan(none.transfer.value) and "cannot be divided by" in none.reason
+    none = at_four()
+    assert isnan(none.transfer.value) and "cannot be divided by" in none.reasons[0]
+
+
+def test_a_record_keeps_what_was_measured_and_the_board_shows_it(runs, say, tmp_path):
+    store, folders = runs
+    code, text = say("evaluate", folders["free", THREE], "--agents", "4,5", "--episodes", 2, "--trained", store,
+                     "--record", tmp_path)  # fmt: skip
+    (file,) = tmp_path.iterdir()
+    assert code == 0 and f"written: {file}" in text
+    found = read_team_sizes(file)
+    assert (found.method, found.task, found.agents, found.episodes) == ("free", THREE, 3, 2)
+    four, five = found.sizes
+    assert [s for s, _ in four.scores] == [0, 1, 2, 3, 4] and len(four.there) == 5 and four.against == "free"
+    assert five.there == () and five.reasons == ("sizes has no runs on mpe/simple_spread-n5-discrete-v1",)
+    assert found.write(tmp_path / "again").read_bytes() == file.read_bytes()
+    shown = team_sizes_section(found)
+    assert shown["title"] == f"free, trained on {THREE} with 3 agents"
+    rows = [[cell.text for cell in row] for row in shown["table"].groups[0].rows]
+    assert [row[:2] for row in rows] == [["4", FOUR], ["5", five.task]] and rows[0][5] == "free" and rows[1][4] == "–"
+    for harm in ('"format": 9', '"agents": -1', '"mode": "both"'):
+        key = harm.partition(":")[0]
+        broken = re.sub(f"{key}: [^,]+", harm, file.read_text(), count=1)
+        file.write_text(broken)
+        with pytest.raises(Malformed, match=key.strip('"')):
+            read_team_sizes(file)
+        found.write(tmp_path)
 
 
 def test_the_table_says_why_there_is_no_transfer(runs, say):

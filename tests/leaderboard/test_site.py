@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from rlnet_bench.analysis.crossplay import Crossplay, Player
+from rlnet_bench.analysis.team_sizes import TeamSize, TeamSizes
 from rlnet_bench.leaderboard.lines import Line, chart
 from rlnet_bench.leaderboard.listing import Listing, file_names, read_listing
 from rlnet_bench.leaderboard.site import build_site, site_files
@@ -43,18 +44,26 @@ def crossplay() -> Crossplay:
     return Crossplay(SPREAD, "h", "deterministic", 8, players, returns)
 
 
+def sizes() -> TeamSizes:
+    scores = tuple((s, -60.0 - s) for s in range(5))
+    there = tuple(-50.0 - s for s in range(5))
+    four = TeamSize(4, SPREAD.replace("-discrete", "-n4-discrete"), "mappo", scores, -125.0, 0.1, "ippo", there)
+    return TeamSizes("mappo", SPREAD, 3, "deterministic", "best", 320, (four,))
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the published results, with a matrix."""
+    """Of the published results, with a matrix and other team sizes."""
     root = tmp_path_factory.mktemp("site")
     results = chosen(root / "results")
     crossplay().write(results / "crossplay")
+    sizes().write(results / "team-sizes")
     return build_site(results, root / "site").parent
 
 
 @pytest.fixture(scope="module")
 def listing(site: Path) -> Listing:
-    return replace(read_listing(site.parent / "results"), crossplay=())
+    return replace(read_listing(site.parent / "results"), crossplay=(), team_sizes=())
 
 
 # -- files -------------------------------------------------------------------------------------------------------
@@ -129,7 +138,15 @@ def hostile(listing: Listing) -> Listing:
     players = tuple(Player(text, 0, HOSTILE[1]) for text in HOSTILE[:3])
     notes = {(HOSTILE[0], HOSTILE[1]): HOSTILE[2]}
     matrix = Crossplay(SPREAD, "h", "deterministic", 2, players, np.arange(9.0).reshape(3, 3), notes)
-    return replace(listing, entries=(*entries, gone), crossplay=(matrix,))
+    size = TeamSize(4, SPREAD, HOSTILE[1], ((0, 1.0),), 0.0, 0.1, HOSTILE[2], (), HOSTILE[0])
+    teams = TeamSizes(HOSTILE[1], SPREAD, 3, "deterministic", "best", 2, (size,))
+    return replace(listing, entries=(*entries, gone), crossplay=(matrix,), team_sizes=(teams,))
+
+
+def test_other_team_sizes_are_on_the_page_of_generalisation(site: Path) -> None:
+    text = (site / "generalisation.html").read_text()
+    assert f"mappo, trained on {SPREAD} with 3 agents" in text
+    assert "0.863" in text or "0.87" in text  # (-62 + 125) / (-52 + 125)
 
 
 def test_every_word_is_text(listing: Listing) -> None:
