@@ -38,7 +38,7 @@ def reference(
 
     from rlnet_bench.envs.registry import is_catalogued
     from rlnet_bench.learning.measure import measured
-    from rlnet_bench.runs.points import inserted, written
+    from rlnet_bench.runs.reference_points import inserted, written
     from rlnet_bench.runs.suite import load_suite
     from rlnet_bench.typed import task_card
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from rlnet_bench.errors import BadInput
-from rlnet_bench.leaderboard.submission import Line, Name, Positive, Strict, TaskId
+from rlnet_bench.leaderboard.submission import Line, Name, Positive, TaskId
 from rlnet_bench.reading.files import Absent, read_text
 from rlnet_bench.reading.yaml import MAX_BYTES, load
-from rlnet_bench.runs.suite import explained
+from rlnet_bench.runs.strict import Strict, explained
 
 BOARD, SUBMISSIONS, EVIDENCE = "board.yaml", "submissions", "verification"
 

@@ -27,7 +27,7 @@ from rlnet_bench.reading.tensors import read_arrays, read_npz
 from rlnet_bench.reading.torch_file import read_torch
 from rlnet_bench.reading.yaml import load
 from rlnet_bench.runs.files import write_atomic
-from rlnet_bench.runs.suite import Strict, explained
+from rlnet_bench.runs.strict import Strict, explained
 
 if TYPE_CHECKING:
     from rlnet_bench.envs.card import TaskCard

@@ -26,7 +26,8 @@ from rlnet_bench.errors import BadInput
 from rlnet_bench.reading.files import read_text
 from rlnet_bench.reading.names import is_seen
 from rlnet_bench.reading.yaml import MAX_BYTES, Document, load
-from rlnet_bench.runs.suite import Strict, explained, file_stem
+from rlnet_bench.runs.strict import Strict, explained
+from rlnet_bench.runs.suite import file_stem
 from rlnet_bench.vocabulary import Mode, TrainingClass
 
 MANIFEST, README, SUMS = "submission.yaml", "README.md", "SHA256SUMS"

@@ -19,11 +19,11 @@ from pydantic import (
 
 from rlnet_bench.envs.registry import is_catalogued
 from rlnet_bench.errors import BadInput, UnknownName
-from rlnet_bench.methods import Method, explain, find_method, method_ids
+from rlnet_bench.methods import Method, find_method, method_ids
 from rlnet_bench.reading.yaml import Document, load
 from rlnet_bench.runs.overrides import override
-from rlnet_bench.runs.points import Points
-from rlnet_bench.runs.strict import STRICT
+from rlnet_bench.runs.reference_points import Points
+from rlnet_bench.runs.strict import Strict, explained
 from rlnet_bench.runs.trial import Trial
 from rlnet_bench.runs.tuned import TuningRecord, read_record
 from rlnet_bench.trust import is_file, typed
@@ -42,12 +42,6 @@ LONGEST_STEM = 200
 def file_stem(name: str) -> str:
     """A task id or a label as the name of a file."""
     return name.replace("/", "__").replace(":", "_")
-
-
-class Strict(BaseModel):
-    """Frozen; unknown keys and values of other types are refused."""
-
-    model_config = STRICT
 
 
 class Budget(Strict):
@@ -345,31 +339,6 @@ def _wrong_in(
     if wrong(fine) is not None:
         return [f"{where(path)}: {wrong(settings)}"]
     return [f"{where((*path, key))}: {wrong(fine | {key: settings[key]})}" for key in settings if key not in fine]
-
-
-def explained(
-    error: ValidationError,
-    where: Callable[[tuple[Any, ...]], str],
-    model_at: Callable[[tuple[Any, ...]], type[BaseModel]],
-) -> str:
-    """A pydantic error as lines, each with where its value was written.
-
-    Args:
-        error: of a document.
-        where: the place of a path into it.
-        model_at: the model whose key a path names, for did-you-mean.
-    """
-    sentences = []
-    for item in error.errors():
-        path = tuple(p for p in item["loc"] if not (isinstance(p, str) and p.startswith(("function", "dict", "int"))))
-        one = ValidationError.from_exception_data("document", [_line_error(item)])
-        sentences.append(f"{where(path)}: {explain(one, model_at(path))}")
-    return "\n".join(dict.fromkeys(sentences))
-
-
-def _line_error(item: Any) -> Any:
-    kept = {"type": item["type"], "loc": item["loc"], "input": item["input"]}
-    return {**kept, "ctx": item["ctx"]} if "ctx" in item else kept
 
 
 def _model_at(path: tuple[Any, ...]) -> type[BaseModel]:

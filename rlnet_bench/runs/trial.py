@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
-from rlnet_bench.runs.strict import STRICT
+from rlnet_bench.runs.strict import Strict
 from rlnet_bench.vocabulary import EndKind
 
 Labels = Annotated[list[str], Field(min_length=1)]
 
 
-class Trial(BaseModel):
+class Trial(Strict):
     """One primary method against every comparator, on the suite's test tasks; labels of the suite's methods."""
-
-    model_config = STRICT
 
     primary: str
     comparators: Labels

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from rlnet_bench.errors import BadInput
 from rlnet_bench.learning.config import MethodConfig
@@ -25,6 +25,7 @@ from rlnet_bench.learning.spaces import space_of
 from rlnet_bench.methods import explain
 from rlnet_bench.reading.yaml import load
 from rlnet_bench.runs.files import write_atomic
+from rlnet_bench.runs.strict import Strict
 from rlnet_bench.vocabulary import Mode
 
 TUNING_SEEDS = range(1_000_000, 1_001_000)  # of trials only: no suite may have them
@@ -47,11 +48,11 @@ def refuse_reserved(seeds: Iterable[int], where: str) -> None:
         )
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+class _Finite(Strict):
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
-class Trial(_Strict):
+class Trial(_Finite):
     """One combination of the space, and its score by task and seed."""
 
     settings: dict[str, Any]
@@ -63,7 +64,7 @@ class Trial(_Strict):
         return sum(sum(x) / len(x) for x in self.scores.values()) / len(self.scores)
 
 
-class FamilyTuning(_Strict):
+class FamilyTuning(_Finite):
     """The trials on one family of tasks."""
 
     frames: dict[str, int]
@@ -87,7 +88,7 @@ class FamilyTuning(_Strict):
         return self
 
 
-class TuningRecord(_Strict):
+class TuningRecord(_Finite):
     """What ``tune`` did for one method of one suite."""
 
     format: Literal[1] = 1

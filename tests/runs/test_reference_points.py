@@ -11,7 +11,7 @@ from rlnet_bench.analysis.loading import _with_points
 from rlnet_bench.envs.card import unknown_card
 from rlnet_bench.errors import BadInput
 from rlnet_bench.reading.yaml import load
-from rlnet_bench.runs.points import inserted, written
+from rlnet_bench.runs.reference_points import inserted, written
 from rlnet_bench.runs.suite import Suite, parse_suite
 
 SUITE = (

@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rlnet_bench.envs.card import Reference
 from rlnet_bench.errors import BadInput
 from rlnet_bench.reading.yaml import load
-from rlnet_bench.runs.strict import STRICT
+from rlnet_bench.runs.strict import Strict
 
 ROLES = ("random", "uncoordinated", "best")
 
 
-class Point(BaseModel):
+class Point(Strict):
     """A mean team return, added over agents, and where it comes from. In a file a bare number will do."""
-
-    model_config = STRICT
 
     value: float
     se: Annotated[float, Field(ge=0)] = 0.0
@@ -28,10 +26,8 @@ class Point(BaseModel):
     command: str = ""
 
 
-class Points(BaseModel):
+class Points(Strict):
     """The points of one task."""
-
-    model_config = STRICT
 
     random: Point
     best: Point
