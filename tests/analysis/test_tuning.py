@@ -118,7 +118,7 @@ def test_the_first_trial_is_the_suite_s_own_and_all_have_equal_conditions(record
         assert family.trials[0].settings == {name: getattr(defaults, name) for name in record.space}
         assert all(len(x) == 2 for t in family.trials for x in t.scores.values())
         assert len({str(t.settings) for t in family.trials}) == 3
-    assert record.size == 60 and record.hand == 20 and record.sampler.startswith("optuna ")
+    assert record.size == 60 and record.hand == hand_trials()["on-policy"] and record.sampler.startswith("optuna ")
 
 
 def test_scores_are_final_and_normalised_by_the_card(tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ def test_every_table_says_how_settings_were_found(tmp_path: Path, record: Tuning
                 name: [r for r in rows if r.startswith(start.format(name))] for name in ("ippo", "mappo", "random")
             }
             assert by_name["ippo"] and all(tuned.replace("×", sign) in r for r in by_name["ippo"]), (which, format)
-            assert all(plain in r and "about 20 by hand" in r for r in by_name["mappo"]), (which, format)
+            assert all(plain in r and f"about {hand_trials()['on-policy']} by hand" in r for r in by_name["mappo"]), (which, format)
             assert not any("untuned" in r for r in by_name["random"])
 
 
