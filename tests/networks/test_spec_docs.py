@@ -3,13 +3,18 @@
 import re
 from pathlib import Path
 
-from rlnet_bench.api import run
+import pytest
+
 from rlnet_bench.networks._fields import PARSERS, RECIPE
 from rlnet_bench.networks.build import load_network, zoo_ids
 from rlnet_bench.networks.spec import EDGE_FIELDS, NetworkSpec, Vertex
 from rlnet_bench.reading.yaml import load
 from rlnet_bench.runs.plan import make_plan
+from rlnet_bench.runs.policies import load_policy
+from rlnet_bench.runs.publish import publish
+from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import parse_suite
+from rlnet_bench.runs.worker import work
 
 PAGE = (Path(__file__).parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
 
@@ -61,9 +66,10 @@ def test_every_zoo_id_is_listed():
         assert f"`{name.removeprefix('zoo/')}`" in table
 
 
+@pytest.mark.slow
 def test_the_suite_with_other_methods_runs(tmp_path: Path):
-    """All three networks, trained for a moment in a suite."""
-    head = ("name: s\ntasks: [lbf/8x8-2p-2f-coop-v1]\nseeds: 1\nbudget: {frames: 400}\n"
+    """All three networks: trained for a moment, published, loaded."""
+    head = ("name: s\ntasks: [lbf/8x8-2p-2f-coop-v1]\nseeds: 1\nbudget: {frames: 240}\n"
             "evaluation: {episodes: 2, absolute_episodes: 2}\n")  # fmt: skip
     suite = parse_suite(load(head + blocks("yaml")[3], "s.yaml"))
     small = {"num_envs": 4, "rollout_steps": 20}
@@ -72,7 +78,13 @@ def test_the_suite_with_other_methods_runs(tmp_path: Path):
         e.model_copy(update={"set": {**e.set, **small, f"{own.get(e.name, 'motor')}.settings.learning_starts": 100}})
         for e in suite.methods
     ]
-    results = run(suite.model_copy(update={"methods": entries}), tmp_path / "store")
-    assert [r.config["label"] for r in results.records] == ["zoo/tag-mixed", "tag iql", "tag isac above"]
-    assert [r.config["uses"] for r in results.records] == [{"isac": "1"}, {"iql": "1"}, {"isac": "1"}]
-    assert all(r.status == "ok" for r in results.records)
+    planned = make_plan(suite.model_copy(update={"methods": entries}))
+    assert [g.config["label"] for g in planned.groups] == ["zoo/tag-mixed", "tag iql", "tag isac above"]
+    assert [g.config["uses"] for g in planned.groups] == [{"isac": "1"}, {"iql": "1"}, {"isac": "1"}]
+    store = Store.create(tmp_path / "store")
+    store.add_plan(planned)
+    work(store, planned.groups)
+    assert {store.status(g)["status"] for g in planned.groups} == {"ok"}
+    publish(store, planned, tmp_path / "results")
+    policy = load_policy("tag iql@lbf/8x8-2p-2f-coop-v1", results=tmp_path / "results")
+    assert [x["kind"] for x in policy.spec()["tenants"].values()] == ["q"]
