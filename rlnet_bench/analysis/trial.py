@@ -22,7 +22,7 @@ from rlnet_bench.learning.spaces import SCORED_IN
 from rlnet_bench.runs.reproduce import welch_interval
 from rlnet_bench.runs.trial import Trial
 from rlnet_bench.runs.tuned import task_family
-from rlnet_bench.stats import permutation_test
+from rlnet_bench.stats import permutation_test, seeds_needed
 from rlnet_bench.stats.scores import RunScores
 from rlnet_bench.vocabulary import Mode
 
@@ -72,8 +72,10 @@ class TaskTrial:
     gain: float | None
     """What the best comparator still gained over its last quarter, normalised."""
     outcome: Outcome
-    open: tuple[str, ...] = ()
-    """Methods without at least two runs."""
+    open: str = ""
+    """Why nothing can be said: who has no two runs, or whose budgets differ."""
+    short: str = ""
+    """Who has fewer runs than the suite declares: ``gnn 3 of 5``."""
 
     @property
     def is_early(self) -> bool:
@@ -117,14 +119,18 @@ def _task(estimates: Estimates, trial: Trial, task: str, is_test: bool) -> TaskT
         raise BadInput(f"{task}: a trial needs a scale from random to best; {fact.reason}.")
     mode: Mode = SCORED_IN.get(task_family(task), estimates.results.primary)
     low, gap = fact.bounds.low, fact.bounds.gap
+    everyone = (trial.primary, *trial.others)
     scores = {
         s.method: (s.runs[task].scores - low) / gap
         for s in estimates.scores(trial.kind, mode, "return")
-        if s.method in (trial.primary, *trial.others)
+        if s.method in everyone
     }
-    lost = tuple(m for m in (trial.primary, *trial.others) if len(scores.get(m, ())) < 2)
-    if lost:
-        return TaskTrial(task, is_test, mode, math.nan, 0, (), (), None, None, "open", lost)
+    lost = ", ".join(m for m in everyone if len(scores.get(m, ())) < 2)
+    why = f"{lost} without two runs" if lost else estimates.findings.unequal(everyone, (task,))
+    if why:
+        return TaskTrial(task, is_test, mode, math.nan, 0, (), (), None, None, "open", why)
+    declared = len(estimates.results.seeds)
+    short = ", ".join(f"{m} {len(scores[m])} of {declared}" for m in everyone if len(scores[m]) < declared)
     mine = scores[trial.primary]
     pairs = {m: _against(task, trial, mine, m, scores[m]) for m in trial.others}
     best = max(trial.comparators, key=lambda m: scores[m].mean())
@@ -132,7 +138,7 @@ def _task(estimates: Estimates, trial: Trial, task: str, is_test: bool) -> TaskT
     gain = float(_gain(frames, (curves - low) / gap)) if len(frames) > 1 else None
     return TaskTrial(
         task, is_test, mode, float(mine.mean()), len(mine), tuple(pairs[m] for m in trial.comparators),
-        tuple(pairs[m] for m in trial.controls), None, gain, "undecided",
+        tuple(pairs[m] for m in trial.controls), None, gain, "undecided", short=short,
     )  # fmt: skip
 
 
@@ -143,17 +149,17 @@ def _against(task: str, trial: Trial, mine: np.ndarray, other: str, theirs: np.n
     p = permutation_test(a, b, named("trial", task, trial.primary, other)).p_value
     difference = float(mine.mean() - theirs.mean())
     is_known = at_least > -trial.margin or at_most < -trial.margin
-    seeds = 0 if is_known else _seeds(difference + trial.margin, float(mine.var(ddof=1) + theirs.var(ddof=1)))
+    seeds = 0 if is_known else _seeds(abs(difference + trial.margin), mine, theirs)
     return Against(other, difference, low, high, at_least, at_most, p, seeds)
 
 
-def _seeds(distance: float, variance: float) -> int:
-    """Runs a side that tell a mean this far from the margin, by the normal approximation."""
-    from scipy.special import ndtri
-
+def _seeds(distance: float, mine: np.ndarray, theirs: np.ndarray) -> int:
+    """Runs a side that tell a mean this far from the margin, more than there are; 0 when it stands on the margin."""
+    sd = math.sqrt((float(mine.var(ddof=1)) + float(theirs.var(ddof=1))) / 2)
     if distance == 0:
         return 0
-    return math.ceil((float(ndtri(1 - ALPHA)) + float(ndtri(POWER))) ** 2 * variance / distance**2)
+    enough = seeds_needed(distance, sd, level=1 - 2 * ALPHA, power=POWER)
+    return max(enough, min(len(mine), len(theirs)) + 1)
 
 
 def _gain(frames: np.ndarray, curves: np.ndarray) -> float:
@@ -196,8 +202,9 @@ def sentences(trial: Trial, tasks: Sequence[TaskTrial]) -> list[str]:
     out = []
     for t in test:
         early = " Early learning: the best comparator was still gaining." if t.is_early else ""
+        early += f" Runs are missing ({t.short}): this is not the declared test yet." if t.short else ""
         if t.outcome == "open":
-            out.append(f"{t.task}: open ({', '.join(t.open)} without two runs).")
+            out.append(f"{t.task}: open ({t.open}).")
         elif t.outcome == "wins":
             out.append(f"{t.task}: {trial.primary} is better than each comparator (p = {t.adjusted_p:.2g}).{early}")
         elif t.outcome == "not inferior":
@@ -208,7 +215,7 @@ def sentences(trial: Trial, tasks: Sequence[TaskTrial]) -> list[str]:
         else:
             wanted = {c.method: c.seeds for c in t.comparators if c.seeds}
             told = ", ".join(f"about {n} seeds against {m}" for m, n in wanted.items())
-            out.append(f"{t.task}: undecided; {told} would decide.{early}")
+            out.append(f"{t.task}: undecided; {told or 'no number of seeds'} would decide.{early}")
     counts = ", ".join(
         f"{sum(t.outcome == o for t in test)} {o}"
         for o in ("wins", "not inferior", "undecided", "inferior", "open")

@@ -62,9 +62,10 @@ def trial(
 def _row(found: TaskTrial, width: int) -> tuple[str, ...]:
     name = f"{found.task} ({found.mode})"
     if found.outcome == "open":
-        return (name, "open", *[""] * width, "", f"open: {', '.join(found.open)}")
+        return (name, "open", *[""] * width, "", f"open: {found.open}")
     p = "" if found.adjusted_p is None else f"{found.adjusted_p:.2g}"
     outcome = (found.outcome if found.is_test else "development") + (", early learning" if found.is_early else "")
+    outcome += f", runs missing: {found.short}" if found.short else ""
     return (name, f"{found.primary:.3f}", *map(_difference, found.comparators), p, outcome)
 
 

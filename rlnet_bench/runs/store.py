@@ -19,7 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rlnet_bench.errors import Malformed, StoreError, UnknownName
+from pydantic import ValidationError
+
+from rlnet_bench.errors import BadInput, Malformed, StoreError, UnknownName
 from rlnet_bench.reading.files import Absent, listing, read_bytes
 from rlnet_bench.reading.names import plain_part
 from rlnet_bench.runs.described import FILE as DESCRIPTION
@@ -27,6 +29,8 @@ from rlnet_bench.runs.files import DiskRefused, read_json, sweep, write_atomic, 
 from rlnet_bench.runs.lease import Clock, Lease, holder, take
 from rlnet_bench.runs.plan import Group, Plan, read_plan
 from rlnet_bench.runs.records import DamagedRecord, RunRecord
+from rlnet_bench.runs.suite import Suite
+from rlnet_bench.runs.trial import Trial
 from rlnet_bench.runs.verify import read_run, read_status, run_id
 from rlnet_bench.vocabulary import Status
 
@@ -86,9 +90,30 @@ class Store:
         return self
 
     def add_plan(self, plan: Plan) -> None:
-        """Record a plan under its suite's name and version (replacing an older wording of it)."""
+        """Record a plan under its suite's name and version (replacing an older wording of it).
+
+        Raises:
+            BadInput: when runs of that name and version were begun under another trial.
+        """
+        self._refuse_other_trial(plan.suite)
         path = self.root / "suites" / f"{plan.suite.name}-v{plan.suite.version}.json"
         write_atomic(path, json.dumps(plan.to_json(), indent=1) + "\n")
+
+    def _refuse_other_trial(self, suite: Suite) -> None:
+        """A part of a suite has no trial of its own; every kept plan that has one must have this one."""
+        for path in listing(self.root / "plans", ".json") if suite.trial else ():
+            try:
+                begun = read_json(path).get("suite", {})
+                other = Trial.model_validate(begun["trial"]) if begun.get("trial") else None
+            except (StoreError, ValidationError):
+                continue  # a damaged plan says nothing
+            is_same_suite = (begun.get("name"), begun.get("version")) == (suite.name, suite.version)
+            if is_same_suite and other and (other, begun.get("test")) != (suite.trial, suite.test):
+                raise BadInput(
+                    f"{suite.name}-v{suite.version}: expected the trial and the test tasks under which its runs were "
+                    f"begun, as in {path}, found others. A trial is written down before it is run: put the old one "
+                    "back, or give the suite another `version` (runs are shared)."
+                )
 
     def keep_plan(self, plan: Plan) -> str:
         """Record exactly this plan and return its digest: workers must not get a later wording of its name."""

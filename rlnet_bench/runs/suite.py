@@ -203,6 +203,12 @@ class Suite(Strict):
             strange = sorted(set(m.per_task) - set(self.tasks))
             if strange:
                 raise ValueError(f"methods: {m.name}: per_task names {strange}, which are not among `tasks`")
+            for family in m.tuned.families.values() if m.tuned else ():
+                if judged := sorted(set(family.frames) & set(self.test)):
+                    raise ValueError(
+                        f"methods: {m.name}: tuned: its settings were chosen on {judged}, which are test tasks: "
+                        "nothing is tuned on these; tune on development tasks"
+                    )
             if strange := sorted(set(m.only) - set(self.tasks)):
                 raise ValueError(f"methods: {m.name}: only names {strange}, which are not among `tasks`")
         return self

@@ -18,6 +18,7 @@ from rlnet_bench.analysis.trial import TaskTrial, judge_trial, sentences
 from rlnet_bench.cli import trial as verb
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput
+from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.suite import load_suite
 
 DEV, ONE, TWO = (f"mpe/simple_spread{x}-discrete-v1" for x in ("", "-n4", "-n5"))
@@ -79,8 +80,12 @@ def test_undecided_says_how_many_seeds_would_tell(make: SimpleNamespace) -> None
     assert found.outcome == "undecided"
     mine, theirs = scores(results, "net", ONE), scores(results, "gnn", ONE)
     distance, variance = mine.mean() - theirs.mean() + 0.1, mine.var(ddof=1) + theirs.var(ddof=1)
-    n = (stats.norm.ppf(0.95) + stats.norm.ppf(0.8)) ** 2 * variance / distance**2
-    assert found.comparators[1].seeds == int(np.ceil(n))
+    n = found.comparators[1].seeds
+    enough, one_less = (
+        (stats.t.ppf(0.95, 2 * k - 2) + stats.t.ppf(0.8, 2 * k - 2)) ** 2 * variance / k <= distance**2
+        for k in (n, n - 1)
+    )
+    assert enough and not one_less and n > 5
     said = sentences(*judge_trial(judge(results)))
     assert any(f"about {found.comparators[1].seeds} seeds against gnn would decide" in s for s in said)
 
@@ -89,8 +94,44 @@ def test_what_has_not_run_is_open_and_still_counts_in_the_family(make: SimpleNam
     results = made(make, {"net": 0.9, "ippo": 0.3, "gnn": 0.5, "noise": 0.2})
     kept = tuple(r for r in results.records if (r.method, r.task) != ("gnn", TWO))
     found = judged(replace(results, records=kept))
-    assert (found[TWO].outcome, found[TWO].open) == ("open", ("gnn",))
+    assert (found[TWO].outcome, found[TWO].open) == ("open", "gnn without two runs")
     assert found[ONE].adjusted_p == pytest.approx(2 * found[ONE].comparators[1].p)
+
+
+def only(record: RunRecord, *seeds: int) -> RunRecord:
+    """Some seeds of a record."""
+    kept = {s: v for s, v in record.seed_status.items() if s in seeds}
+    return replace(record, seed_status=kept, evals=tuple(e for e in record.evals if e.seed in seeds))
+
+
+def test_with_fewer_runs_than_declared_it_says_so(make: SimpleNamespace) -> None:
+    results = made(make, {"net": 0.9, "ippo": 0.3, "gnn": 0.5, "noise": 0.2})
+    assert not any(t.short for t in judged(results).values())
+    part = tuple(only(r, 0, 1, 2) if (r.method, r.task) == ("net", ONE) else r for r in results.records)
+    cut = replace(results, records=part)
+    assert {t: f.short for t, f in judged(cut).items()} == {DEV: "", ONE: "net 3 of 5", TWO: ""}
+    first, second, _ = sentences(*judge_trial(judge(cut)))
+    assert "Runs are missing (net 3 of 5)" in first and "Runs are missing" not in second
+
+
+def test_more_seeds_are_asked_for_than_there_are(make: SimpleNamespace) -> None:
+    wide = {(m, ONE): {"spread": 0.3} for m in ("net", "gnn")}
+    results = made(make, {"net": 0.9, "ippo": 0.3, "gnn": 0.9, "noise": 0.2}, wide)
+    two = replace(results, records=tuple(only(r, 0, 1) if r.task == ONE else r for r in results.records))
+    wanted = [c for c in judged(two)[ONE].comparators if not (c.at_least > -0.1 or c.at_most < -0.1)]
+    assert wanted and all(c.seeds > 2 for c in wanted)
+
+
+def test_other_budgets_are_not_judged(make: SimpleNamespace) -> None:
+    results = made(make, {"net": 0.9, "ippo": 0.3, "gnn": 0.5, "noise": 0.2})
+    longer = tuple(
+        replace(r, config={**r.config, "frames": 10 * r.config["frames"]}) if (r.method, r.task) == ("net", ONE) else r
+        for r in results.records
+    )
+    found = judged(replace(results, records=longer))
+    assert [found[t].outcome for t in (ONE, TWO)] == ["open", "wins"]
+    assert found[ONE].open.startswith(f"budgets differ on {ONE} (net ")
+    assert found[TWO].adjusted_p == pytest.approx(2 * found[TWO].comparators[1].p)
 
 
 def test_early_learning_is_said(make: SimpleNamespace) -> None:

@@ -272,6 +272,13 @@ def test_what_differs_from_the_record_is_noticed(tmp_path: Path, record: TuningR
                  .replace("{id: mappo, label: x, set", "{id: mappo, tuned: records/ippo.yaml, set"))  # fmt: skip
 
 
+def test_what_was_tuned_on_a_test_task_is_refused(tmp_path: Path, record: TuningRecord) -> None:
+    adopting(tmp_path, record)
+    text = SUITE.replace(f", {LBF}]", "]").replace("test: [", f"test: [{LBF}, ")
+    with pytest.raises(BadInput, match=r"ippo: tuned: its settings were chosen on \['lbf/8x8.*nothing is tuned on"):
+        adopting(tmp_path, record, text=text)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [("gamma: 0.9", "gamma: 0.8"), ("hand: 20", "hand: 0"), ("size: 60", "size: 61"), ("- 1000001", "- 1000007")],

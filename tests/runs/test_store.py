@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from killed import killed_at_write
-from small import plan, store
+from small import SPREAD, method, plan, store
 
-from rlnet_bench.errors import StoreError, UnknownName
+from rlnet_bench.errors import BadInput, StoreError, UnknownName
 from rlnet_bench.runs.files import write_atomic
 from rlnet_bench.runs.lease import LEASE_SECONDS, LeaseLost, place
 from rlnet_bench.runs.plan import Group
@@ -342,3 +342,20 @@ def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot be made|expected a run store"):
         Store.create(tmp_path / "file" / "store")
+
+
+def test_a_trial_does_not_change_after_its_runs_were_begun(tmp_path: Path) -> None:
+    methods = [method("ippo"), method("mappo"), method("iql")]
+    trial = {"primary": "ippo", "comparators": ["mappo", "iql"]}
+    opened, first = store(tmp_path / "store", *methods, test=[SPREAD], trial=trial)
+    easier = plan(*methods, test=[SPREAD], trial={**trial, "comparators": ["iql"]})
+    opened.add_plan(easier)  # nothing was begun yet
+    opened.add_plan(first)
+    opened.keep_plan(first)
+    opened.add_plan(plan(*methods))  # a part is run
+    opened.add_plan(first)
+    with pytest.raises(BadInput, match=r"small-v1: expected the trial .* under which its runs\s+were begun"):
+        opened.add_plan(easier)
+    with pytest.raises(BadInput, match="another `version`"):
+        opened.add_plan(plan(*methods, test=[SPREAD], trial={**trial, "margin": 0.5}))
+    opened.add_plan(plan(*methods, test=[SPREAD], trial=easier.suite.trial.model_dump(), version=2))
