@@ -281,7 +281,7 @@ def test_what_was_tuned_on_a_test_task_is_refused(tmp_path: Path, record: Tuning
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("gamma: 0.9", "gamma: 0.8"), ("hand: 20", "hand: 0"), ("size: 60", "size: 61"), ("- 1000001", "- 1000007")],
+    [("gamma: 0.9", "gamma: 0.8"), ("hand: 45", "hand: 0"), ("size: 60", "size: 61"), ("- 1000001", "- 1000007")],
 )
 def test_a_record_that_was_edited_is_noticed(tmp_path: Path, record: TuningRecord, old: str, new: str) -> None:
     path = tmp_path / "r.yaml"
