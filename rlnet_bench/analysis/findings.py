@@ -63,7 +63,7 @@ class Findings:
             which = ", ".join(map(str, seeds))
             out.append(
                 f"{method} on {task}: seed{'s' * (len(seeds) > 1)} {which} repeat{'s' * (len(seeds) == 1)} the numbers "
-                "of another seed and count once."
+                f"of another seed and count{'s' * (len(seeds) == 1)} once."
             )
         out += [
             f"{a} and {b} share runs (the very same numbers) on {listed(tasks)}: they are one method, or one run was "

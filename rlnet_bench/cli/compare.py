@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +19,7 @@ from rlnet_bench.cli.stats import (
     judged_source,
     told,
 )
-from rlnet_bench.errors import BadInput
+from rlnet_bench.errors import BadInput, RlnetError
 
 if TYPE_CHECKING:
     from rlnet_bench.analysis.comparing import Contrast
@@ -48,7 +49,13 @@ def compare(
     from rlnet_bench.analysis.comparing import compare as judge_pair
     from rlnet_bench.analysis.wording import signed, with_interval
 
-    data = judged_source(source, store, suite, kind, mode, metric, reference)
+    try:
+        data = judged_source(source, store, suite, kind, mode, metric, reference)
+    except RlnetError as error:
+        if not any(Path(name).exists() for name in (a, b)):
+            raise
+        # only now: a method may be called as a folder is
+        raise BadInput(f"{error} The two methods come before the source: rlnet-bench compare A B SOURCE.") from error
     found = judge_pair(data, a, b)
     a, b = found.a, found.b  # labels, where ids were given
     warning = class_warning(data, a, b)

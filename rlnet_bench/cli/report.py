@@ -82,7 +82,9 @@ def table(
     store: StoreOption = DEFAULT_STORE,
     suite: SuiteOption = None,
     format: Annotated[Format, typer.Option("--format", help="text is for terminals.")] = Format.text,
-    which: Annotated[Which, typer.Option("--which")] = Which.tasks,
+    which: Annotated[
+        Which, typer.Option("--which", help="Every task, suite aggregates, ranks, what crosses between agents.")
+    ] = Which.tasks,
     json: JsonFlag = False,
 ) -> None:
     """Print one table of a suite's results."""

@@ -179,6 +179,8 @@ def _remedy(column: str) -> str:
         return f"--{column} NAME for the whole file, or {rename}"
     if column == "episode":
         return f"a column episode with the word mean in every row, where a row is a mean over episodes, or {rename}"
+    if column == "frames":
+        return f"a column frames with the steps trained, equal in all rows of a file of final scores, or {rename}"
     return rename
 
 
@@ -285,8 +287,10 @@ class _Builder:
         if agent in agents:
             which = "mean" if episode is None else f"episode {episode}"
             raise Malformed(
-                f"{row.where}: episode", f"{which} of this evaluation once (the evaluation begins on {group.where})",
-                "a second row of it", self.hint,
+                f"{row.where}: episode",
+                f"{which} of {method} on {task}, seed {seed}, at {row.text('frames')} frames once (the evaluation "
+                f"begins on {group.where})",
+                "a second row of it", self.hint or "Two runs need two seeds; of rows written twice, leave one out.",
             )  # fmt: skip
         agents[agent] = row.number("return")
         success = row.number("success") if row.text("success") else None

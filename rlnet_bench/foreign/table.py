@@ -198,7 +198,7 @@ def merged(tables: Iterable[ForeignTable], name: str) -> ForeignTable:
             if home.setdefault(run, table.name) != table.name:
                 raise BadInput(
                     f"{table.name}: {run[0]!r} on {run[1]!r}, seed {run[2]}, is also in {home[run]}, with other "
-                    "numbers: leave one of them out."
+                    "numbers: leave one of them out, or give the method another name in one file."
                 )
         for task, floor in table.floors.items():
             if floors.setdefault(task, floor) != floor:

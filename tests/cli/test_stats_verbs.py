@@ -85,6 +85,9 @@ def test_compare_says_it_in_one_sentence(run: Run, tmp_path: Path) -> None:
     assert code == 2 and "do not act on the same information" in text
     code, text = run("compare", "good", "god", source)
     assert code == 2 and "Did you mean" in text
+    code, text = run("compare", source, "good", "bad")
+    assert code == 2 and "compare A B SOURCE" in text
+    assert "compare A B SOURCE" not in run("compare", "good", "bad", tmp_path / "nothing.csv")[1]
 
 
 def test_compare_knows_what_few_seeds_cannot_tell(run: Run, tmp_path: Path) -> None:
