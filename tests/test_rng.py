@@ -62,6 +62,7 @@ def test_streams_are_never_renumbered() -> None:
         "USER": 7,
         "REPLAY": 8,
         "EXPLORATION": 9,
+        "VERTEX": 10,
     }
 
 

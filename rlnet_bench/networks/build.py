@@ -16,7 +16,6 @@ True
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.errors import BadInput, UnknownName
 from rlnet_bench.networks.parse import parse_document, parse_json
 from rlnet_bench.networks.spec import NetworkSpec
+from rlnet_bench.networks.zoo_files import FOLDER, zoo_text
 from rlnet_bench.reading.yaml import load
 
 _ZOO = "zoo/"
@@ -86,8 +86,7 @@ class Network:
 
 def zoo_ids() -> list[str]:
     """Every network that comes with the package, as ``zoo/NAME``."""
-    folder = resources.files("rlnet_bench.networks") / "zoo"
-    return sorted(_ZOO + f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return sorted(_ZOO + f.name.removesuffix(".yaml") for f in FOLDER.iterdir() if f.name.endswith(".yaml"))
 
 
 def load_network(name: str | Path) -> NetworkSpec:
@@ -99,9 +98,7 @@ def load_network(name: str | Path) -> NetworkSpec:
     """
     text = str(name)
     if text in zoo_ids():
-        short = text.removeprefix(_ZOO)
-        file = resources.files("rlnet_bench.networks") / "zoo" / f"{short}.yaml"
-        return parse_document(load(file.read_text(encoding="utf-8"), f"{text}.yaml"))
+        return parse_document(load(zoo_text(text.removeprefix(_ZOO)), f"{text}.yaml"))
     if text.endswith((".yaml", ".yml")):
         return NetworkSpec.from_yaml(Path(text))
     raise UnknownName("network", text, zoo_ids(), "Expected a zoo id (`rlnet-bench list networks`) or a YAML file.")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib import resources
 from pathlib import Path
 
 from rlnet_bench.envs.registry import task_card
@@ -17,6 +16,7 @@ from rlnet_bench.networks.draw import draw
 from rlnet_bench.networks.graph import expand
 from rlnet_bench.networks.policy import NetworkPolicy
 from rlnet_bench.networks.signal import signals
+from rlnet_bench.networks.zoo_files import zoo_text
 
 MEASURED_ON = "mpe/simple_spread-discrete-v1"
 SEEDS = (0, 1, 2, 3, 4)
@@ -26,7 +26,7 @@ TO_DO = {"Faithful to": "To be said by hand.", "Simplifies": "Nothing."}
 def page(name: str, said: str = "") -> str:
     """The page of a zoo network in Markdown; ``said``: the page so far, whose hand-written paragraphs are kept."""
     short, spec = name.removeprefix("zoo/"), load_network(name)
-    text = (resources.files("rlnet_bench.networks") / "zoo" / f"{short}.yaml").read_text(encoding="utf-8")
+    text = zoo_text(short)
     lines = [
         f"# {name}", "", spec.description, "", f"![{name} with four agents]({short}.svg)", "", "```yaml", text.strip(),
         "```", "",

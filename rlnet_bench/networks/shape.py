@@ -6,7 +6,6 @@ A file is tried on the smallest team that its lists fit; what depends on the tea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 from rlnet_bench.errors import BadInput
@@ -21,6 +20,7 @@ from rlnet_bench.networks.topology import (
     instructs,
     joints,
 )
+from rlnet_bench.networks.zoo_files import zoo_text
 from rlnet_bench.reading.yaml import load
 
 LEAST_AGENTS = 3  # what a file is tried with before any task is known
@@ -85,8 +85,7 @@ def _check_model(spec: NetworkSpec) -> None:
         BadInput: naming the vertex or edge that differs.
     """
     zoo = f"zoo/{spec.model}"
-    text = (resources.files("rlnet_bench.networks") / "zoo" / f"{spec.model}.yaml").read_text(encoding="utf-8")
-    given = load(text, zoo).data
+    given = load(zoo_text(str(spec.model)), zoo).data
     head = f"`model: {spec.model}` has the graph of {zoo} (widths and `hidden` are free): expected"
     names, found = list(given["vertices"]), [v.name for v in spec.vertices]
     if found != names:

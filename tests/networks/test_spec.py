@@ -205,7 +205,7 @@ def test_check_command(tmp_path):
     assert bad.stderr == (
         "rlnet-bench: bad.yaml:3: unknown key 'colour' of vertex 'motor'. Known keys: per_agent, count, period, "
         "message, critic, group, place, learner, settings, memory, hidden, gradient, reward, advantage, evaluation, "
-        "delivers, learning_rate, entropy, log_std, epochs, clip, target_kl, share, instruction_gain, action, "
+        "delivers, learning_rate, entropy, log_std, epochs, clip, target_kl, share, encoder, instruction_gain, action, "
         "instruction.\n"
     )
 
