@@ -2,8 +2,9 @@
 
 Claims are made on test tasks alone. The primary *wins* on a task when it is better than each comparator (intersection
 and union: the largest of their p-values counts, Berger 1982), adjusted over the test tasks by Holm. It is *not
-inferior* when the one-sided lower limit of its difference to each is above minus the margin. Development tasks and
-controls are shown with the same numbers and claim nothing.
+inferior* when the one-sided lower limit of its difference to each is above minus the margin, and the best comparator
+stands further than the margin above random play: else random play itself would pass, and *nothing* was *learned* that
+could be lost. Development tasks and controls are shown with the same numbers and claim nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from rlnet_bench.stats import permutation_test, seeds_needed
 from rlnet_bench.stats.scores import RunScores
 from rlnet_bench.vocabulary import Mode
 
-Outcome = Literal["wins", "not inferior", "inferior", "undecided", "open"]
+Outcome = Literal["wins", "not inferior", "inferior", "undecided", "nothing learned", "open"]
 ALPHA = 0.05
 POWER = 0.8
 STILL_LEARNING = 0.02  # normalised gain over the last quarter of training
@@ -187,6 +188,8 @@ def _decided(found: TaskTrial, trial: Trial, adjusted: float) -> TaskTrial:
     outcome: Outcome
     if adjusted <= ALPHA:
         outcome = "wins"
+    elif max(found.primary - c.difference for c in found.comparators) <= trial.margin:
+        outcome = "nothing learned"
     elif all(c.at_least > -trial.margin for c in found.comparators):
         outcome = "not inferior"
     elif any(c.at_most < -trial.margin for c in found.comparators):
@@ -207,6 +210,8 @@ def sentences(trial: Trial, tasks: Sequence[TaskTrial]) -> list[str]:
             out.append(f"{t.task}: open ({t.open}).")
         elif t.outcome == "wins":
             out.append(f"{t.task}: {trial.primary} is better than each comparator (p = {t.adjusted_p:.2g}).{early}")
+        elif t.outcome == "nothing learned":
+            out.append(f"{t.task}: no comparator is more than the margin ({trial.margin:g}) above random play.{early}")
         elif t.outcome == "not inferior":
             out.append(f"{t.task}: {trial.primary} is not inferior to any comparator (margin {trial.margin:g}).{early}")
         elif t.outcome == "inferior":
@@ -218,7 +223,7 @@ def sentences(trial: Trial, tasks: Sequence[TaskTrial]) -> list[str]:
             out.append(f"{t.task}: undecided; {told or 'no number of seeds'} would decide.{early}")
     counts = ", ".join(
         f"{sum(t.outcome == o for t in test)} {o}"
-        for o in ("wins", "not inferior", "undecided", "inferior", "open")
+        for o in ("wins", "not inferior", "undecided", "inferior", "nothing learned", "open")
         if any(t.outcome == o for t in test)
     )
     return [*out, f"{trial.primary} on {len(test)} test tasks: {counts}."]

@@ -73,6 +73,18 @@ def test_margin(make: SimpleNamespace, gnn: float, outcome: str) -> None:
     assert found[ONE].comparators[1].seeds == 0
 
 
+def test_where_nobody_is_further_than_the_margin_from_random_nothing_was_learned(make: SimpleNamespace) -> None:
+    """Random play itself would be not inferior there."""
+    skills = {"net": 0.10, "ippo": 0.09, "gnn": 0.10, "noise": 0.1}
+    tight = {(m, t): {"spread": 0.003} for m in skills for t in (ONE, TWO)}
+    results = made(make, skills, tight)
+    found = judged(results)
+    assert [found[t].outcome for t in (ONE, TWO)] == ["nothing learned", "nothing learned"]
+    assert all(c.at_least > -0.1 for c in found[ONE].comparators)
+    assert "above random play" in sentences(*judge_trial(judge(results)))[0]
+    assert judged(made(make, skills, tight, margin=0.05))[ONE].outcome == "not inferior"
+
+
 def test_undecided_says_how_many_seeds_would_tell(make: SimpleNamespace) -> None:
     wide = {(m, ONE): {"spread": 0.3} for m in ("net", "gnn")}
     results = made(make, {"net": 0.9, "ippo": 0.3, "gnn": 0.9, "noise": 0.2}, wide)
