@@ -25,4 +25,4 @@ def faults(mode: str) -> int:
 
 
 def test_pages_are_kept() -> None:
-    assert faults("keep") < 0.1 * faults("leave")
+    assert faults("keep") < 0.3 * faults("leave")
