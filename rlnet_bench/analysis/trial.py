@@ -10,7 +10,7 @@ could be lost. Development tasks and controls are shown with the same numbers an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,10 +20,9 @@ from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.analysis.streams import named
 from rlnet_bench.errors import BadInput
 from rlnet_bench.learning.spaces import SCORED_IN
-from rlnet_bench.runs.reproduce import welch_interval
 from rlnet_bench.runs.trial import Trial
 from rlnet_bench.runs.tuned import task_family
-from rlnet_bench.stats import permutation_test, seeds_needed
+from rlnet_bench.stats import adjust_pvalues, permutation_test, seeds_needed, welch
 from rlnet_bench.stats.scores import RunScores
 from rlnet_bench.vocabulary import Mode
 
@@ -106,9 +105,8 @@ def judge_trial(estimates: Estimates) -> tuple[Trial, tuple[TaskTrial, ...]]:
     trial = Trial.model_validate(declared)
     test = [t for t in results.tasks if t in results.suite.get("test", ())]
     found = {t: _task(estimates, trial, t, t in test) for t in results.tasks}
-    ready = [t for t in test if not found[t].open]
-    for task, p in zip(ready, _holm([_union(found[t]) for t in ready], len(test))):
-        found[task] = _decided(found[task], trial, p)
+    adjusted = adjust_pvalues([_union(found[t]) for t in test])
+    found |= {t: _decided(found[t], trial, float(p)) for t, p in zip(test, adjusted) if not found[t].open}
     order = [t for t in results.tasks if t not in test] + test
     return trial, tuple(found[t] for t in order)
 
@@ -144,8 +142,8 @@ def _task(estimates: Estimates, trial: Trial, task: str, is_test: bool) -> TaskT
 
 
 def _against(task: str, trial: Trial, mine: np.ndarray, other: str, theirs: np.ndarray) -> Against:
-    low, high = welch_interval(theirs, mine, 1 - ALPHA)
-    at_least, at_most = welch_interval(theirs, mine, 1 - 2 * ALPHA)
+    low, high = welch(theirs, mine, 1 - ALPHA)
+    at_least, at_most = welch(theirs, mine, 1 - 2 * ALPHA)
     a, b = (RunScores.from_arrays(m, {task: x}) for m, x in ((trial.primary, mine), (other, theirs)))
     p = permutation_test(a, b, named("trial", task, trial.primary, other)).p_value
     difference = float(mine.mean() - theirs.mean())
@@ -170,18 +168,8 @@ def _gain(frames: np.ndarray, curves: np.ndarray) -> float:
 
 
 def _union(found: TaskTrial) -> float:
-    """The p-value of "better than each comparator": that of the hardest."""
-    return max(c.beats for c in found.comparators)
-
-
-def _holm(p: Sequence[float], family: int) -> Iterable[float]:
-    """Holm's adjustment; tasks of the family that are open count as tests that did not reject."""
-    order = sorted(range(len(p)), key=lambda i: p[i])
-    adjusted, largest = [1.0] * len(p), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (family - rank) * p[i]))
-        adjusted[i] = largest
-    return adjusted
+    """The p-value of "better than each comparator": that of the hardest. A task that is open did not reject."""
+    return max((c.beats for c in found.comparators), default=1.0)
 
 
 def _decided(found: TaskTrial, trial: Trial, adjusted: float) -> TaskTrial:

@@ -27,10 +27,11 @@ from rlnet_bench.leaderboard.submission import ALGORITHM, NETWORK
 from rlnet_bench.runs.limits import Limits
 from rlnet_bench.runs.plan import Group, make_plan, trust_groups
 from rlnet_bench.runs.records import RunRecord
-from rlnet_bench.runs.reproduce import run_again, welch_interval
+from rlnet_bench.runs.reproduce import run_again
 from rlnet_bench.runs.suite import Suite
 from rlnet_bench.runs.verify import run_id
 from rlnet_bench.stats import prediction_interval, sidak
+from rlnet_bench.stats.intervals import welch
 from rlnet_bench.trust import attribute, is_file, target
 
 SHARE = 1 / 3  # of the tasks
@@ -143,5 +144,5 @@ def _is_equivalent(task: str, ours: Sequence[float] | np.ndarray, theirs: np.nda
     bounds = facts_of(task_card(task)).bounds
     if bounds is None or len(ours) < 2:
         return False
-    low, high = welch_interval(theirs, np.asarray(ours), 0.9)
+    low, high = welch(theirs, np.asarray(ours), 0.9)
     return -MARGIN * bounds.gap < low and high < MARGIN * bounds.gap

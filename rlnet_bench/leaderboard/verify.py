@@ -30,7 +30,7 @@ from rlnet_bench.leaderboard.rules.runs import suspicious
 from rlnet_bench.leaderboard.season import Drawing, practice
 from rlnet_bench.runs.provenance import provenance
 from rlnet_bench.runs.records import EvalLine
-from rlnet_bench.runs.reproduce import welch_interval
+from rlnet_bench.stats.intervals import welch
 
 Lines = dict[str, list[EvalLine]]
 
@@ -120,5 +120,5 @@ def _refereed(folder: Folder, found: TooGood, lines: Sequence[EvalLine]) -> str:
     if not has_original(task_card(found.task)):
         return "no original package can referee this task, so it is to be trained again"
     team = on_reference(folder, found.task).team.ravel()
-    low, high = welch_interval(np.concatenate([x.team for x in lines]), team, FAMILY)
+    low, high = welch(np.concatenate([x.team for x in lines]), team, FAMILY)
     return f"{team.mean():.4g} on the original package{CONFIRMED if low <= 0 <= high else ', not as on ours'}"

@@ -32,6 +32,7 @@ from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
 from rlnet_bench.runs.verify import read_run
+from rlnet_bench.stats.intervals import welch
 from rlnet_bench.vocabulary import KINDS, Kind, Mode
 
 Verdict = Literal["identical", "within interval", "different"]
@@ -160,21 +161,8 @@ def _comparisons(old: RunRecord, new: RunRecord) -> Iterator[Comparison]:
             else:
                 pairs += [(kind, mode, s, stored[s], found[s]) for s in both]
     for kind, mode, seed, a, b in pairs:
-        low, high = welch_interval(a, b, 1 - (1 - LEVEL) / len(pairs))
+        low, high = welch(a, b, 1 - (1 - LEVEL) / len(pairs))
         yield Comparison(kind, mode, seed, float(a.mean()), float(b.mean()), low, high)
-
-
-def welch_interval(a: np.ndarray, b: np.ndarray, level: float) -> tuple[float, float]:
-    """Interval of mean(b) - mean(a) for samples of unequal variance (Welch 1947)."""
-    from scipy.stats import t
-
-    variances = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    difference, total = float(b.mean() - a.mean()), float(sum(variances))
-    if total == 0.0:
-        return difference, difference
-    freedom = total**2 / (variances[0] ** 2 / (len(a) - 1) + variances[1] ** 2 / (len(b) - 1))
-    half = float(t.ppf((1 + level) / 2, freedom)) * total**0.5
-    return difference - half, difference + half
 
 
 def changes(old: RunRecord) -> Iterator[str]:

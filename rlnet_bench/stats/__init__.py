@@ -43,6 +43,7 @@ from rlnet_bench.stats.intervals import (
     sidak,
     student_t,
     tolerance_interval,
+    welch,
     wilson,
 )
 from rlnet_bench.stats.normalise import Bounds, denormalise, normalise
@@ -151,5 +152,6 @@ __all__ = [
     "tied_with_best",
     "tolerance_interval",
     "variance_components",
+    "welch",
     "wilson",
 ]

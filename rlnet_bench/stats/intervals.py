@@ -152,6 +152,20 @@ def student_t(value: float, bootstrap_se: float, correction: SmallSample, level:
     return float(value - half), float(value + half)
 
 
+def welch(a: Array, b: Array, level: float = 0.95) -> tuple[float, float]:
+    """Return the interval of ``mean(b) - mean(a)`` for samples [n], [m] of unequal variance (Welch 1947).
+
+    Satterthwaite's degrees of freedom; both samples need two values at least. Constant samples give their difference.
+    """
+    variances = a.var(ddof=1) / a.size, b.var(ddof=1) / b.size
+    difference, total = float(b.mean() - a.mean()), float(sum(variances))
+    if total == 0.0:
+        return difference, difference
+    freedom = total**2 / (variances[0] ** 2 / (a.size - 1) + variances[1] ** 2 / (b.size - 1))
+    half = float(special.stdtrit(freedom, 0.5 + level / 2)) * total**0.5
+    return difference - half, difference + half
+
+
 def sidak(level: float, count: int) -> float:
     """Return the level of each of ``count`` independent intervals that all hold together with ``level`` (1967).
 

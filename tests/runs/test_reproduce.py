@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small
-from scipy import stats
 
 from rlnet_bench.errors import StoreError
 from rlnet_bench.runs.records import RunRecord
-from rlnet_bench.runs.reproduce import compare, reproduce, to_text, welch_interval
+from rlnet_bench.runs.reproduce import compare, reproduce, to_text
 from rlnet_bench.runs.verify import read_run
 from rlnet_bench.runs.worker import work
 from rlnet_bench.vocabulary import KINDS, Kind
@@ -100,10 +99,3 @@ def test_a_record_that_was_changed_is_no_measure(run_dir: Path, tmp_path: Path) 
     (folder / "evals.jsonl").write_text(text.replace('"success": [0.0', '"success": [1.0', 1))
     with pytest.raises(StoreError, match=r"chain digest .* it was changed after it was written"):
         reproduce(folder)
-
-
-def test_the_interval_is_welchs() -> None:
-    draw = np.random.default_rng(1)
-    a, b = draw.normal(0, 1, 7), draw.normal(1, 3, 12)
-    expected = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.9)
-    assert welch_interval(a, b, 0.9) == pytest.approx((expected.low, expected.high))

@@ -16,6 +16,7 @@ from rlnet_bench.stats import (
     normalise,
     prediction_interval,
     tolerance_interval,
+    welch,
     wilson,
 )
 from rlnet_bench.stats import intervals as module
@@ -197,3 +198,10 @@ def test_prediction_intervals_by_hand() -> None:
     assert (low, high) == pytest.approx((2 - 3.513101, 2 + 3.513101), abs=1e-5)
     with pytest.raises(BadInput, match="at least 3"):
         prediction_interval([1.0, 2.0])
+
+
+def test_the_interval_is_welchs() -> None:
+    draw = np.random.default_rng(1)
+    a, b = draw.normal(0, 1, 7), draw.normal(1, 3, 12)
+    expected = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.9)
+    assert welch(a, b, 0.9) == pytest.approx((expected.low, expected.high))

@@ -20,10 +20,10 @@ from rlnet_bench.analysis.exported import from_results
 from rlnet_bench.analysis.loading import load_results
 from rlnet_bench.foreign.benchmarl import read_benchmarl
 from rlnet_bench.runs.plan import make_plan
-from rlnet_bench.runs.reproduce import welch_interval
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
 from rlnet_bench.runs.worker import work
+from rlnet_bench.stats.intervals import welch
 from rlnet_bench.stats.permutation import permutation_test
 from rlnet_bench.stats.scores import RunScores
 
@@ -82,7 +82,7 @@ def ours(seeds: list[int]) -> dict[str, dict[int, float]]:
 
 def verdict(a: np.ndarray, b: np.ndarray) -> str:
     """Two one-sided 5 % tests against the margin, and a permutation test of no difference."""
-    low, high = welch_interval(b, a, 0.9)
+    low, high = welch(b, a, 0.9)
     pair = [RunScores.from_arrays(name, {TASK: x.tolist()}) for name, x in (("ours", a), ("theirs", b))]
     p = permutation_test(*pair, np.random.default_rng(0)).p_value
     word = "equivalent" if low > -MARGIN and high < MARGIN else "different" if p < 0.05 else "undecided"
