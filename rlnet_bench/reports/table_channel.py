@@ -7,7 +7,7 @@ from rlnet_bench.analysis.results import MethodInfo
 from rlnet_bench.analysis.wording import short_count
 from rlnet_bench.reports.numbers import Numbers
 from rlnet_bench.reports.table import Cell, Column, Group, Table, estimate_cell
-from rlnet_bench.reports.table_parts import HEAD, NOTHING, tuning_cell
+from rlnet_bench.reports.table_parts import HEAD, NOTHING, mean_text, tuning_cell
 from rlnet_bench.reports.titles import task_titles
 from rlnet_bench.vocabulary import CHANNEL_KINDS, EXECUTION_CLASSES, Kind
 
@@ -30,7 +30,7 @@ SAME = Cell("=", note="acts without a channel: its absolute score")
 def channel_table(estimates: Estimates) -> Table:
     """Per task, a row for every trained method; no rows where no method needs a channel."""
     methods = [m for members in estimates.classes.values() for m in members]
-    groups, numbers = [], []
+    groups, numbers, shown = [], [], []
     titles = task_titles(estimates.results.tasks)
     for fact in estimates.facts:
         rows = []
@@ -38,6 +38,7 @@ def channel_table(estimates: Estimates) -> Table:
             cells = _row(estimates, info, fact.id)
             if cells:
                 rows.append(cells)
+                shown += [c for c in [estimates.board("absolute").cell(info.label, fact.id)] if c]
                 numbers += _numbers(estimates, info, fact.id)
         if rows:
             groups.append(Group(" ".join(titles[fact.id]), tuple(rows)))
@@ -46,8 +47,8 @@ def channel_table(estimates: Estimates) -> Table:
     )  # fmt: skip
     return Table(
         "channel", "What acting together costs", COLUMNS, tuple(groups),
-        f"Team return ({estimates.results.origin.scale}) of the absolute metric's weights, nothing trained anew, "
-        f"mean over runs with its {estimates.level:.0%} interval. Decentralised: every number that crosses between "
+        f"Team return ({estimates.results.origin.scale}) of the absolute metric's weights, nothing trained anew. "
+        f"{mean_text(shown, estimates.level)} Decentralised: every number that crosses between "
         "agents, or comes from outside of them, is replaced by its mean over a random walk. Delay 1: it arrives one "
         "step late. 1 to 8 bit: each such number is sent as one of 2, 4, 16 or 256 values (intervals in the CSV). = "
         "acts without a channel.",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rlnet_bench.analysis.boards import TaskCell
 from rlnet_bench.analysis.classes import untrained
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.analysis.results import MethodInfo
-from rlnet_bench.analysis.wording import significant
+from rlnet_bench.analysis.wording import counted, significant
 from rlnet_bench.reports.table import TIE_MARK, Cell, Column, Group
+from rlnet_bench.stats.result import Estimate
 from rlnet_bench.vocabulary import EXECUTION_CLASSES
 
 HEAD = (
@@ -62,6 +63,23 @@ def grouped(
         if rows:
             groups.append(Group("Controls", rows, "untrained: reference lines, never ranked or bold"))
     return tuple(groups)
+
+
+def resampled(found: Sequence[Estimate]) -> str:
+    """How the intervals among some estimates were made: ``bootstrap over runs, expanded percentile``."""
+    methods = dict.fromkeys(e.method for e in found if e.has_interval)
+    return f"bootstrap over runs, {' or '.join(methods)}"
+
+
+def mean_text(cells: Sequence[TaskCell], level: float) -> str:
+    """What stands in cells: an interval is promised only where there is one."""
+    n = counted([c.n for c in cells])
+    runs = f"n = {n} run{'s' * (n != '1')} per cell"
+    found = [c.estimate for c in cells]
+    if not any(e.has_interval for e in found):
+        return f"Mean over runs, without interval: there are too few ({runs})."
+    where = "" if all(e.has_interval for e in found) else " where there are 5 runs or more"
+    return f"Mean over runs with its {level:.0%} interval ({resampled(found)}){where}; {runs}."
 
 
 def runs_text(cell: TaskCell, declared: int) -> str:

@@ -13,7 +13,7 @@ from rlnet_bench.analysis.results import MethodInfo
 from rlnet_bench.analysis.wording import count, duration, p_text, short_count
 from rlnet_bench.reports.numbers import Numbers
 from rlnet_bench.reports.table import TIE_MARK, Cell, Column, Group, Table, estimate_cell
-from rlnet_bench.reports.table_parts import HEAD, NOTHING, grouped, head
+from rlnet_bench.reports.table_parts import HEAD, NOTHING, grouped, head, resampled
 from rlnet_bench.reports.titles import task_titles
 
 TITLES = {
@@ -74,7 +74,7 @@ def interval_text(estimates: Estimates) -> str:
     """How the intervals were made, or why there are none."""
     found = [row["mean"] for row in estimates.headline.values()]
     if any(e.has_interval for e in found):
-        return f"{estimates.level:.0%} intervals: stratified bootstrap over runs, expanded percentile."
+        return f"{estimates.level:.0%} intervals: stratified {resampled(found)}."
     return f"No intervals: {found[0].reason}." if found else ""
 
 

@@ -7,10 +7,9 @@ from dataclasses import replace
 from rlnet_bench.analysis.boards import TaskBoard
 from rlnet_bench.analysis.estimates import Estimates
 from rlnet_bench.analysis.results import MethodInfo
-from rlnet_bench.analysis.wording import counted
 from rlnet_bench.reports.numbers import Numbers
 from rlnet_bench.reports.table import Cell, Column, Table, estimate_cell, marked
-from rlnet_bench.reports.table_parts import DAGGER_NOTE, HEAD, NOTHING, grouped, head, runs_text
+from rlnet_bench.reports.table_parts import DAGGER_NOTE, HEAD, NOTHING, grouped, head, mean_text, runs_text
 from rlnet_bench.reports.titles import task_titles
 from rlnet_bench.vocabulary import EndKind, Mode
 
@@ -42,10 +41,11 @@ def score_table(estimates: Estimates, kind: EndKind, mode: Mode | None = None, m
         return (*head(info), *cells)
 
     origin = estimates.results.origin
+    board_cells = [c for row in board.cells.values() for c in row.values()]
     subject = f"Team return ({origin.scale})" if metric == "return" else "Success metric"
     bold = any(board.is_bold(m, f.id) or board.is_tied(m, f.id) for m in board.methods for f in estimates.facts)
     caption = (
-        f"{subject}, {kind}: {origin.end(kind)}, {origin.mode(board.mode)}. {_mean_text(board, estimates.level)}"
+        f"{subject}, {kind}: {origin.end(kind)}, {origin.mode(board.mode)}. {mean_text(board_cells, estimates.level)}"
         + (f" {DAGGER_NOTE}" if bold else "")
     )
     return Table(
@@ -84,18 +84,6 @@ def _absent(estimates: Estimates, board: TaskBoard, method: str, task: str) -> C
     if board.metric != "return" and estimates.board(board.kind, board.mode, "return").cell(method, task):
         return Cell("–", "not recorded", note=f"the source does not say the {board.metric} of these runs")
     return Cell("–", "no score yet", note="no finished run")
-
-
-def _mean_text(board: TaskBoard, level: float) -> str:
-    """What stands in the cells: an interval is promised only where there is one."""
-    cells = [c for row in board.cells.values() for c in row.values()]
-    n = counted([c.n for c in cells])
-    runs = f"n = {n} run{'s' * (n != '1')} per cell"
-    if not cells or all(c.estimate.has_interval for c in cells):
-        return f"Mean over runs with its {level:.0%} interval; {runs}."
-    if any(c.estimate.has_interval for c in cells):
-        return f"Mean over runs, with its {level:.0%} interval where there are 5 runs or more; {runs}."
-    return f"Mean over runs, without interval: there are too few ({runs})."
 
 
 def _notes(estimates: Estimates, board: TaskBoard) -> tuple[str, ...]:

@@ -43,6 +43,9 @@ MAX_LATEX_TASKS = 4
 PARAGRAPH = r">{\raggedright\arraybackslash\scriptsize}p{48mm}"
 # Wide tables shrink to the line, others keep their size.
 FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+PLUS_MINUS = (
+    "After ± stands half the width of the interval where it is about even on both sides, else both ends in [ ]."
+)
 _NUMBER = re.compile(r"(?<![\w.-])-(?=\d)")
 
 
@@ -92,11 +95,13 @@ def latex(table: Table) -> str:
     if table.is_grid and len(table.columns) - table.heads > MAX_LATEX_TASKS:
         table = turned(table)
     spec = "".join(PARAGRAPH if c.is_long else "l" if c.is_text else "r" for c in table.columns)
+    is_even = any(_is_even(c) for group in table.groups for row in group.rows for c in row)
+    caption = " ".join((table.caption, *([PLUS_MINUS] if is_even else []), *table.notes, *table.remarks))
     lines = [
         f"% {table.name}: made by rlnet-bench; needs \\usepackage{{booktabs,textcomp,graphicx,array}} and T1 fonts",
         r"\begin{table}[t]",
         r"\centering",
-        rf"\caption{{{latex_escape(' '.join((table.caption, *table.notes, *table.remarks)))}}}",
+        rf"\caption{{{latex_escape(caption)}}}",
         rf"\label{{tab:{table.name}}}\smallskip",
         r"\small\setlength{\tabcolsep}{4pt}",
         FIT,
@@ -119,7 +124,7 @@ def latex_cell(cell: Cell) -> str:
     """One cell; the value in maths, ``value ± half`` when the interval is nearly even, else brackets."""
     main = _maths(cell.text)
     main = rf"\textbf{{{main}}}" if cell.bold else main
-    if cell.half and cell.half != "0":
+    if _is_even(cell):
         main += rf" {{\scriptsize $\pm$ {cell.half}}}"
         rest = cell.under.partition("]")[2].strip() if cell.low else cell.under
     elif cell.low:
@@ -130,6 +135,10 @@ def latex_cell(cell: Cell) -> str:
     if cell.mark:
         main += rf"\textsuperscript{{{latex_escape(cell.mark)}}}"
     return main + (rf" {{\scriptsize ({_maths(rest)})}}" if rest else "")
+
+
+def _is_even(cell: Cell) -> bool:
+    return cell.half not in ("", "0")
 
 
 def _maths(text: str) -> str:

@@ -50,9 +50,19 @@ def test_no_caption_promises_an_interval_that_is_not_there(tmp_path: Path) -> No
     two = imported(tmp_path / "two.csv", seeds=2)
     assert "without interval" in caption(two) and "95" not in caption(two)
     five = imported(tmp_path / "five.csv", seeds=5)
-    assert r"Mean over runs with its 95\% interval; n = 5 runs per cell" in caption(five)
+    how = r"Mean over runs with its 95\% interval (bootstrap over runs, expanded percentile); n = 5 runs per cell."
+    assert how in caption(five)
     for which in ("tasks", "ranks"):
         assert "95 % interval" not in render_table(load_results(two), "markdown", which)  # type: ignore[arg-type]
+
+
+def test_a_plus_minus_is_explained_where_there_is_one(tmp_path: Path) -> None:
+    source = imported(tmp_path / "five.csv", seeds=5)
+    text = render_table(load_results(source), "latex")
+    cells = text.replace(caption(source), "")
+    assert (r"$\pm$" in cells) == (r"After $\pm$ stands half the width of the interval" in caption(source))
+    assert r"$\pm$" in cells
+    assert r"\pm" not in render_table(load_results(imported(tmp_path / "two.csv", seeds=2)), "latex")
 
 
 def test_our_own_captions_say_everything(make: SimpleNamespace) -> None:
