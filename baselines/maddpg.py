@@ -18,7 +18,7 @@ Try it: ``rlnet-bench run quick --methods maddpg`` (on tasks with continuous act
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from rlnet_bench.learning.config import DdpgConfig
 from rlnet_bench.methods import Capabilities, Method, find_method, register
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 class MaddpgConfig(DdpgConfig):
     """Deterministic policy gradients with critics of the state."""
 
-    keeps_state: ClassVar[bool] = True
+    @property
+    def keeps_state(self) -> bool:
+        """Critics read it."""
+        return True
 
 
 @register(

@@ -12,7 +12,7 @@ Try it: ``rlnet-bench run quick --methods masac``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from rlnet_bench.learning.config import SacConfig
 from rlnet_bench.methods import Method, find_method, register
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 class MasacConfig(SacConfig):
     """Soft actor-critics with critics of the state."""
 
-    keeps_state: ClassVar[bool] = True
+    @property
+    def keeps_state(self) -> bool:
+        """Critics read it."""
+        return True
 
 
 @register(

@@ -18,7 +18,7 @@ Try it: ``rlnet-bench run quick --methods qmix``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from rlnet_bench.learning.config import Positive, TeamQConfig
 from rlnet_bench.methods import Capabilities, Method, register
@@ -34,7 +34,11 @@ class QmixConfig(TeamQConfig):
     """Units of the mixing network."""
     hyper_hidden: Positive = 64
     """Units of the hypernetworks that make its weights."""
-    keeps_state: ClassVar[bool] = True
+
+    @property
+    def keeps_state(self) -> bool:
+        """It is mixed by it."""
+        return True
 
 
 @register(

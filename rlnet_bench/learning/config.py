@@ -314,8 +314,10 @@ class OffPolicyConfig(MethodConfig):
         """The same of decisions that hold for ``period`` steps: an update needs a window and what was seen after it."""
         return max(self.learning_starts, (self.window * period + 1) * self.num_envs)
 
-    keeps_state: ClassVar[bool] = False
-    """The replay keeps the state of the task, too."""
+    @property
+    def keeps_state(self) -> bool:
+        """The replay keeps the state of the task, too."""
+        return False
 
     @property
     def discount(self) -> float:
@@ -358,19 +360,45 @@ class QConfig(OffPolicyConfig):
 class TeamQConfig(QConfig):
     """Q-learning of one value of the whole team. What is off by default has no part in a run's identity."""
 
-    later: ClassVar[Mapping[str, Any]] = {"robust_rho": 0.0, "similar_targets": False}
+    later: ClassVar[Mapping[str, Any]] = {
+        "robust_rho": 0.0, "robust_set": "contamination", "similar_targets": False,
+    }  # fmt: skip
 
     robust_rho: Fraction = 0.0
-    """Share of the worst case in targets: DrIGM's rho-contamination, where the worst that can follow is worth nothing.
-    y = r + (1 - rho) gamma V is *exactly* a smaller discount: run it beside ``gamma`` times (1 - rho)."""
+    """Share of the worst case in targets (DrIGM), where the worst that can follow is worth nothing: for tasks whose
+    rewards are not negative."""
+    robust_set: Literal["contamination", "total_variation"] = "contamination"
+    """What the worst case may change. ``contamination``: whatever follows may, with probability rho, be the worst;
+    y = r + (1 - rho) gamma V is *exactly* a smaller discount: run it beside ``gamma`` times (1 - rho).
+    ``total_variation``: a share rho of what chance does is moved from the best to the worst
+    (:mod:`rlnet_bench.learning.robust`); the same where chance does nothing. One step at a time."""
     similar_targets: bool = False
     """Bootstrap from a mean over joint actions around the greedy one, weighted by how alike their effects are, as in
     QSIM (arXiv:2602.22786), instead of the greedy one alone, whose value is overestimated. One step, no memory."""
 
     @property
     def discount(self) -> float:
-        """(1 - rho) gamma."""
-        return (1.0 - self.robust_rho) * self.gamma
+        """(1 - rho) gamma under contamination."""
+        return self.gamma if self.is_dual else (1.0 - self.robust_rho) * self.gamma
+
+    @property
+    def is_dual(self) -> bool:
+        """A network learns the worst case."""
+        return self.robust_rho > 0 and self.robust_set == "total_variation"
+
+    @property
+    def keeps_state(self) -> bool:
+        """The worst case depends on it."""
+        return self.is_dual
+
+    @model_validator(mode="after")
+    def _worst_case_of_one_step(self) -> TeamQConfig:
+        if self.is_dual and self.n_step > 1:
+            raise ValueError(
+                "robust_set: total_variation says the worst that one step can do; expected n_step 1, found "
+                f"n_step {self.n_step}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _effects_of_one_step(self) -> TeamQConfig:

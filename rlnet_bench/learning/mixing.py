@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import elu
 
-from rlnet_bench.learning.stacked import StackedMLP, copy_keys, load_tensors
+from rlnet_bench.learning.stacked import StackedMLP, copy_keys, load_tensors, rows_of
 
 MIXER = 1 << 4  # network numbers of the hypernetworks, for initialisation keys
 
@@ -50,10 +50,9 @@ class MonotonicMixer:
 
     def __call__(self, q: Tensor, state: Tensor) -> Tensor:
         """Utilities [..., R, M, N] and states [..., R, M, S] -> Q_tot [..., R, M, 1]."""
-        if q.ndim == 4:  # a leading T
-            steps = len(q)
-            flat = self(q.transpose(0, 1).flatten(1, 2), state.transpose(0, 1).flatten(1, 2))
-            return flat.unflatten(1, (steps, -1)).transpose(0, 1)
+        return rows_of(self._mix, q, state)
+
+    def _mix(self, q: Tensor, state: Tensor) -> Tensor:
         w1 = self.parts["w1"](state).abs().unflatten(-1, (self.agents, self.units))
         hidden = elu((q[..., None] * w1).sum(dim=-2) + self.parts["b1"](state))
         w2 = self.parts["w2"](state).abs()

@@ -148,13 +148,13 @@ def remembered(device: torch.device, **tensors: Tensor) -> Tensors:
     return Tensors(device, **tensors)
 
 
-def mean_square(error: Tensor, over: Iterable[int], weight: Tensor | None = None) -> Tensor:
-    """Mean of squared errors over some axes, of the rows that ``weight`` (bool or float, broadcasting) counts."""
-    square, dims = error.square(), tuple(over)
+def mean(x: Tensor, over: Iterable[int], weight: Tensor | None = None) -> Tensor:
+    """Mean over some axes, of the rows that ``weight`` (bool or float, broadcasting) counts."""
+    dims = tuple(over)
     if weight is None:
-        return square.mean(dim=dims)
-    weight = weight.to(square.dtype).expand_as(square)
-    return (square * weight).sum(dim=dims) / weight.sum(dim=dims).clamp(min=1.0)
+        return x.mean(dim=dims)
+    weight = weight.to(x.dtype).expand_as(x)
+    return (x * weight).sum(dim=dims) / weight.sum(dim=dims).clamp(min=1.0)
 
 
 def _refuse_no_choice(now: Reset, task: str) -> None:

@@ -25,7 +25,7 @@ from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.agents import ACTOR, CRITIC, AgentNetwork, with_ids
 from rlnet_bench.learning.config import ActorCriticConfig
 from rlnet_bench.learning.distributions import categorical_sample, mask_logits, squashed_log_density
-from rlnet_bench.learning.off_policy import OffPolicyLearner, mean_square
+from rlnet_bench.learning.off_policy import OffPolicyLearner, mean
 from rlnet_bench.learning.optimise import Optimiser
 from rlnet_bench.learning.policy import Policy, PolicyState, action_noise
 from rlnet_bench.learning.replay import Sequences, Transitions
@@ -347,7 +347,7 @@ def regression(value: Tensor, batch: Transitions, following: Tensor) -> Tensor:
         following: V [R, M, N] of what came next, without a gradient.
     """
     target = batch.reward + batch.discount * following
-    return mean_square(value - target.detach(), (-2, -1)).sum(dim=0)
+    return mean((value - target.detach()).square(), (-2, -1)).sum(dim=0)
 
 
 def living_mean(x: Tensor, alive: Tensor | None) -> Tensor:

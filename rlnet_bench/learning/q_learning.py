@@ -9,7 +9,7 @@ observation width, **F** features, **A** actions, **H** numbers remembered, **V*
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -21,13 +21,14 @@ from rlnet_bench.envs.contract import Reset
 from rlnet_bench.learning.agents import AgentNetwork, Memory, with_ids
 from rlnet_bench.learning.config import QConfig, TeamQConfig
 from rlnet_bench.learning.distributions import mask_logits
-from rlnet_bench.learning.off_policy import OffPolicyLearner, mean_square
+from rlnet_bench.learning.off_policy import OffPolicyLearner, mean
 from rlnet_bench.learning.optimise import Optimiser
 from rlnet_bench.learning.policy import Policy, PolicyState
 from rlnet_bench.learning.replay import Sequences, Transitions
+from rlnet_bench.learning.robust import Dual, dual_loss, worst_case
 from rlnet_bench.learning.similar import Effects, neighbours, similarity_mean
 from rlnet_bench.learning.stacked import copy_keys
-from rlnet_bench.learning.targets import chosen, double_q, greedy, linear, n_step
+from rlnet_bench.learning.targets import chosen, greedy, linear, n_step
 from rlnet_bench.learning.trainer import Tensors
 
 UTILITY, MIXER = 0, 1  # network numbers for initialisation keys
@@ -177,8 +178,15 @@ class Step:
     batch: Transitions | Sequences
     gamma: float
     n: int
-    options: Tensor | None = None  # [R, M, N, A], target utilities of everything next, where it was asked for
-    greedy: Tensor | None = None  # int64 [R, M, N], the u_i'
+    options: Tensor  # [..., R, M, N, A], target utilities of everything next
+    greedy: Tensor  # int64 [..., R, M, N], the u_i'
+    beside: list[Tensor] = field(default_factory=list)  # [R] each: what further groups of the optimiser minimise
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean of x [..., R, M, V] per replica, [R], over the steps that belong to the sequences."""
+        if isinstance(self.batch, Transitions):
+            return mean(x, (-2, -1))
+        return mean(x, (0, -2, -1), self.batch.within[..., None])
 
     @property
     def state(self) -> Tensor:
@@ -193,6 +201,10 @@ class Step:
         state = self.batch.next_state if isinstance(self.batch, Transitions) else self.batch.state
         assert state is not None
         return state if isinstance(self.batch, Transitions) else state[1:]
+
+    def goes_on(self) -> Tensor:
+        """[..., R, M, V] bool: the task went on after this step, so that something is bootstrapped."""
+        return self.batch.discount > 0 if isinstance(self.batch, Transitions) else ~self.batch.terminated
 
     def living(self) -> tuple[Tensor, Tensor]:
         """``chosen`` and ``following`` with zeros for agents that are dead then: they have no part in a joint value."""
@@ -212,11 +224,8 @@ class Step:
         return n_step(batch.reward, following, batch.terminated, batch.ended, self.gamma, self.n)
 
     def squared(self, value: Tensor, target: Tensor) -> Tensor:
-        """Mean of (y - Q)^2 per replica, [R], over the steps that belong to the sequences."""
-        error = value - target.detach()
-        if isinstance(self.batch, Transitions):
-            return mean_square(error, (-2, -1))
-        return mean_square(error, (0, -2, -1), self.batch.within[..., None])
+        """:meth:`mean` of (y - Q)^2."""
+        return self.mean((value - target.detach()).square())
 
 
 class QLearner(OffPolicyLearner[QConfig]):
@@ -247,12 +256,8 @@ class QLearner(OffPolicyLearner[QConfig]):
         return {}
 
     def loss(self, step: Step) -> Tensor:
-        """What is minimised, [R]."""
+        """What is minimised, [R]; what the further groups minimise goes to ``step.beside`` and is not reported."""
         raise NotImplementedError
-
-    def loss_beside(self, batch: Transitions | Sequences) -> Tensor | float:
-        """What the further groups minimise, [R]; not reported."""
-        return 0.0
 
     def policy(self) -> QPolicy:
         """Greedy in the utilities."""
@@ -287,13 +292,13 @@ class QLearner(OffPolicyLearner[QConfig]):
         self.optimiser.zero()
         step = self.estimate(batch)
         loss = self.loss(step)
-        (loss + self.loss_beside(batch)).sum().backward()  # replicas are independent: each gets its own gradient
+        sum(step.beside, loss).sum().backward()  # replicas are independent: each gets its own gradient
         norms = self.step()
         return {"loss": loss.detach(), "value": step.chosen.detach().mean(dim=(-2, -1)).view(-1, self.replicas).mean(0),
                 "gradient_norm": norms["utilities"]}  # fmt: skip
 
     def estimate(self, batch: Transitions | Sequences) -> Step:
-        """Utilities of what was done, and target utilities of what is best next."""
+        """Utilities of what was done, and target utilities of what is best next (van Hasselt et al. 2016, eq. 4)."""
         c = self.config
         if isinstance(batch, Transitions):
             q = self.online(batch.observation)
@@ -306,8 +311,8 @@ class QLearner(OffPolicyLearner[QConfig]):
         with torch.no_grad():
             target = self._along(self.target, batch)[1:]
             mask = None if batch.mask is None else batch.mask[1:]
-            following = double_q(q[1:] if c.double_q else target, target, mask)
-        return Step(chosen(q[:-1], batch.action), following, batch, c.discount, c.n_step)
+            best = greedy(q[1:] if c.double_q else target, mask)
+        return Step(chosen(q[:-1], batch.action), chosen(target, best), batch, c.discount, c.n_step, target, best)
 
     def _along(self, utilities: Utilities, batch: Sequences) -> Tensor:
         """Utilities of the rows that are learned from and of what followed; memory is warmed up without gradients."""
@@ -326,22 +331,17 @@ class TeamQLearner(QLearner):
     config: TeamQConfig
 
     def build_more(self) -> dict[str, list[Tensor]]:
-        """What options do, where targets weigh by it."""
+        """What options do, where targets weigh by it, and the worst that can follow, where they are made of that."""
         self.effects = Effects(self.card, self.seeds, self.device) if self.config.similar_targets else None
-        if self.effects is None:
-            return {}
-        self.parts["effects"] = self.effects
-        return {"effects": list(self.effects.parameters())}
-
-    def loss_beside(self, batch: Transitions | Sequences) -> Tensor | float:
-        """Errors of the told changes of observations."""
-        if self.effects is None:
-            return 0.0
-        assert isinstance(batch, Transitions)
-        return self.effects.errors(batch.observation, batch.action, batch.next_observation).mean(dim=(1, 2))
+        self.dual = Dual(self.card, self.seeds, self.device) if self.config.is_dual else None
+        more = {name: net for name, net in (("effects", self.effects), ("dual", self.dual)) if net is not None}
+        self.parts |= more
+        return {name: list(net.parameters()) for name, net in more.items()}
 
     def ahead(self, step: Step, following: Tensor, total: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
         """V(s') [..., 1]: Q_tot^- of the greedy joint action, or with ``similar_targets`` a mean around it.
+
+        With ``robust_set: total_variation``, the worst that may come of it.
 
         Args:
             step: whose target it is for.
@@ -349,9 +349,21 @@ class TeamQLearner(QLearner):
             total: from utilities [..., N] and states [..., S] to Q_tot^- [..., 1].
         """
         batch, state = step.batch, step.next_state if self.config.keeps_state else None
-        if self.effects is None:
-            return total(following, state)
-        assert isinstance(batch, Transitions) and step.options is not None and step.greedy is not None
+        value = total(following, state) if self.effects is None else self._around(step, following, state, total)
+        if self.dual is None:
+            return value
+        g, rho, there = self.dual.of(step.state, batch.action), self.config.robust_rho, step.goes_on()
+        step.beside.append(step.mean(torch.where(there, dual_loss(g, value, rho), 0.0)))
+        return worst_case(g.detach(), value, rho)
+
+    def _around(
+        self, step: Step, following: Tensor, state: Tensor | None, total: Callable[[Tensor, Tensor | None], Tensor]
+    ) -> Tensor:
+        """The mean of :meth:`ahead`."""
+        batch = step.batch
+        assert isinstance(batch, Transitions) and self.effects is not None
+        errors = self.effects.errors(batch.observation, batch.action, batch.next_observation)
+        step.beside.append(errors.mean(dim=(1, 2)))
         with torch.no_grad():
             near = neighbours(following, step.options)  # [R, M, K, N], K = N * A
             count = near.shape[2]

@@ -100,12 +100,23 @@ class _Products(torch.autograd.Function):
         return None, below, *found
 
 
-def copy_keys(seeds: Sequence[int], copies_per_seed: int, network: int) -> list[int]:
-    """Initialisation keys of R * copies_per_seed copies, replica-major.
+def copy_keys(seeds: Sequence[int], copies_per_seed: int, *networks: int) -> list[int]:
+    """Initialisation keys of R * networks * copies_per_seed copies, replica-major, network by network.
 
-    ``network`` numbers the networks of one method (actor 0, critic 1, ...), so that each draws its own.
+    ``networks`` number the networks of one method (actor 0, critic 1, ...), so that each draws its own; several stand
+    side by side in one stack.
     """
-    return [rng.fold_int(s, int(rng.Stream.WEIGHTS), network, c) for s in seeds for c in range(copies_per_seed)]
+    return [
+        rng.fold_int(s, int(rng.Stream.WEIGHTS), n, c) for s in seeds for n in networks for c in range(copies_per_seed)
+    ]
+
+
+def rows_of(network: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """A network of rows [M, n, ...], each input's, along time where they have it: [M, n, ...] or [T, M, n, ...]."""
+    if inputs[0].ndim == 3:
+        return network(*inputs)
+    flat = network(*(x.transpose(0, 1).flatten(1, 2) for x in inputs))
+    return flat.unflatten(1, (len(inputs[0]), -1)).transpose(0, 1)
 
 
 class StackedMLP:

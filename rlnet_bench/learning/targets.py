@@ -97,11 +97,6 @@ def chosen(q: Tensor, action: Tensor) -> Tensor:
     return q.gather(-1, action[..., None]).squeeze(-1)
 
 
-def double_q(online: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-    """The target network's value of the online network's choice (van Hasselt et al. 2016, eq. 4), [...]."""
-    return chosen(target, greedy(online, mask))
-
-
 @torch.no_grad()
 def follow(target: Iterable[Tensor], online: Iterable[Tensor], tau: float) -> None:
     """Move target parameters in place: theta' <- (1 - tau) theta' + tau theta (Polyak); tau 1 copies."""

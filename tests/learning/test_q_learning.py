@@ -30,6 +30,27 @@ def learner(method: str = "vdn", env: Any = None, **settings: Any) -> QLearner:
     return made
 
 
+def ready(method: str, game: Game, **settings: Any) -> Any:
+    """A learner that has learned for a while."""
+    made = learner(method, game, **{"updates_per_iteration": 1, "double_q": False, **settings})
+    for _ in range(6):
+        made.iterate()
+    return made
+
+
+def target_of(made: QLearner, step: Step) -> torch.Tensor:
+    """What the learner's values are pulled to."""
+    kept: list[torch.Tensor] = []
+
+    class Heard(Step):
+        def squared(self, value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            kept.append(target)
+            return super().squared(value, target)
+
+    made.loss(Heard(**{name: getattr(step, name) for name in step.__dataclass_fields__}))
+    return kept[0]
+
+
 def test_exploration_is_uniform_over_what_is_legal_and_counted() -> None:
     q = torch.tensor([1.0, 5.0, 3.0, 2.0]).expand(4000, 2, 4)
     legal = torch.tensor([[True, False, True, True], [True, True, False, False]])
@@ -64,13 +85,18 @@ def transitions(**more: Any) -> Transitions:
                        torch.tensor([[[0.5], [0.0]]]), zeros, **more)  # fmt: skip
 
 
+def made_of(chosen: torch.Tensor, following: torch.Tensor, *more: Any) -> Step:
+    """A step whose agents have one option each."""
+    return Step(chosen, following, *more, options=following[..., None], greedy=torch.zeros_like(following).long())
+
+
 def test_a_target_and_a_loss_of_transitions_by_hand() -> None:
     chosen, following = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), torch.tensor([[[10.0, 20.0], [30.0, 40.0]]])
-    step = Step(chosen, following, transitions(), 0.9, 1)
+    step = made_of(chosen, following, transitions(), 0.9, 1)
     assert step.target(following).tolist() == [[[6.0, 11.0], [2.0, 2.0]]]
     assert step.squared(chosen, step.target(following)).item() == pytest.approx((25 + 81 + 1 + 4) / 4)
     alive, then = torch.tensor([[[True, False], [True, True]]]), torch.tensor([[[True, True], [False, True]]])
-    now, later = Step(chosen, following, transitions(alive=alive, next_alive=then), 0.9, 1).living()
+    now, later = made_of(chosen, following, transitions(alive=alive, next_alive=then), 0.9, 1).living()
     assert now.tolist() == [[[1.0, 0.0], [3.0, 4.0]]] and later.tolist() == [[[10.0, 20.0], [0.0, 40.0]]]
 
 
@@ -83,7 +109,7 @@ def test_a_target_and_a_loss_of_sequences_by_hand() -> None:
     batch = Sequences(torch.zeros(4, 1, 1, 1, 1), flags(1, 0, 0, 0)[..., 0], torch.zeros(3, 1, 1, 1, dtype=torch.int64),
                       column, flags(0, 0, 0), flags(0, 1, 0), within)  # fmt: skip
     following = torch.tensor([10.0, 20.0, 30.0]).view(-1, 1, 1, 1)
-    step = Step(column, following, batch, 0.5, 2)
+    step = made_of(column, following, batch, 0.5, 2)
     target = step.target(following)  # 1 + .5 * 2 + .25 * 20, cut; 2 + .5 * 20; and one that is not within
     assert target.flatten().tolist() == [7.0, 12.0, 19.0]
     assert step.squared(torch.zeros(3, 1, 1, 1), target).item() == pytest.approx((49 + 144) / 2)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from rlnet_bench.learning.targets import (
     chosen,
-    double_q,
     follow,
     greedy,
     lambda_return,
@@ -112,8 +111,8 @@ def test_the_greedy_action_is_legal() -> None:
 
 def test_double_q_values_the_online_choice_by_the_target_network() -> None:
     online, target = torch.tensor([[1.0, 2.0, 9.0]]), torch.tensor([[7.0, 4.0, 5.0]])
-    assert double_q(online, target, None).tolist() == [5.0]
-    assert double_q(online, target, torch.tensor([[True, True, False]])).tolist() == [4.0]
+    assert chosen(target, greedy(online, None)).tolist() == [5.0]
+    assert chosen(target, greedy(online, torch.tensor([[True, True, False]]))).tolist() == [4.0]
 
 
 def test_targets_follow_softly_or_at_once() -> None:
