@@ -7,9 +7,9 @@ here as everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,21 +27,28 @@ from rlnet_bench.stats.scores import RunScores
 from rlnet_bench.vocabulary import EXECUTION_CLASSES, class_rank
 
 Interval = tuple[float, float]
+T = TypeVar("T", bound=Hashable)
 
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """``a - b`` over some tasks: one effect, with its test, its interval and that of a replication."""
+    """``a - b`` over some tasks: one effect, with its test, its interval and that of a replication.
+
+    Where ``untested`` says why the two may not be compared there is no test.
+    """
 
     tasks: tuple[str, ...]
     unit: str
     difference: Estimate  # of means
-    test: PairTest
+    test: PairTest | None
     chance: Estimate  # that a run of a beats a run of b
     again: Interval | None  # where the difference will lie if all runs are made again
+    untested: str = ""
 
     def verdict(self, level: float, adjusted_p: float | None = None) -> str:
-        """``better``, ``worse`` or ``not distinguishable``."""
+        """``better``, ``worse`` or ``not distinguishable``; ``not tested`` where they may not be compared."""
+        if self.test is None:
+            return "not tested"
         p = self.test.p_value if adjusted_p is None else adjusted_p
         if p > 1 - level or self.difference.value == 0:
             return "not distinguishable"
@@ -57,7 +64,7 @@ class Comparison:
     suite: Contrast | None
     iqm: Estimate | None  # difference of the suite's IQMs
     by_task: dict[str, Contrast]
-    adjusted: dict[str, float]  # task -> Holm-adjusted p over the tasks
+    adjusted: dict[str, float]  # task -> Holm-adjusted p over the tasks that are tested
     level: float
     sentence: str
     notes: tuple[str, ...]
@@ -83,16 +90,22 @@ def compare(estimates: Estimates, a: str, b: str) -> Comparison:
         suite = _contrast(estimates, x, y, pool.unit)
         gap = difference(x, y, iqm, _stream(estimates, "iqm difference", x, y), level=estimates.level)
     by_task = {t: _contrast(estimates, first.select([t]), second.select([t]), f"in units of {t}") for t in tasks}
-    adjusted = dict(zip(by_task, adjust_pvalues([c.test.p_value for c in by_task.values()]).tolist()))
+    adjusted = holm(by_task)
     unequal = estimates.findings.unequal([a, b], tasks)
     if unequal:
-        text = f"No claim about {a} and {b}: {unequal}."
+        text = _unequal_sentence(estimates.level, a, b, by_task, adjusted, unequal)
     elif suite is not None:
         text = _suite_sentence(estimates.level, a, b, suite, by_task, pool.of(a, b))
     else:
         text = _task_sentence(estimates.level, a, b, by_task, adjusted, _why_not(pool))
     notes = (*_marks(estimates, a, b, tasks), *_starts(estimates, a, b, tasks))
     return Comparison(a, b, suite, gap, by_task, adjusted, estimates.level, text, notes)
+
+
+def holm(contrasts: Mapping[T, Contrast]) -> dict[T, float]:
+    """Holm-adjusted p-values of those contrasts that are tested, adjusted for the number of them."""
+    tested = {key: c.test.p_value for key, c in contrasts.items() if c.test is not None}
+    return dict(zip(tested, adjust_pvalues(list(tested.values())).tolist()))
 
 
 def class_warning(estimates: Estimates, a: str, b: str) -> str:
@@ -113,13 +126,15 @@ def _stream(estimates: Estimates, what: str, a: RunScores, b: RunScores) -> np.r
 
 
 def _contrast(estimates: Estimates, a: RunScores, b: RunScores, unit: str) -> Contrast:
+    unequal = estimates.findings.unequal([a.method, b.method], a.tasks)
     return Contrast(
         a.tasks,
         unit,
         difference(a, b, mean, _stream(estimates, "mean difference", a, b), level=estimates.level),
-        permutation_test(a, b, _stream(estimates, "pair test", a, b)),
+        None if unequal else permutation_test(a, b, _stream(estimates, "pair test", a, b)),
         estimates.improvement_of([a, b])[a.method, b.method],
-        replication_interval(a, b, level=estimates.level),
+        None if unequal else replication_interval(a, b, level=estimates.level),
+        unequal,
     )
 
 
@@ -136,23 +151,24 @@ def _seeds(scores: Sequence[RunScores]) -> str:
     return f"{text} seed{'s' * (counts != [1])} per method" + (" and task" if len(scores[0].tasks) > 1 else "")
 
 
-def _effect(c: Contrast) -> str:
+def _effect(c: Contrast, test: PairTest) -> str:
     """The difference that was tested, with its own interval, unit and p."""
     e = c.difference
     unit = c.unit.partition(":")[0]
-    return f"mean difference {signed(e.value, e.low, e.high)}, {unit}; {p_text(c.test.p_value)}, permutation test of it"
+    return f"mean difference {signed(e.value, e.low, e.high)}, {unit}; {p_text(test.p_value)}, permutation test of it"
 
 
 def _suite_sentence(
     level: float, a: str, b: str, c: Contrast, by_task: dict[str, Contrast], scores: Sequence[RunScores]
 ) -> str:
     """The verdict over the pooled tasks, how many seeds would tell, and the tasks that go the other way."""
+    assert c.test is not None  # else :func:`_unequal_sentence`
     where = f"over {len(c.tasks)} tasks" if len(c.tasks) > 1 else f"on {c.tasks[0]}"
     outcome = c.verdict(level)
     if outcome != "not distinguishable":
-        text = f"{a} is {outcome} than {b} {where} with {_seeds(scores)} ({_effect(c)})."
+        text = f"{a} is {outcome} than {b} {where} with {_seeds(scores)} ({_effect(c, c.test)})."
         return " ".join(x for x in (text, _opposing(a, c, by_task), _borderline(c, level)) if x)
-    text = f"{a} and {b} are not distinguishable {where} with {_seeds(scores)} ({_effect(c)})."
+    text = f"{a} and {b} are not distinguishable {where} with {_seeds(scores)} ({_effect(c, c.test)})."
     if c.test.smallest_p > 1 - level:
         fewest = seeds_for_family(1, len(c.tasks), level=level)
         text += (
@@ -190,6 +206,16 @@ def _borderline(c: Contrast, level: float) -> str:
     return "Test and interval disagree about 0 here: a borderline case."
 
 
+def _unequal_sentence(
+    level: float, a: str, b: str, by_task: dict[str, Contrast], adjusted: dict[str, float], unequal: str
+) -> str:
+    """No claim where budgets differ; the tasks on which they are equal are judged one by one."""
+    tested = {t: c for t, c in by_task.items() if c.test is not None}
+    if not tested:
+        return f"No claim about {a} and {b}: {unequal}."
+    return _task_sentence(level, a, b, tested, adjusted, unequal)
+
+
 def _task_sentence(
     level: float, a: str, b: str, by_task: dict[str, Contrast], adjusted: dict[str, float], why: str
 ) -> str:
@@ -209,7 +235,7 @@ def _task_sentence(
         head = f"{a} is {' and '.join(parts)}"
         if groups["not distinguishable"]:
             head += f", not distinguishable on {listed(groups['not distinguishable'])}"
-    smallest = min(c.test.smallest_p for c in by_task.values()) * n
+    smallest = min(c.test.smallest_p for c in by_task.values() if c.test is not None) * n
     few = (
         f" No difference could have been found: the smallest adjusted p that these runs allow is "
         f"{min(1, smallest):.2g}."

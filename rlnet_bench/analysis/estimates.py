@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,7 @@ from rlnet_bench.analysis.curves import CurveEstimate, curves
 from rlnet_bench.analysis.findings import Findings, find
 from rlnet_bench.analysis.grid import GridState, grid_state
 from rlnet_bench.analysis.pooling import Pool, pool
-from rlnet_bench.analysis.references import TaskFacts, facts_of
+from rlnet_bench.analysis.references import GIVEN, TaskFacts, facts_of
 from rlnet_bench.analysis.results import MethodInfo, Results
 from rlnet_bench.analysis.streams import named
 from rlnet_bench.analysis.wording import listed
@@ -23,7 +23,6 @@ from rlnet_bench.errors import BadInput, UnknownName
 from rlnet_bench.stats.aggregate import Aggregate, iqm, lower_tail_mean, mean, median, optimality_gap
 from rlnet_bench.stats.compare import improvement_matrix
 from rlnet_bench.stats.estimate import Sensitivity, estimate_many, sensitivity
-from rlnet_bench.stats.normalise import Bounds
 from rlnet_bench.stats.profiles import performance_profile
 from rlnet_bench.stats.ranking import Ranking, TiedWithBest, rank_intervals, tied_with_best
 from rlnet_bench.stats.result import BandEstimate, Estimate
@@ -48,7 +47,6 @@ class Estimates:
     kind: EndKind
     mode: Mode
     metric: str = "return"
-    references: Mapping[str, Bounds] = field(default_factory=dict)
     timings: bool = True
     level: float = LEVEL
 
@@ -57,7 +55,7 @@ class Estimates:
     @cached_property
     def facts(self) -> tuple[TaskFacts, ...]:
         """The declared tasks."""
-        return tuple(facts_of(self.results.card(t), self.references.get(t)) for t in self.results.tasks)
+        return tuple(facts_of(self.results.card(t)) for t in self.results.tasks)
 
     def fact(self, task: str) -> TaskFacts:
         """Facts of one task."""
@@ -104,7 +102,8 @@ class Estimates:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of any number must know: what importers said, and what was found."""
-        return (*getattr(self.results, "notes", ()), *self.findings.sentences, *_unequal_tuning(self.results))
+        found = (*self.findings.sentences, *_unequal_tuning(self.results), *_given(self.facts))
+        return (*getattr(self.results, "notes", ()), *found)
 
     @cached_property
     def _scores(self) -> dict[tuple[Kind, Mode, str], list[RunScores]]:
@@ -314,13 +313,19 @@ def _unequal_tuning(results: Results) -> tuple[str, ...]:
     return (f"Not tuned alike: {'; '.join(said)}.",)
 
 
+def _given(facts: Sequence[TaskFacts]) -> tuple[str, ...]:
+    """A sentence where somebody gave the reference points for these results."""
+    points = [(f.id, f.reference("random"), f.reference("best")) for f in facts]
+    said = [f"{t} {a.value:g} and {b.value:g}" for t, a, b in points if a and b and a.policy == b.policy == GIVEN]
+    return (f"What scores 0 and 1 was given, not measured: {'; '.join(said)}.",) if said else ()
+
+
 def judge(
     results: Results,
     *,
     kind: EndKind | None = None,
     mode: Mode | None = None,
     metric: str = "return",
-    references: Mapping[str, Bounds] | None = None,
     timings: bool = True,
 ) -> Estimates:
     """Everything that can be said about some results, computed as it is asked for. Deterministic.
@@ -330,20 +335,13 @@ def judge(
         kind: ``absolute`` or ``final``; absolute by default, unless nobody has such scores.
         mode: ``deterministic`` or ``sampled``; the suite's primary one by default.
         metric: ``return`` (team sum) or ``success``.
-        references: task -> reference points that replace those of its card.
         timings: False leaves seconds out.
-
-    Raises:
-        BadInput: for a reference point of a task that is not there.
     """
-    unknown = [t for t in references or {} if t not in results.tasks]
-    if unknown:
-        raise BadInput(f"--reference: expected a task out of {', '.join(results.tasks)}, found {', '.join(unknown)}.")
     mode = mode or results.primary
     if kind is None:
         found = [k for k in KINDS if _any(results.scores(k, mode, metric))]
         kind = found[0] if found else "absolute"
-    return Estimates(results, kind, mode, metric, dict(references or {}), timings)
+    return Estimates(results, kind, mode, metric, timings)
 
 
 def _any(scores: Sequence[RunScores]) -> bool:

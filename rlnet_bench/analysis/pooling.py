@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rlnet_bench.analysis.references import TaskFacts
+from rlnet_bench.analysis.references import HOW, TaskFacts
 from rlnet_bench.stats.normalise import Bounds, normalise
 from rlnet_bench.stats.scores import RunScores
 
@@ -73,13 +73,13 @@ def pool(scores: Sequence[RunScores], facts: Sequence[TaskFacts], metric: str = 
         tasks, unit = tuple(f.id for f in facts), RATE
     elif len(facts) == 1 and facts[0].bounds is None:
         tasks, unit = (facts[0].id,), f"in units of {facts[0].id}"
-        notes.append(f"{facts[0].id} is in its own units: {facts[0].reason}.")
+        notes.append(f"{facts[0].id} is in its own units: {facts[0].why_not}.")
     else:
         bounds = {f.id: f.bounds for f in facts if f.bounds is not None}
         tasks, unit = tuple(bounds), NORMALISED
-        notes += [f"{f.id} is not pooled: {f.reason}." for f in facts if f.bounds is None]
+        notes += [f"{f.id} is not pooled: {f.why_not}." for f in facts if f.bounds is None]
     if not tasks:
-        return Pool((), notes=tuple(notes), why="no task has reference points that bring scores to one scale")
+        return Pool((), notes=tuple(notes), why=f"no task has reference points that bring scores to one scale ({HOW})")
     lacking: dict[str, tuple[str, ...]] = {}
     whole: list[RunScores] = []
     for s in scores:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlnet_bench.envs.card import Reference, TaskCard
 from rlnet_bench.errors import BadInput
 from rlnet_bench.stats.normalise import Bounds
+
+GIVEN = "--reference"  # whose score a point is that was given for these results
+HOW = "`--reference TASK=LOW,HIGH` says what scores 0 and 1 there"
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,11 @@ class TaskFacts:
         """The task id."""
         return self.card.id
 
+    @property
+    def why_not(self) -> str:
+        """Why it has no bounds, and what can be done about it."""
+        return f"{self.reason} ({HOW})"
+
     def reference(self, name: str) -> Reference | None:
         """One of ``random``, ``uncoordinated``, ``best``, where the card has it."""
         return self.card.references.get(name)
@@ -31,10 +39,19 @@ class TaskFacts:
         return None if self.bounds is None else (value - self.bounds.low) / self.bounds.gap
 
 
-def facts_of(card: TaskCard, given: Bounds | None = None) -> TaskFacts:
-    """Facts of one task; ``given`` reference points replace those of the card. Never raises for unusable ones."""
-    if given is not None:
-        return TaskFacts(card, given)
+def with_points(card: TaskCard, low: float, high: float) -> TaskCard:
+    """The card with points for random and best play that were given, exact as they are.
+
+    Raises:
+        BadInput: unless ``high`` is above ``low`` and both are finite.
+    """
+    Bounds(low, high, source=f"{GIVEN} for {card.id}")
+    points = {role: Reference(value, 0.0, 0, GIVEN, "") for role, value in (("random", low), ("best", high))}
+    return replace(card, references={**card.references, **points})
+
+
+def facts_of(card: TaskCard) -> TaskFacts:
+    """Facts of one task. Never raises for unusable reference points."""
     low, high = card.references.get("random"), card.references.get("best")
     if low is None or high is None:
         lost = [name for name in ("random", "best") if name not in card.references]

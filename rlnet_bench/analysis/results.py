@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from rlnet_bench.analysis.references import with_points
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.errors import StoreError
+from rlnet_bench.errors import BadInput, StoreError
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.stats.scores import RunScores, TaskRuns
 from rlnet_bench.vocabulary import EndKind, Kind, Mode
@@ -110,6 +112,17 @@ class Results:
     def card(self, task: str) -> TaskCard:
         """The card of a task: the catalogue's, or the one that the records describe."""
         return self.cards[task]
+
+    def with_references(self, points: Mapping[str, tuple[float, float]]) -> Self:
+        """The same with other reference points: task -> what scores 0 (random play) and what scores 1 (the best known).
+
+        Raises:
+            BadInput: for a task that is not there, or a pair that is not ascending.
+        """
+        unknown = [t for t in points if t not in self.tasks]
+        if unknown:
+            raise BadInput(f"--reference: expected a task out of {', '.join(self.tasks)}, found {', '.join(unknown)}.")
+        return replace(self, cards={**self.cards, **{t: with_points(self.cards[t], *p) for t, p in points.items()}})
 
     @cached_property
     def declared(self) -> tuple[tuple[str, str], ...]:

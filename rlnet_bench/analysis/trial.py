@@ -115,7 +115,10 @@ def _task(estimates: Estimates, trial: Trial, task: str, is_test: bool) -> TaskT
     """Everything but the verdict."""
     fact = estimates.fact(task)
     if fact.bounds is None:
-        raise BadInput(f"{task}: a trial needs a scale from random to best; {fact.reason}.")
+        raise BadInput(
+            f"{task}: a trial needs a scale from random to best; {fact.reason}. A suite gives "
+            "its own tasks such points under `card:` (docs/suites.md)."
+        )
     mode: Mode = SCORED_IN.get(task_family(task), estimates.results.primary)
     low, gap = fact.bounds.low, fact.bounds.gap
     everyone = (trial.primary, *trial.others)

@@ -23,7 +23,6 @@ from rlnet_bench.errors import BadInput, RlnetError
 
 if TYPE_CHECKING:
     from rlnet_bench.analysis.comparing import Contrast
-    from rlnet_bench.stats import PairTest
 
 
 def add_to(app: typer.Typer) -> None:
@@ -47,7 +46,7 @@ def compare(
     """Compare two methods: difference, probability of improvement, permutation test, and one sentence."""
     from rlnet_bench.analysis.comparing import class_warning
     from rlnet_bench.analysis.comparing import compare as judge_pair
-    from rlnet_bench.analysis.wording import signed, with_interval
+    from rlnet_bench.analysis.wording import p_text, plural, signed, with_interval
 
     try:
         data = judged_source(source, store, suite, kind, mode, metric, reference)
@@ -72,7 +71,7 @@ def compare(
                 | {"verdict": found.suite.verdict(data.level), "iqm": found.iqm.as_dict() if found.iqm else None},
                 "tasks": {
                     t: _plain(c)
-                    | {"adjusted_p": found.adjusted[t], "verdict": c.verdict(data.level, found.adjusted[t])}
+                    | {"adjusted_p": found.adjusted.get(t), "verdict": c.verdict(data.level, found.adjusted.get(t))}
                     for t, c in found.by_task.items()
                 },
                 "notes": every,
@@ -85,15 +84,16 @@ def compare(
     if found.suite is not None and found.iqm is not None:
         c = found.suite
         e, q = c.difference, found.iqm
-        rows.append(("mean difference", signed(e.value, e.low, e.high), _p(c.test), _again(c)))
-        rows.append(("IQM difference", signed(q.value, q.low, q.high), "", ""))
+        rows.append(("mean difference", signed(e.value, e.low, e.high), _p(c), "", _again(c)))
+        rows.append(("IQM difference", signed(q.value, q.low, q.high), "", "", ""))
         if len(c.tasks) > 1:
-            rows.append((f"P({a} > {b})", with_interval(c.chance), "", ""))
+            rows.append((f"P({a} > {b})", with_interval(c.chance), "", "", ""))
     for t, c in found.by_task.items():
-        e = c.difference
-        rows.append((f"on {t}", signed(e.value, e.low, e.high), _p(c.test), _again(c)))
-        rows.append((f"  P({a} > {b})", with_interval(c.chance), "", ""))
-    print_table(("", f"{a} minus {b}", "permutation test", "again with fresh seeds"), rows)
+        e, p = c.difference, found.adjusted.get(t)
+        rows.append((f"on {t}", signed(e.value, e.low, e.high), _p(c), "" if p is None else p_text(p), _again(c)))
+        rows.append((f"  P({a} > {b})", with_interval(c.chance), "", "", ""))
+    family = f"Holm over {plural(len(found.adjusted), 'task')}"
+    print_table(("", f"{a} minus {b}", "p, unadjusted", f"p, {family}", "again with fresh seeds"), rows)
     print()
     contrasts = [*([found.suite] if found.suite else []), *found.by_task.values()]
     reasons = dict.fromkeys(e.reason for c in contrasts for e in (c.difference, c.chance) if e.reason)
@@ -107,13 +107,17 @@ def compare(
     if any(c.difference.has_interval for c in contrasts):
         scores += f", {data.level:.0%} intervals over training runs"
     unit = [f"Suite differences are {found.suite.unit}; those on a task are in its own units"] if found.suite else []
+    test = f"p: permutation test of the mean difference, unadjusted for the other lines; {family}: adjusted for them"
     again = "Again with fresh seeds: where the difference will lie if all runs are made once more"
-    say([scores, *unit, again, *every, *counts, *(f"No interval: {r}" for r in reasons)])
+    say([scores, *unit, test, again, *every, *counts, *(f"No interval: {r}" for r in reasons)])
 
 
-def _p(test: PairTest) -> str:
+def _p(c: Contrast) -> str:
     from rlnet_bench.analysis.wording import p_text
 
+    test = c.test
+    if test is None:
+        return f"not tested: {c.untested}"
     how = "exact" if test.is_exact else f"{test.n_labellings} labellings"
     return f"{p_text(test.p_value)} ({how}; smallest possible {test.smallest_p:.2g})"
 
@@ -130,6 +134,7 @@ def _again(c: Contrast) -> str:
 def _plain(c: Contrast) -> dict[str, Any]:
     return {
         "tasks": list(c.tasks), "unit": c.unit, "difference": c.difference.as_dict(),
-        "probability_of_improvement": c.chance.as_dict(), "p_value": c.test.p_value, "smallest_p": c.test.smallest_p,
-        "is_exact": c.test.is_exact, "again": c.again,
+        "probability_of_improvement": c.chance.as_dict(), "p_value": c.test and c.test.p_value,
+        "smallest_p": c.test and c.test.smallest_p, "is_exact": c.test and c.test.is_exact,
+        "untested": c.untested or None, "again": c.again,
     }  # fmt: skip

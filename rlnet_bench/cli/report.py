@@ -21,6 +21,7 @@ from rlnet_bench.cli.output import (
     print_table,
     say,
 )
+from rlnet_bench.cli.stats import ReferenceOption, references
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -62,13 +63,14 @@ def report(
     store: StoreOption = DEFAULT_STORE,
     suite: SuiteOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Directory; SUITE-report by default.")] = None,
+    reference: ReferenceOption = None,
     timings: Annotated[bool, typer.Option(help="Leave seconds out, and the page is byte-identical.")] = True,
     json: JsonFlag = False,
 ) -> None:
     """Write one self-contained HTML page with its figures and tables."""
     from rlnet_bench.reports import build_report
 
-    results = loaded(source or store, suite)
+    results = loaded(source or store, suite).with_references(references(reference))
     _notes(results)
     page = build_report(results, out or Path(f"{results.name}-report"), timings=timings)
     if json:
@@ -85,6 +87,7 @@ def table(
     which: Annotated[
         Which, typer.Option("--which", help="Every task, suite aggregates, ranks, what crosses between agents.")
     ] = Which.tasks,
+    reference: ReferenceOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Print one table of a suite's results."""
@@ -92,7 +95,7 @@ def table(
     from rlnet_bench.analysis.plain import estimates_json
     from rlnet_bench.reports.tables import chosen, render_table
 
-    results = loaded(source or store, suite)
+    results = loaded(source or store, suite).with_references(references(reference))
     if json:
         print_json(_finite(estimates_json(judge(results))))
         return

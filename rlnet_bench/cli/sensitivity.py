@@ -13,7 +13,7 @@ from rlnet_bench.errors import BadInput
 if TYPE_CHECKING:
     from rlnet_bench.analysis import Estimates
     from rlnet_bench.analysis.results import Results
-    from rlnet_bench.stats import Bounds, Estimate
+    from rlnet_bench.stats import Estimate
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,10 +31,9 @@ def sensitivity(
     """Compare diverged at the floor with dropped, final with absolute, deterministic with sampled actions."""
     from rlnet_bench.analysis import judge
 
-    results = loaded(source or store, suite)
-    bounds = references(reference or [])
-    rows = [*_diverged(results, bounds), *_pairs(results, bounds)]
-    notes = list(judge(results, references=bounds).notes)
+    results = loaded(source or store, suite).with_references(references(reference))
+    rows = [*_diverged(results), *_pairs(results)]
+    notes = list(judge(results).notes)
     moved = [f"The order of methods changes with {r['choice']}: {r['order']}" for r in rows if r.get("order")]
     if json:
         print_json(
@@ -52,7 +51,7 @@ def sensitivity(
     say([*moved, rule, *notes] if moved else ["No choice changes the order of methods", rule, *notes])
 
 
-def _diverged(results: Results, bounds: dict[str, Bounds]) -> list[dict[str, Any]]:
+def _diverged(results: Results) -> list[dict[str, Any]]:
     """Diverged runs at the task's floor (the rule) against dropped (the usual bias)."""
     from rlnet_bench.analysis import judge
     from rlnet_bench.analysis.streams import named
@@ -61,7 +60,7 @@ def _diverged(results: Results, bounds: dict[str, Bounds]) -> list[dict[str, Any
     from rlnet_bench.stats import sensitivity as compute
 
     out = []
-    data = judge(results, references=bounds)
+    data = judge(results)
     for whole in data.scores():
         if not whole.n_diverged:
             continue
@@ -81,7 +80,7 @@ def _diverged(results: Results, bounds: dict[str, Bounds]) -> list[dict[str, Any
     return out
 
 
-def _pairs(results: Results, bounds: dict[str, Bounds]) -> list[dict[str, Any]]:
+def _pairs(results: Results) -> list[dict[str, Any]]:
     """Absolute against final, and the primary mode against the other one."""
     from rlnet_bench.analysis import judge
     from rlnet_bench.analysis.estimates import has_scores
@@ -93,7 +92,7 @@ def _pairs(results: Results, bounds: dict[str, Bounds]) -> list[dict[str, Any]]:
     ]
     out: list[dict[str, Any]] = []
     for text, options, changed in choices:
-        first, second = judge(results, references=bounds, **options), judge(results, references=bounds, **changed)
+        first, second = judge(results, **options), judge(results, **changed)
         if has_scores(first) and has_scores(second):  # else there is only one way
             out += _choice(text, first, second)
     return out

@@ -14,7 +14,7 @@ from rlnet_bench.vocabulary import EndKind, Mode
 if TYPE_CHECKING:
     from rlnet_bench.analysis import Estimates
     from rlnet_bench.analysis.boards import TaskBoard, TaskCell
-    from rlnet_bench.stats import Bounds, Estimate
+    from rlnet_bench.stats import Estimate
 
 LEVEL = 0.95
 _SOURCE = "A run store, a published directory, or a results.csv."
@@ -67,14 +67,8 @@ def judged_source(
     from rlnet_bench.analysis import judge
     from rlnet_bench.analysis.estimates import has_scores
 
-    results = loaded(source or store, suite)
-    estimates = judge(
-        results,
-        kind=kind,
-        mode=mode,
-        metric=metric.value,
-        references=references(reference or []),
-    )
+    results = loaded(source or store, suite).with_references(references(reference))
+    estimates = judge(results, kind=kind, mode=mode, metric=metric.value)
     if not has_scores(estimates):
         which = kind or "absolute or final"
         raise BadInput(
@@ -91,22 +85,20 @@ def told(estimates: Estimates, kind: EndKind | None = None) -> list[str]:
     return notes
 
 
-def references(texts: list[str]) -> dict[str, Bounds]:
-    """``TASK=LOW,HIGH`` options as bounds.
+def references(texts: list[str] | None) -> dict[str, tuple[float, float]]:
+    """``TASK=LOW,HIGH`` options as what scores 0 and 1.
 
     Raises:
         BadInput: with the option as it was written.
     """
-    from rlnet_bench.stats import Bounds
-
-    found: dict[str, Bounds] = {}
-    for text in texts:
+    found: dict[str, tuple[float, float]] = {}
+    for text in texts or ():
         task, _, limits = text.rpartition("=")
         try:
             low, high = (float(x) for x in limits.split(","))
         except ValueError:
             raise BadInput(f"--reference {text!r}: expected TASK=LOW,HIGH, for instance spread=-80,-20.") from None
-        found[task] = Bounds(low, high, source="--reference")
+        found[task] = low, high
     return found
 
 

@@ -124,7 +124,7 @@ def task_table(estimates: Estimates) -> Table:
                 points.append(Cell("–", note="not measured"))
                 continue
             mark = ", provisional" if r.provisional else ""
-            text = f"{r.policy}, se {significant(r.se, 2)}, n = {short_count(r.n)}{mark}"
+            text = f"{r.policy}, se {significant(r.se, 2)}, n = {short_count(r.n)}{mark}" if r.n else r.policy
             points.append(Cell(fixed(r.value, 2), text, sort=r.value, note=r.command))
             numbers.append((fact.id, name, r.value, r.se, r.n, r.policy, r.provisional, r.command))
         rows.append(
@@ -141,7 +141,7 @@ def task_table(estimates: Estimates) -> Table:
         Column("Uncoordinated", "best script"), Column("Best", "becomes 1"), Column("Floor", "of a diverged run"),
         Column("Card", "digest", is_text=True),
     )  # fmt: skip
-    unpooled = tuple(f"{f.id} is not pooled: {f.reason}." for f in estimates.facts if f.bounds is None)
+    unpooled = tuple(f"{f.id} is not pooled: {f.why_not}." for f in estimates.facts if f.bounds is None)
     header = ("task", "reference", "value", "se", "episodes", "policy", "provisional", "command")
     return Table(
         "references", "Tasks and reference points", columns, (Group("", tuple(rows)),),

@@ -84,7 +84,10 @@ def test_tasks_without_bounds_are_not_pooled(make: SimpleNamespace) -> None:
     cards = {**results.cards, "other/no_reference-v1": replace(make.card_like("other/no_reference-v1"), references={})}
     e = judge(replace(results, cards=cards))
     assert e.pool.tasks == (SPREAD,)
-    assert "other/no_reference-v1 is not pooled: its card has no random and no best reference point." in e.pool.notes
+    [note] = [
+        n for n in e.pool.notes if n.startswith("other/no_reference-v1 is not pooled: its card has no random and")
+    ]
+    assert "no best reference point (`--reference TASK=LOW,HIGH` says" in note
     assert e.board("absolute").cell("ippo", "other/no_reference-v1").normalised is None
 
 

@@ -93,6 +93,17 @@ def test_different_budgets_are_not_compared(make: SimpleNamespace) -> None:
     assert equal.board().is_bold("long", SPREAD)
 
 
+def test_where_budgets_differ_on_one_task_only_the_others_are_tested(make: SimpleNamespace) -> None:
+    other = {("long", SPREAD): {"frames": 400_000}}
+    found = compare(judge(make.build({"long": 0.9, "short": 0.1}, (SPREAD, REFERENCE), special=other)), "long", "short")
+    unequal, equal = found.by_task[SPREAD], found.by_task[REFERENCE]
+    assert unequal.test is None and unequal.again is None and unequal.untested.startswith(f"budgets differ on {SPREAD}")
+    assert unequal.verdict(0.95) == "not tested" and found.suite and found.suite.test is None
+    assert equal.test and found.adjusted == {REFERENCE: equal.test.p_value}  # a family of one
+    assert found.sentence.startswith(f"long is better than short on 1 of 1 tasks ({REFERENCE}")
+    assert found.sentence.endswith(f"No verdict over the suite: {unequal.untested}.")
+
+
 def test_failed_methods_stay_rows_with_their_reason(make: SimpleNamespace, tmp_path) -> None:  # type: ignore[no-untyped-def]
     everyone = (0, 1, 2, 3, 4)
     names = {"a": 0.6, "b": 0.5, "broken": 0.4, "worse": 0.3, "worst": 0.2}

@@ -153,6 +153,38 @@ def test_units_of_a_task_without_reference_points(run: Run, tmp_path: Path) -> N
     assert code == 0 and set(json.loads(text)["aggregates"]) == {"good", "bad"}
 
 
+def test_points_that_are_given_are_the_tasks_own_in_every_verb(run: Run, tmp_path: Path) -> None:
+    source = write(tmp_path / "r.csv", {"good": 0.8, "bad": 0.2}, tasks=("x-v1", "y-v1"))
+    given = ("--reference", "x-v1=-80,-20", "--reference", "y-v1=-80,-20")
+    assert "(`--reference TASK=LOW,HIGH` says what scores 0 and 1 there)" in run("stats", source)[1]
+    code, text = run("table", source, "--which", "aggregate", "--format", "latex", *given)
+    assert code == 0 and "IQM" in text and "What scores 0 and 1 was given, not measured: x-v1 -80 and -20; y-v1" in text
+    stats = json.loads(run("stats", source, "--json", *given)[1])["aggregates"]
+    assert json.loads(run("table", source, "--json", *given)[1])["aggregates"]["absolute"] == stats
+    code, text = run("report", source, "--out", "page", *given)
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert code == 0 and "--reference" in page and "good is first" in page and "n = 0" not in page
+    for verb in ("table", "report", "sensitivity"):
+        assert "expected a task out of x-v1, y-v1, found z" in run(verb, source, "--reference", "z=0,1")[1]
+        assert run(verb, source, "--reference", "x-v1=1,0")[0] == 2
+
+
+def test_compare_says_what_each_p_is_and_tests_no_unequal_budgets(run: Run, tmp_path: Path) -> None:
+    source = write(tmp_path / "r.csv", {"good": 0.8, "bad": 0.2})
+    text = run("compare", "good", "bad", source)[1]
+    assert "p, unadjusted" in text and "p, Holm over 2 tasks" in text
+    found = json.loads(run("compare", "good", "bad", source, "--json")[1])["tasks"]
+    assert sorted(t["adjusted_p"] / t["p_value"] for t in found.values()) == [pytest.approx(2), pytest.approx(2)]
+    lines = source.read_text().replace(f"good,{SPREAD},", "LONG").splitlines()
+    source.write_text("\n".join(x.replace("LONG", f"good,{SPREAD},").replace(",1000,", ",3000,") if "LONG" in x else x
+                                for x in lines) + "\n")  # fmt: skip
+    text = run("compare", "good", "bad", source)[1]
+    line = next(x for x in text.splitlines() if x.startswith(f"on {SPREAD}"))
+    assert f"not tested: budgets differ on {SPREAD} (good 3,000 frames, bad 1,000)" in line and "labellings" not in line
+    assert "p, Holm over 1 task" in text and text.startswith(f"good is better than bad on 1 of 1 tasks ({REFERENCE}")
+    assert json.loads(run("compare", "good", "bad", source, "--json")[1])["tasks"][SPREAD]["p_value"] is None
+
+
 SUITE = Suite(
     name="tiny", tasks=[SPREAD], methods=["random", "coordinated"], seeds=2, budget={"frames": 100},
     evaluation={"episodes": 2, "absolute_episodes": 4},
