@@ -49,8 +49,8 @@ def parts() -> Any:
     from rlnet_bench.learning.actions import Actions
     from rlnet_bench.learning.actor import Actor, ActorSpec
     from rlnet_bench.learning.agents import CRITIC, AgentNetwork
-    from rlnet_bench.learning.attention import Block, Norm, Tokens, named
-    from rlnet_bench.learning.stacked import ACTIVATIONS, copy_keys
+    from rlnet_bench.learning.attention import Block, Norm, Tokens
+    from rlnet_bench.learning.stacked import ACTIVATIONS, copy_keys, named
 
     class Transformer(AgentNetwork):
         """Encoder and decoder of R replicas."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
 from rlnet_bench import rng
-from rlnet_bench.learning.stacked import StackedMLP
+from rlnet_bench.learning.stacked import StackedMLP, named
 
 
 class Parameters(Protocol):
@@ -22,13 +22,6 @@ class Parameters(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Each [R, ...]."""
         ...
-
-
-def named(parts: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """The parameters of parts by name."""
-    for name, part in parts.items():
-        for key, p in part.named_parameters():
-            yield f"{name}.{key}", p
 
 
 class Tokens:

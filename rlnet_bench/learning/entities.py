@@ -21,8 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from rlnet_bench import rng
 from rlnet_bench.envs.layout import Kind, Layout
-from rlnet_bench.learning.attention import named
-from rlnet_bench.learning.stacked import ACTIVATIONS, StackedMLP
+from rlnet_bench.learning.stacked import ACTIVATIONS, StackedMLP, named
 
 TOKEN, LOOK = 1 << 10, 1 << 11  # counters of initialisation keys beside the layers' own
 WIDTH = 16  # D

@@ -5,26 +5,27 @@ Axes: **R** replicas, **M** rows, **N** agents, **S** state width, **E** units o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import elu
 
-from rlnet_bench.learning.stacked import StackedMLP, copy_keys, load_tensors, rows_of
+from rlnet_bench.learning.stacked import Parts, StackedMLP, copy_keys, rows_of
 
 MIXER = 1 << 4  # network numbers of the hypernetworks, for initialisation keys
 
 
-class MonotonicMixer:
+class MonotonicMixer(Parts):
     """Q_tot(s, u) = |w_2(s)|' elu(|W_1(s)|' q + b_1(s)) + b_2(s): rises with every q_i.
 
     W_1, w_2 and b_2 come from the state by a hidden layer each, b_1 by a linear map.
     """
 
     def __init__(
-        self, agents: int, state: int, units: int, hyper: int, seeds: Sequence[int], device: str | torch.device = "cpu"
-    ) -> None:
+        self, agents: int, state: int, units: int, hyper: int, seeds: Sequence[int],
+        device: str | torch.device = "cpu", networks: Sequence[int] = (MIXER,),
+    ) -> None:  # fmt: skip
         """Freshly initialised hypernetworks, with small outputs.
 
         Args:
@@ -34,11 +35,12 @@ class MonotonicMixer:
             hyper: units of the hidden layers of W_1 and w_2.
             seeds: one per replica.
             device: where the parameters live.
+            networks: numbers, for initialisation keys, of mixing networks side by side; R below is all of them.
         """
         self.agents, self.units = agents, units
 
         def hypernetwork(number: int, *sizes: int) -> StackedMLP:
-            keys = copy_keys(seeds, 1, MIXER + number)
+            keys = copy_keys(seeds, 1, *(n + number for n in networks))
             return StackedMLP((state, *sizes), keys, activation="relu", output_gain=0.1, device=device)
 
         self.parts = {
@@ -57,21 +59,3 @@ class MonotonicMixer:
         hidden = elu((q[..., None] * w1).sum(dim=-2) + self.parts["b1"](state))
         w2 = self.parts["w2"](state).abs()
         return (hidden * w2).sum(dim=-1, keepdim=True) + self.parts["b2"](state)
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Parameters by name, each [R, ...]."""
-        for part, mlp in self.parts.items():
-            for name, parameter in mlp.named_parameters():
-                yield f"{part}.{name}", parameter
-
-    def parameters(self) -> Iterator[Tensor]:
-        """All parameters, each [R, ...]."""
-        return (p for _, p in self.named_parameters())
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Detached parameters by name."""
-        return {name: p.detach() for name, p in self.named_parameters()}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy values in place; raises ValueError naming a tensor that does not fit."""
-        load_tensors(dict(self.named_parameters()), state)

@@ -58,13 +58,18 @@ class QSpec:
 class Utilities:
     """Q_i(o_i, .) of all agents of R replicas; -1e9 for options that an agent lacks."""
 
-    def __init__(self, card: TaskCard, spec: QSpec, seeds: Sequence[int], device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, card: TaskCard, spec: QSpec, seeds: Sequence[int], device: str | torch.device = "cpu",
+        networks: Sequence[int] = (UTILITY,),
+    ) -> None:  # fmt: skip
+        """``networks``: numbers, for initialisation keys, of W networks side by side, which read the same: where
+        something is made of them, R below counts R * W."""
         n = card.num_agents
-        self.card, self.spec, self.replicas = card, spec, len(seeds)
+        self.card, self.spec, self.replicas, self.wide = card, spec, len(seeds), len(networks)
         self.network = AgentNetwork(
             (card.observation_size + n * spec.share_parameters, *spec.hidden, card.action_size),
-            copy_keys(seeds, 1 if spec.share_parameters else n, UTILITY), len(seeds), n, memory=spec.memory,
-            activation=spec.activation, output_gain=0.01, device=device,
+            copy_keys(seeds, 1 if spec.share_parameters else n, *networks), len(seeds) * len(networks), n,
+            memory=spec.memory, activation=spec.activation, output_gain=0.01, device=device,
         )  # fmt: skip
         self.ids = torch.eye(n, device=device) if spec.share_parameters else None
         sizes = torch.tensor(card.action_sizes, device=device)
@@ -73,7 +78,7 @@ class Utilities:
 
     def __call__(self, observation: Tensor) -> Tensor:
         """[R, n, N, O] -> [R, n, N, A], without memory."""
-        return self._lacking(self.network(with_ids(observation, self.ids)))
+        return self._lacking(self.network(with_ids(self._each(observation, 0), self.ids)))
 
     def along(self, observation: Tensor, begins: Tensor | None, memory: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """T steps with memory: [T, R, n, N, O] -> [T, R, n, N, A], and what is remembered after the last, [R, n, N, H].
@@ -83,10 +88,10 @@ class Utilities:
             begins: [T, R, n] bool, an episode begins with this step.
             memory: [R, n, N, H], what is remembered before; nothing by default.
         """
-        x = with_ids(observation, self.ids).transpose(0, 1)
+        x = with_ids(self._each(observation, 1), self.ids).transpose(0, 1)
         if memory is None:
             memory = self.network.initial_memory(x.shape[0] * x.shape[2]).unflatten(0, (x.shape[0], -1))
-        fresh = None if begins is None else begins.transpose(0, 1)
+        fresh = None if begins is None else self._each(begins, 1).transpose(0, 1)
         out, after = self.network.along(x, memory, fresh)
         return self._lacking(out).transpose(0, 1), after[:, -1]
 
@@ -95,12 +100,16 @@ class Utilities:
         x = observation.unflatten(0, (self.replicas, -1))
         if not self.network.is_recurrent:
             return self(x).flatten(0, 1), memory
-        q, after = self.along(x[None], None, memory.unflatten(0, (self.replicas, -1)))
+        q, after = self.along(x[None], None, memory.unflatten(0, (self.replicas * self.wide, -1)))
         return q[0].flatten(0, 1), after.flatten(0, 1)
 
     def legal(self, mask: Tensor | None) -> Tensor:
         """What may be chosen, bool [N, A] or that of a mask [..., N, A]."""
         return self.used if mask is None else mask & self.used
+
+    def _each(self, x: Tensor, replicas: int) -> Tensor:
+        """For every network the same; ``replicas`` is the axis."""
+        return x if self.wide == 1 else x.repeat_interleave(self.wide, dim=replicas)
 
     def _lacking(self, q: Tensor) -> Tensor:
         return q if self.all_used else mask_logits(q, self.used)
@@ -180,6 +189,7 @@ class Step:
     n: int
     options: Tensor  # [..., R, M, N, A], target utilities of everything next
     greedy: Tensor  # int64 [..., R, M, N], the u_i'
+    values: Tensor  # [..., R, M, N, A], utilities of everything now
     beside: list[Tensor] = field(default_factory=list)  # [R] each: what further groups of the optimiser minimise
 
     def mean(self, x: Tensor) -> Tensor:
@@ -191,9 +201,9 @@ class Step:
     @property
     def state(self) -> Tensor:
         """[..., R, M, S], where the learner reads it."""
-        state = self.batch.state
+        state = self._now(self.batch.state)
         assert state is not None
-        return state if isinstance(self.batch, Transitions) else state[:-1]
+        return state
 
     @property
     def next_state(self) -> Tensor:
@@ -208,13 +218,32 @@ class Step:
 
     def living(self) -> tuple[Tensor, Tensor]:
         """``chosen`` and ``following`` with zeros for agents that are dead then: they have no part in a joint value."""
+        now, then = self.alive, self.next_alive
+        return (
+            self.chosen if now is None else self.chosen * now,
+            self.following if then is None else self.following * then,
+        )
+
+    @property
+    def mask(self) -> Tensor | None:
+        """What was legal, [..., R, M, N, A] bool; None where everything is."""
+        return self._now(self.batch.mask)
+
+    @property
+    def alive(self) -> Tensor | None:
+        """Who was there, [..., R, M, N] bool; None where nobody dies."""
+        return self._now(self.batch.alive)
+
+    @property
+    def next_alive(self) -> Tensor | None:
+        """Who was there after the step."""
         batch = self.batch
-        now, then = (batch.alive, batch.next_alive) if isinstance(batch, Transitions) else (
-            (None, None) if batch.alive is None else (batch.alive[:-1], batch.alive[1:])
-        )  # fmt: skip
-        if now is None or then is None:
-            return self.chosen, self.following
-        return self.chosen * now, self.following * then
+        if isinstance(batch, Transitions):
+            return batch.next_alive
+        return None if batch.alive is None else batch.alive[1:]
+
+    def _now(self, seen: Tensor | None) -> Tensor | None:
+        return seen if seen is None or isinstance(self.batch, Transitions) else seen[:-1]
 
     def target(self, following: Tensor) -> Tensor:
         """y = r + gamma V(s') of values [..., R, M, V] of what followed: n steps, none beyond the end of the task."""
@@ -223,9 +252,10 @@ class Step:
             return batch.reward + batch.discount * following
         return n_step(batch.reward, following, batch.terminated, batch.ended, self.gamma, self.n)
 
-    def squared(self, value: Tensor, target: Tensor) -> Tensor:
-        """:meth:`mean` of (y - Q)^2."""
-        return self.mean((value - target.detach()).square())
+    def squared(self, value: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """:meth:`mean` of (y - Q)^2, each times its weight."""
+        square = (value - target.detach()).square()
+        return self.mean(square if weight is None else weight * square)
 
 
 class QLearner(OffPolicyLearner[QConfig]):
@@ -242,10 +272,10 @@ class QLearner(OffPolicyLearner[QConfig]):
             self.follow(target, online)
             self.parts |= {name: online, f"{name}_target": target}
             groups["utilities"] += online.parameters()
-        groups |= self.build_more()
-        self.train(Optimiser(groups, self.replicas, learning_rate=c.learning_rate, max_grad_norm=c.max_grad_norm))
         self.carried = Tensors(self.device, agents=self.online.network.initial_memory(self.env.num_envs))
         self.parts["carried"] = self.carried
+        groups |= self.build_more()
+        self.train(Optimiser(groups, self.replicas, learning_rate=c.learning_rate, max_grad_norm=c.max_grad_norm))
 
     def mixers(self) -> dict[str, tuple[Any, Any]]:
         """Further networks and their targets, by name, with the methods of ``AgentNetwork`` that checkpoints need."""
@@ -272,14 +302,20 @@ class QLearner(OffPolicyLearner[QConfig]):
     def behave(self, now: Reset, step: int) -> tuple[Tensor, Tensor]:
         """Epsilon-greedy."""
         q, self.carried.now["agents"] = self.online.act(now.observation, self.carried.now["agents"])
-        action = epsilon_greedy(q, self.online.legal(now.action_mask), self.explore_keys, step, self.epsilon)
+        action = epsilon_greedy(
+            self.followed(q, now, step), self.online.legal(now.action_mask), self.explore_keys, step, self.epsilon
+        )
         return action, action
+
+    def followed(self, q: Tensor, now: Reset, step: int) -> Tensor:
+        """Utilities [R*B, N, A] in which exploration is greedy, of those ``q`` of the policy."""
+        return q
 
     def glance(self, now: Reset, step: int) -> tuple[Tensor, Tensor]:
         """As :meth:`behave`, and the memory stays."""
-        before = self.carried.now["agents"]
+        before = dict(self.carried.now)
         found = self.behave(now, step)
-        self.carried.now["agents"] = before
+        self.carried.now = before
         return found
 
     def after_step(self, done: Tensor) -> None:
@@ -306,13 +342,20 @@ class QLearner(OffPolicyLearner[QConfig]):
                 target = self.target(batch.next_observation)
                 online = self.online(batch.next_observation) if c.double_q else target
                 best = greedy(online, batch.next_mask)
-            return Step(chosen(q, batch.action), chosen(target, best), batch, c.discount, c.n_step, target, best)
+            return Step(chosen(q, batch.action), chosen(target, best), batch, c.discount, c.n_step, target, best, q)
         q = self._along(self.online, batch)  # [T + 1, R, M, N, A]
         with torch.no_grad():
             target = self._along(self.target, batch)[1:]
             mask = None if batch.mask is None else batch.mask[1:]
             best = greedy(q[1:] if c.double_q else target, mask)
-        return Step(chosen(q[:-1], batch.action), chosen(target, best), batch, c.discount, c.n_step, target, best)
+        now = q[:-1]
+        return Step(chosen(now, batch.action), chosen(target, best), batch, c.discount, c.n_step, target, best, now)
+
+    def seen(self, utilities: Utilities, batch: Transitions | Sequences, *, after: bool = False) -> Tensor:
+        """Utilities of what was seen in the steps of a batch, or after them."""
+        if isinstance(batch, Transitions):
+            return utilities(batch.next_observation if after else batch.observation)
+        return self._along(utilities, batch)[1:] if after else self._along(utilities, batch)[:-1]
 
     def _along(self, utilities: Utilities, batch: Sequences) -> Tensor:
         """Utilities of the rows that are learned from and of what followed; memory is warmed up without gradients."""

@@ -231,9 +231,17 @@ class Replay:
         """What learners read of a moment: everything that was seen, and the state where it was asked for."""
         found = {name: self.take(name, row) for name in self.seen}
         if self.state and "state" not in found:  # it is the observations side by side
-            flat = found["observation"].flatten(-2)
-            found["state"] = flat if self.columns is None else flat.index_select(-1, self.columns)
+            found["state"] = self.side_by_side(found["observation"])
         return found
+
+    def side_by_side(self, observation: Tensor) -> Tensor:
+        """The state of a task that has no other: observations [..., N, O] as [..., S], without their padding."""
+        flat = observation.flatten(-2)
+        return flat if self.columns is None else flat.index_select(-1, self.columns)
+
+    def state_of(self, now: Reset | Transition) -> Tensor:
+        """[R*B, S], as it is read of the replay later."""
+        return now.state if "state" in self.seen else self.side_by_side(now.observation)
 
     def _outcome(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(reward [..., V], terminated [..., V or 1], ended [..., 1], the row that was seen after [...])."""

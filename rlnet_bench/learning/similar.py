@@ -8,7 +8,7 @@ Axes: **R** replicas, **M** rows, **N** agents, **O** observation width, **A** a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch.nn.functional import cosine_similarity
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.distributions import mask_logits
-from rlnet_bench.learning.stacked import StackedMLP, copy_keys, load_tensors
+from rlnet_bench.learning.stacked import Parts, StackedMLP, copy_keys
 
 EFFECTS = 1 << 5  # network numbers, for initialisation keys
 WIDTH, HIDDEN, SHARPNESS = 128, 64, 3.0  # E, of the networks; the factor of cosines in weights
@@ -45,7 +45,7 @@ def similarity_mean(value: Tensor, cosine: Tensor, legal: Tensor | None = None) 
     return (weight * value).sum(dim=-1, keepdim=True)
 
 
-class Effects:
+class Effects(Parts):
     """e(i, a): what option a of agent i does, in numbers from which the change of its observation is told."""
 
     def __init__(self, card: TaskCard, seeds: Sequence[int], device: str | torch.device = "cpu") -> None:
@@ -89,20 +89,3 @@ class Effects:
         read = torch.cat((observation, self.ids.expand(r, m, n, n), effect), dim=-1)
         told = self.parts["decoder"](read.flatten(1, 2)).view(observation.shape)
         return (told - (after - observation)).square().mean(dim=-1)
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Parameters by name, each [R, ...]."""
-        for part, mlp in self.parts.items():
-            yield from ((f"{part}.{name}", p) for name, p in mlp.named_parameters())
-
-    def parameters(self) -> Iterator[Tensor]:
-        """All parameters, each [R, ...]."""
-        return (p for _, p in self.named_parameters())
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Detached parameters by name."""
-        return {name: p.detach() for name, p in self.named_parameters()}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy values in place; raises ValueError naming a tensor that does not fit."""
-        load_tensors(dict(self.named_parameters()), state)

@@ -119,7 +119,36 @@ def rows_of(network: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     return flat.unflatten(1, (len(inputs[0]), -1)).transpose(0, 1)
 
 
-class StackedMLP:
+def named(parts: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """The parameters of parts by name."""
+    for name, part in parts.items():
+        for key, p in part.named_parameters():
+            yield f"{name}.{key}", p
+
+
+class Parts:
+    """A network that is made of networks."""
+
+    parts: Mapping[str, Any]
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters by name, each [M, ...]."""
+        return named(self.parts)
+
+    def parameters(self) -> Iterator[Tensor]:
+        """All parameters, each [M, ...]."""
+        return (p for _, p in self.named_parameters())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Detached parameters by name."""
+        return {name: p.detach() for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Copy values in place; raises ValueError naming a tensor that does not fit."""
+        load_tensors(dict(self.named_parameters()), state)
+
+
+class StackedMLP(Parts):
     """M multi-layer perceptrons: linear layers with an activation between them, none after the last."""
 
     def __init__(
@@ -160,18 +189,6 @@ class StackedMLP:
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases)):
             yield f"weight.{i}", weight
             yield f"bias.{i}", bias
-
-    def parameters(self) -> Iterator[Tensor]:
-        """All parameters, each [M, ...]."""
-        return (p for _, p in self.named_parameters())
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Detached parameters by name."""
-        return {name: p.detach() for name, p in self.named_parameters()}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy values in place; raises ValueError naming a tensor that does not fit."""
-        load_tensors(dict(self.named_parameters()), state)
 
 
 @torch.no_grad()

@@ -24,9 +24,9 @@ from torch import Tensor
 from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.agents import CRITIC, AgentNetwork
-from rlnet_bench.learning.attention import Attention, Block, Norm, Tokens, named
+from rlnet_bench.learning.attention import Attention, Block, Norm, Tokens
 from rlnet_bench.learning.ppo import Batch, Loss, clipped_surrogate, half_squared_error, is_clipped
-from rlnet_bench.learning.stacked import ACTIVATIONS, copy_keys
+from rlnet_bench.learning.stacked import ACTIVATIONS, copy_keys, named
 from rlnet_bench.networks.graph import Graph
 from rlnet_bench.networks.models import settled, tokens
 from rlnet_bench.networks.whole import WholeLearner

@@ -32,12 +32,12 @@ from rlnet_bench import rng
 from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.agents import AgentNetwork
-from rlnet_bench.learning.attention import Block, Norm, Tokens, named
+from rlnet_bench.learning.attention import Block, Norm, Tokens
 from rlnet_bench.learning.information import situations
 from rlnet_bench.learning.policy import Chooser, action_noise
 from rlnet_bench.learning.ppo import Batch, Loss, clipped_surrogate, half_squared_error, is_clipped
 from rlnet_bench.learning.rollout import TeamRollout, flat
-from rlnet_bench.learning.stacked import ACTIVATIONS, copy_keys
+from rlnet_bench.learning.stacked import ACTIVATIONS, copy_keys, named
 from rlnet_bench.networks.cost import instruction_bits
 from rlnet_bench.networks.graph import Graph
 from rlnet_bench.networks.models import settled, tokens

@@ -43,9 +43,9 @@ def target_of(made: QLearner, step: Step) -> torch.Tensor:
     kept: list[torch.Tensor] = []
 
     class Heard(Step):
-        def squared(self, value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        def squared(self, value: torch.Tensor, target: torch.Tensor, *weight: torch.Tensor) -> torch.Tensor:
             kept.append(target)
-            return super().squared(value, target)
+            return super().squared(value, target, *weight)
 
     made.loss(Heard(**{name: getattr(step, name) for name in step.__dataclass_fields__}))
     return kept[0]
@@ -87,7 +87,8 @@ def transitions(**more: Any) -> Transitions:
 
 def made_of(chosen: torch.Tensor, following: torch.Tensor, *more: Any) -> Step:
     """A step whose agents have one option each."""
-    return Step(chosen, following, *more, options=following[..., None], greedy=torch.zeros_like(following).long())
+    options = {"options": following[..., None], "values": chosen[..., None]}
+    return Step(chosen, following, *more, **options, greedy=torch.zeros_like(following).long())
 
 
 def test_a_target_and_a_loss_of_transitions_by_hand() -> None:

@@ -144,7 +144,7 @@ def test_it_is_refused_for_more_than_a_step_and_off_it_is_no_part_of_a_run() -> 
         found.configure({**settings, "n_step": 5})
 
 
-@pytest.mark.parametrize("memory", ["none", "gru"])
+@pytest.mark.parametrize("memory", ["none", pytest.param("gru", marks=pytest.mark.slow)])
 def test_the_contract_is_kept_with_a_dual(memory: str) -> None:
     settings = {"robust_rho": 0.1, "robust_set": "total_variation", "n_step": 1, "memory": memory}
     check_method("qmix", settings=settings, seeds=(0, 1), faults=1).raise_if_failed()
