@@ -54,7 +54,7 @@ class UnknownName(RlnetError):
         guess = f" Did you mean {near[0]!r}?" if near else ""
         where = hint or f"`rlnet-bench list {kind}s` shows all {len(known)}."
         super().__init__(f"unknown {kind} {name!r}.{guess} {where}")
-        self.kind, self.name, self.nearest = kind, name, near[0] if near else None
+        self.kind, self.name, self.nearest, self.hint = kind, name, near[0] if near else None, hint
 
 
 class BadInput(RlnetError):
@@ -113,7 +113,8 @@ def their_line(error: BaseException) -> str:
 def said(error: BaseException) -> str:
     """An exception as a sentence: what it is, what it says, and where in somebody's own code it was raised."""
     place = their_line(error)
-    return f"{type(error).__name__}: {error}{f' ({place})' if place else ''}"
+    words = f": {error}" if str(error) else ""
+    return f"{type(error).__name__}{words}{f' ({place})' if place else ''}"
 
 
 @cache

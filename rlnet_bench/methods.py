@@ -248,7 +248,8 @@ def find_method(name: str, source: str = "") -> type[Method]:
         return _from_code(demand(name, source))
     _discover()
     if name not in _REGISTRY:
-        raise UnknownName("method", name, method_ids())
+        own = "a method of yours is FILE.py:CLASS, a network --network FILE.yaml."
+        raise UnknownName("method", name, method_ids(), hint=f"`rlnet-bench list methods` shows all; {own}")
     return _REGISTRY[name]
 
 

@@ -28,7 +28,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
-from rlnet_bench.errors import BadInput
+from rlnet_bench.errors import BadInput, said
 
 PREFIX = "_rlnet_code_"  # of the names of modules made from files
 VERTEX = "method:"  # how a vertex of a network names a method
@@ -309,5 +309,5 @@ def _run(code: Code) -> ModuleType:
             sys.modules[name] = previous
         if not isinstance(error, Exception):
             raise
-        raise BadInput(f"{code.path}: importing it raised {type(error).__name__}: {error}") from error
+        raise BadInput(f"{code.path}: importing it raised {said(error)}") from error
     return module

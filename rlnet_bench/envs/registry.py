@@ -51,11 +51,12 @@ def task_card(task: str) -> TaskCard:
         return _families()[_family_of_path(task)].card(task)
     family = task.partition("/")[0]
     if family not in _families():
-        raise UnknownName("task", task, task_ids())
+        own = "a task of yours is FILE.py:FACTORY or MODULE:FACTORY (a ParallelEnv), or vmas:FILE.py (a scenario)."
+        raise UnknownName("task", task, task_ids(), hint=f"`rlnet-bench list tasks` shows all; {own}")
     try:
         return _families()[family].card(task)
-    except UnknownName:
-        raise UnknownName("task", task, task_ids()) from None
+    except UnknownName as error:  # nearest of all families, and what its own family says of its names
+        raise UnknownName("task", task, task_ids(), error.hint) from None
 
 
 def resized(card: TaskCard, agents: int) -> TaskCard:

@@ -20,9 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlnet_bench.envs.check import Check, CheckReport
-from rlnet_bench.envs.check.rules import Skip, Violation
-from rlnet_bench.errors import ContractViolation, said
+from rlnet_bench.envs.check.report import CheckReport, judge
 from rlnet_bench.methods import Method, find_method
 from rlnet_bench.runs import _check_learning, _check_runs  # noqa: F401
 from rlnet_bench.runs._check_case import RULES, Case
@@ -40,17 +38,15 @@ class MethodReport(CheckReport):
 
     method: str = ""
 
-    def __str__(self) -> str:
-        _, _, lines = super().__str__().partition("\n")
-        return f"{self.method} on {self.task}, {self.device}\n{lines}"
+    @property
+    def title(self) -> str:
+        """What was checked, and where."""
+        return f"{self.method} on {self.task}, {self.device}"
 
-    def raise_if_failed(self) -> None:
-        """Raise :class:`~rlnet_bench.errors.ContractViolation` with every violation, if there is any."""
-        if self.ok:
-            return
-        lines = [f"  {c.name}: {c.sentence}" for c in self.failures]
-        head = f"{self.method} on {self.task} breaks the contract in {len(lines)} of {len(self.checks)} checks:"
-        raise ContractViolation("\n".join([head, *lines]))
+    @property
+    def verdict(self) -> str:
+        """One line: how many checks failed."""
+        return self._verdict(f"{self.method} on {self.task}", "the contract")
 
 
 def check_method(
@@ -100,7 +96,7 @@ def check_method(
         config = _config(name, task, settings or {}, seeds, training_reward, device)
         case = Case(config, root, iterations, faults, random.Random(f"{name} {task}"))
         case.fit_budget()
-        checks = tuple(_run(rule, case) for rule in RULES if only is None or rule.__name__ in only)
+        checks = tuple(judge(rule, case, "the method") for rule in RULES if only is None or rule.__name__ in only)
     return MethodReport(task, device, len(seeds), checks, name)
 
 
@@ -121,15 +117,3 @@ def _config(
     small = (method_of(planned()) if is_network else find_method(name)).small()
     entry["set"] = {**small, **settings}
     return planned()
-
-
-def _run(rule: Any, case: Case) -> Check:
-    name = rule.__name__
-    try:
-        return Check(name, "passed", rule(case))
-    except Skip as reason:
-        return Check(name, "skipped", str(reason))
-    except Violation as violation:
-        return Check(name, "failed", str(violation))
-    except Exception as error:  # the method's own mistake, whatever it is, belongs in the report
-        return Check(name, "failed", f"the method raised {said(error)}")

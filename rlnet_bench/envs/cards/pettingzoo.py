@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import cache
 
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.envs.pettingzoo.door import build, describe, parse, source
+from rlnet_bench.envs.pettingzoo.door import build, parse, source
+from rlnet_bench.envs.pettingzoo.surface import describe
 from rlnet_bench.trust import Code, demand
 
 

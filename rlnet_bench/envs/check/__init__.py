@@ -11,68 +11,17 @@ Anyone who adds a task calls it in one line of a test: ``check_env(my_task).rais
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.check import devices, rules, state, twins  # noqa: F401
 from rlnet_bench.envs.check.play import Factory, Subject
-from rlnet_bench.envs.check.rules import Rule, Skip, Violation
+from rlnet_bench.envs.check.report import CheckReport, judge
+from rlnet_bench.envs.check.rules import Rule
 from rlnet_bench.envs.contract import VectorEnv
 from rlnet_bench.envs.registry import make_env, task_card
-from rlnet_bench.errors import ContractViolation
 from rlnet_bench.trust import typed
 
 RULES: tuple[Rule, ...] = tuple(rules.RULES)
-
-
-@dataclass(frozen=True)
-class Check:
-    """The outcome of one named check and a sentence about it."""
-
-    name: str
-    outcome: Literal["passed", "failed", "skipped"]
-    sentence: str
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What :func:`check_env` found."""
-
-    task: str
-    device: str
-    num_envs: int
-    checks: tuple[Check, ...]
-
-    @property
-    def ok(self) -> bool:
-        """No check failed (some may have been skipped)."""
-        return not self.failures
-
-    @property
-    def failures(self) -> tuple[Check, ...]:
-        """The checks that failed."""
-        return tuple(c for c in self.checks if c.outcome == "failed")
-
-    def __getitem__(self, name: str) -> Check:
-        return next(c for c in self.checks if c.name == name)
-
-    def __iter__(self) -> Iterator[Check]:
-        return iter(self.checks)
-
-    def __str__(self) -> str:
-        width = max(len(c.name) for c in self.checks)
-        lines = [f"{c.outcome:7}  {c.name:{width}}  {c.sentence}" for c in self.checks]
-        return "\n".join([f"{self.task} on {self.device}, {self.num_envs} environments", *lines])
-
-    def raise_if_failed(self) -> None:
-        """Raise :class:`~rlnet_bench.errors.ContractViolation` with every violation, if there is any."""
-        if self.ok:
-            return
-        lines = [f"  {c.name}: {c.sentence}" for c in self.failures]
-        head = f"{self.task} breaks the environment contract in {len(lines)} of {len(self.checks)} checks:"
-        raise ContractViolation("\n".join([head, *lines]))
 
 
 def check_env(
@@ -103,7 +52,9 @@ def check_env(
     if num_envs < 2:
         raise ValueError(f"num_envs: expected at least 2 (environments are compared), found {num_envs}")
     subject = _subject(task_or_factory, num_envs, steps, device, longer)
-    return CheckReport(subject.card.id, device, num_envs, tuple(_run(rule, subject) for rule in RULES))
+    return CheckReport(
+        subject.card.id, device, num_envs, tuple(judge(rule, subject, "the environment") for rule in RULES)
+    )
 
 
 def _subject(
@@ -131,15 +82,3 @@ def _factory(card: TaskCard) -> Factory:
         return make_env(card, num_envs, device)
 
     return build
-
-
-def _run(rule: Rule, subject: Subject) -> Check:
-    name = rule.__name__
-    try:
-        return Check(name, "passed", rule(subject))
-    except Skip as reason:
-        return Check(name, "skipped", str(reason))
-    except Violation as violation:
-        return Check(name, "failed", str(violation))
-    except Exception as error:  # the environment's own mistake, whatever it is, belongs in the report
-        return Check(name, "failed", f"the environment raised {type(error).__name__}: {error}")

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.envs.pettingzoo.door import build, inner_space, parse, seen_and_legal
-from rlnet_bench.errors import said
+from rlnet_bench.envs.pettingzoo.door import build, parse
+from rlnet_bench.envs.pettingzoo.surface import flat, inner_space, seen_and_legal, spaces
+from rlnet_bench.errors import said, shown
 
 Board = dict[str, NDArray[Any]]
 
@@ -64,8 +65,7 @@ class Seat:
         self.cell = {name: array for name, array in board.items() if array.ndim == 1}
         self.env = build(parse(card.id))
         self.agents = list(self.env.possible_agents)
-        self.spaces = [self.env.action_space(a) for a in self.agents]
-        self.observed = [self.env.observation_space(a) for a in self.agents]
+        self.observed, self.spaces = spaces(self.env)
         self.time = self.episodes = 0
 
     def reset(self, seed: int) -> None:
@@ -89,7 +89,13 @@ class Seat:
         """One step with the board's actions; starts the next episode where this one ended."""
         live = set(self.env.agents)
         actions = {a: self._action(i) for i, a in enumerate(self.agents) if a in live}
-        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        told = self.env.step(actions)
+        if not (isinstance(told, tuple) and len(told) == 5):
+            raise ValueError(
+                "expected step to return (observations, rewards, terminations, truncations, infos), found "
+                + (f"{len(told)} values" if isinstance(told, tuple) else shown(told))
+            )
+        observations, rewards, terminations, truncations, infos = told
         self.time += 1
         staying = set(self.env.agents)
         at_limit = self.time >= self.card.horizon
@@ -109,11 +115,21 @@ class Seat:
         self.cell["terminated"][self.index] = ended and not truncated
         self.cell["success"][self.index] = self._success(infos) if ended else 0.0
         if not ended:
+            self._refuse_ghosts(survived)
             self._write("", observations, infos, survived)
             return
         # At the end, agents that were only cut off are still alive: their values are bootstrapped.
         self._write("final_", observations, infos, [s or c for s, c in zip(survived, cut)])
         self.reset(int(self.cell["next_seed"][self.index]))
+
+    def _refuse_ghosts(self, survived: list[bool]) -> None:
+        """Who is over leaves ``env.agents``, or it would be asked for actions and paid for them."""
+        for agent, lives in zip(self.agents, survived):
+            if agent in self.env.agents and not lives:
+                raise ValueError(
+                    f"agent {agent}: terminated or truncated while others go on, and still in env.agents; expected "
+                    "step to take it out (self.agents = [those that go on])"
+                )
 
     def close(self) -> None:
         """Close the environment."""
@@ -135,11 +151,11 @@ class Seat:
             value, legal = seen_and_legal(self.observed[i], observations.get(agent), (infos or {}).get(agent))
             if value is None:
                 continue
-            flat = _flat(inner_space(self.observed[i]), value)
+            numbers = flat(inner_space(self.observed[i]), value)
             size = self.card.observation_sizes[i]
-            if flat.size != size:
-                raise ValueError(f"agent {agent}: expected an observation of {size} numbers, found {flat.size}")
-            target[i, :size] = flat
+            if numbers.size != size:
+                raise ValueError(f"agent {agent}: expected an observation of {size} numbers, found {numbers.size}")
+            target[i, :size] = numbers
             if legal is not None and alive[i]:
                 legal = np.asarray(legal).astype(bool).ravel()
                 if not legal.any():
@@ -191,11 +207,3 @@ class Seats:
                 raise SeatError(
                     f"environment {seat.index} raised in {what} after {seat.time} steps of its episode: {said(error)}"
                 ) from error
-
-
-def _flat(space: Any, value: Any) -> NDArray[Any]:
-    if type(space).__name__ == "Box":
-        return np.asarray(value, dtype=np.float32).ravel()
-    from gymnasium.spaces.utils import flatten
-
-    return np.asarray(flatten(space, value), dtype=np.float32).ravel()

@@ -27,6 +27,7 @@ from rlnet_bench.envs.vmas.scenario import build, draws_from_torch_only
 from rlnet_bench.envs.vmas.scene import draw
 from rlnet_bench.envs.vmas.stream import Stream
 from rlnet_bench.envs.vmas.success import AT_END, PER_STEP
+from rlnet_bench.errors import BadInput
 
 
 def make(card: TaskCard, num_envs: int, device: str = "cpu") -> VectorEnv:
@@ -94,8 +95,7 @@ class VmasEnv(VectorEnv):
         with self.stream, torch.inference_mode(False), torch.no_grad():
             observations, rewards, terminated, truncated, _ = self._step(self.env, parts)
             observation = final = self._stack(observations)
-            # One scenario (wheel) rewards with [B, 1].
-            reward = torch.stack(rewards, dim=1).view(self.num_envs, -1)
+            reward = self._rewards(rewards)
             if self._per_step is not None:
                 self._tally = self._tally + self._per_step(self.env.scenario)
             success, done = self._no_success, terminated | truncated
@@ -209,6 +209,16 @@ class VmasEnv(VectorEnv):
             padded = [torch.nn.functional.pad(o, (0, width - o.shape[1])) for o in observations]
             stacked = torch.stack(padded, dim=1)
         return stacked if stacked.dtype == torch.float32 else stacked.to(torch.float32)
+
+    def _rewards(self, rewards: list[Tensor]) -> Tensor:
+        """[B, N], from [B] or (the scenario wheel) [B, 1] per agent."""
+        for agent, reward in zip(self.card.agents, rewards):
+            if reward.shape not in ((self.num_envs,), (self.num_envs, 1)):
+                raise BadInput(
+                    f"{self.card.id}: reward of {agent}: expected a tensor [B], a number per environment, found "
+                    f"{tuple(reward.shape)} where B = {self.num_envs}."
+                )
+        return torch.stack(rewards, dim=1).view(self.num_envs, -1)
 
     def _state(self, observation: Tensor) -> Tensor:
         """[B, S]: the observations side by side, without the padding."""

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.errors import BadInput, MissingExtra, UnknownName
+from rlnet_bench.errors import BadInput, MissingExtra, UnknownName, said
 from rlnet_bench.trust import Code, demand, load, target
 
 # Imports with which a scenario has no way to numpy's or Python's random streams. The last two are those of a
@@ -48,7 +48,7 @@ def build(card: TaskCard, num_envs: int, device: str) -> Any:
 
     Raises:
         MissingExtra: when vmas is not installed.
-        BadInput: for arguments that the scenario does not know.
+        BadInput: for a scenario that lacks a method or raises, or arguments that it does not know.
     """
     arguments = {k: v for k, v in card.constructor.items() if k not in ("scenario", "source")}
     name = str(card.constructor["scenario"])
@@ -72,6 +72,8 @@ def build(card: TaskCard, num_envs: int, device: str) -> Any:
             )
         except UserWarning as unused:  # arguments that the check of the source did not see
             raise BadInput(f"{card.id}: {unused}") from None
+        except Exception as error:
+            raise BadInput(f"{card.id}: making the environment raised {said(error)}.") from error
     return env
 
 
@@ -106,6 +108,9 @@ def _module(card: TaskCard) -> ModuleType:
     module = load(code)
     if not hasattr(module, "Scenario"):
         raise BadInput(f"{code.path}: expected a class named Scenario, found none.")
+    missing = sorted(getattr(module.Scenario, "__abstractmethods__", ()))
+    if missing:
+        raise BadInput(f"{code.path}: expected Scenario to define {' and '.join(missing)}, found no such method.")
     return module
 
 

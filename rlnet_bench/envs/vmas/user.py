@@ -18,11 +18,12 @@ from rlnet_bench.envs.registry import make_env
 from rlnet_bench.envs.vmas.scenario import build, package, scenario_code
 from rlnet_bench.envs.vmas.state import UncapturedState, capture
 from rlnet_bench.envs.vmas.stream import Stream
-from rlnet_bench.errors import BadInput, shown
+from rlnet_bench.errors import BadInput, RlnetError, said, shown
 from rlnet_bench.reading.yaml import load
 
 _HORIZON = 100  # of a task that does not say
 _FLOOR_EPISODES = 32
+_DRAFTED = 3  # environments of the draft; unlike the two dimensions of a position, so that swapped axes show
 
 
 def derive_card(task: str) -> TaskCard:
@@ -37,6 +38,8 @@ def derive_card(task: str) -> TaskCard:
         MissingExtra: when vmas is not installed.
     """
     _, name, *rest = task.split(":")
+    if ".py?" in name:
+        raise BadInput(f"{task}: expected vmas:<scenario>[:argument=value,...], found a question mark; say a colon.")
     if len(rest) > 1:
         raise BadInput(f"{task}: expected vmas:<scenario>[:argument=value,...], found {len(rest) + 1} colons.")
     refuse_known_wrong(name)
@@ -92,11 +95,15 @@ def _derive(task: str, name: str, source: str, arguments: Mapping[str, Any]) -> 
         deviations=(CLAMPED,) if kind == "continuous" else (),
     )
     with Stream(torch.device("cpu")):
-        env = build(draft, 2, "cpu")
+        env = build(draft, _DRAFTED, "cpu")
         observations = [env.scenario.observation(agent) for agent in env.agents]
     for agent, observation in zip(env.agents, observations):
-        if not isinstance(observation, torch.Tensor) or observation.dim() != 2:
-            raise BadInput(f"{task}: observation of {agent.name}: expected a tensor [B, O].")
+        found = tuple(observation.shape) if isinstance(observation, torch.Tensor) else type(observation).__name__
+        if len(found) != 2 or found[0] != _DRAFTED:
+            raise BadInput(
+                f"{task}: observation of {agent.name}: expected a tensor [B, O], a row per environment, found {found} "
+                f"where B = {_DRAFTED}."
+            )
     return _with_floor(_with_sizes(draft, env, tuple(int(o.shape[1]) for o in observations)))
 
 
@@ -128,7 +135,12 @@ def _can_be_captured(env: Any) -> bool:
 
 def _with_floor(card: TaskCard) -> TaskCard:
     """The floor: the lowest of a few random episodes, rounded down to two digits."""
-    lowest = float(_random_returns(card, _FLOOR_EPISODES).min())
+    try:
+        lowest = float(_random_returns(card, _FLOOR_EPISODES).min())
+    except RlnetError:
+        raise
+    except Exception as error:
+        raise BadInput(f"{card.id}: the scenario raised at random play: {said(error)}.") from error
     if not math.isfinite(lowest):
         raise BadInput(f"{card.id}: random actions give a return of {lowest}; expected finite rewards.")
     unit = 10.0 ** (math.floor(math.log10(abs(lowest))) - 1) if lowest else 1.0

@@ -139,6 +139,50 @@ class Stuck(Pushing):
             signal.pause()
 
 
+class Haunted(Fading):
+    """Agents that are over stay where they are."""
+
+    def step(self, actions):
+        told = super().step(actions)
+        self.agents = list(self.possible_agents)
+        return told
+
+
+class Absent(Pushing):
+    step = ParallelEnv.step
+
+
+class Spaceless(Pushing):
+    observation_space, action_space = ParallelEnv.observation_space, ParallelEnv.action_space
+
+
+class Kept(Spaceless):
+    """Spaces in dictionaries only, of which PettingZoo's base class warns at every call."""
+
+    observation_spaces: ClassVar = {"p": Pushing.observation, "q": Pushing.observation}
+    action_spaces: ClassVar = Pushing.spaces
+
+
+class OldReset(Pushing):
+    def reset(self, seed=None, options=None):
+        return super().reset(seed)[0]
+
+
+class OldStep(Pushing):
+    def step(self, actions):
+        return super().step(actions)[:4]
+
+
+class Narrow(Pushing):
+    def _see(self):
+        return {a: np.zeros(1, np.float32) for a in self.agents}
+
+
+class Wordless(Pushing):
+    def reset(self, seed=None, options=None):
+        raise NotImplementedError
+
+
 def needs_no_torch():
     assert "torch" not in sys.modules, "torch was imported in a worker"
     return Pushing()

@@ -12,7 +12,7 @@ import torch
 
 from rlnet_bench import make_env, rng, task_card, task_ids
 from rlnet_bench.envs.check import check_env
-from rlnet_bench.errors import BadInput, WorkFailed
+from rlnet_bench.errors import BadInput, UnknownName, WorkFailed
 from rlnet_bench.runs.process import alive
 from rlnet_bench.trust import typed
 
@@ -267,6 +267,35 @@ def test_an_environment_that_raises_is_named(workers):
     env.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("OldStep", r"expected step to return \(observations, .*, infos\), found 4 values"),
+        ("Haunted", "agent c: terminated or truncated while others go on, and still in env.agents"),
+    ],
+)
+def test_a_step_that_is_not_pettingzoo_s_is_named(name, message):
+    task = f"{FOREIGN}:{name}?horizon=6"
+    env = make_env(task, 1, workers=0)
+    env.reset(torch.tensor([1]))
+    still = torch.zeros(1, 3, dtype=torch.int64) if name == "Haunted" else torch.zeros(1, 2, 2)
+    with pytest.raises(WorkFailed, match=message):
+        for _ in range(2):
+            env.step(still)
+
+
+def test_spaces_in_dictionaries_work_without_a_warning(recwarn):
+    make_env(f"{FOREIGN}:Kept?horizon=5", 3, workers=0)
+    assert not [w for w in recwarn if "pettingzoo" in w.filename]
+
+
+def test_a_module_that_is_a_file_here_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_lonely_game.py").write_text("")
+    with pytest.raises(BadInput, match=r"did you mean the file my_lonely_game\.py:make\?"):
+        task_card("my_lonely_game:make")
+
+
 def test_a_worker_that_is_killed_is_named():
     env = make_env(f"{FOREIGN}:Dying?horizon=5", 3, workers=2)
     env.reset(torch.tensor([1, 2, 3]))
@@ -294,6 +323,14 @@ def test_an_action_out_of_range_is_the_environments_to_refuse():
         (f"{FOREIGN}:turn_based", "found a turn-based AECEnv"),
         (f"{FOREIGN}:Fading?colour=red", "refused its arguments: .*colour"),
         (f"{FOREIGN}:Pushing", r"time limit is unknown.*Pushing\?horizon=100"),
+        (f"{FOREIGN}:Absent?horizon=5", "expected Absent to define step, found no such method"),
+        (
+            f"{FOREIGN}:Spaceless?horizon=5",
+            "expected observation_space.agent. and .*AttributeError: .*action_spaces|obs",
+        ),
+        (f"{FOREIGN}:OldReset?horizon=5", r"expected reset to return \(observations, infos\).* found \{'p': array"),
+        (f"{FOREIGN}:Narrow?horizon=5", r"agent p: expected an observation of 2 numbers, as its space says.* found 1"),
+        (f"{FOREIGN}:Wordless?horizon=5", r"raised in reset: NotImplementedError \(.*foreign_envs.py, line \d+, in"),
         (f"{FOREIGN}:unbounded?horizon=5", "agent q: expected bounded actions"),
         (f"{FOREIGN}:Helpless", "agent c: expected at least one legal action at the start of an episode, found none"),
         (f"{FOREIGN}:mixed?horizon=5", "expected one kind of action .* p: continuous, q: discrete"),
@@ -305,10 +342,12 @@ def test_an_action_out_of_range_is_the_environments_to_refuse():
         (f"{FOREIGN}:Fading?state=half", "state: expected 'concat' or 'full'"),
         (f"{FOREIGN}:Fading?horizon", "found 'horizon'"),
         ("my_env:", "expected 'module:factory'"),
+        ("my_env.py", "unknown task 'my_env.py'.*a task of yours is FILE.py:FACTORY"),
+        ("lbf/9x9", "unknown task 'lbf/9x9'.* LBF ids are lbf/"),
     ],
 )
 def test_bad_ids_are_refused_with_a_sentence(task, message):
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises((BadInput, UnknownName), match=message):
         task_card(task)
 
 

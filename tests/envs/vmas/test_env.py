@@ -349,6 +349,7 @@ def test_the_hash_of_a_users_task_follows_the_file(scenario):
         ("vmas:{}:action=both", "expected one of continuous, discrete, found 'both'"),
         ("vmas:{}:max_steps=0", "expected a positive integer, found 0"),
         ("vmas:nowhere.py", "no such file"),
+        ("vmas:{}?reach=1", "found a question mark; say a colon"),
     ],
 )
 def test_mistakes_in_a_users_task_are_named(scenario, task, sentence):
@@ -364,6 +365,45 @@ def test_files_without_a_scenario_are_refused(tmp_path):
     path.write_text("import no_such_module_at_all")
     with pytest.raises(BadInput, match="importing it raised ModuleNotFoundError"):
         task_card(f"vmas:{path}")
+
+
+@pytest.mark.parametrize(
+    "before, after, sentence",
+    [
+        ("def reset_world_at(", "def reset_at(", "expected Scenario to define reset_world_at, found no such method"),
+        ("return world", "pass", "making the environment raised AttributeError"),
+        (
+            'kwargs.get("noise", 0.0)',
+            "1 / 0",
+            r"environment raised ZeroDivisionError: .*my_scenario.py, line 9, in make_world",
+        ),
+        (
+            "return own[",
+            "return nothing[",
+            r"environment raised NameError: .*my_scenario.py, line 22, in observation",
+        ),
+        (
+            "return own[:, :2]",
+            "return own[0]",
+            r"observation of small: expected a tensor \[B, O\].*found \(4,\) where B = 3",
+        ),
+        ("return own[:, :2]", "return {'own': own}", r"observation of small: expected a tensor \[B, O\].*found dict"),
+        ("return own[:, :2]", "return own[:, :2].T", r"observation of small: .*found \(2, 3\) where B = 3"),
+        ("norm(dim=-1)\n\n    def done", "norm(dim=0)\n\n    def done", r"reward of tall: .*found \(2,\) where B = 32"),
+        ("return -agent", "return 3 or -agent", r"raised at random play: AttributeError: 'int'"),
+    ],
+)
+def test_a_scenario_s_mistakes_are_sentences(scenario, before, after, sentence):
+    assert before in SCENARIO
+    scenario.write_text(SCENARIO.replace(before, after))
+    with pytest.raises(BadInput, match=sentence):
+        task_card(f"vmas:{scenario}")
+
+
+def test_a_scenario_that_is_taken_for_a_parallel_env_is_sent_to_its_door(scenario):
+    pytest.importorskip("pettingzoo")
+    with pytest.raises(BadInput, match=r"A VMAS scenario is named vmas:.*my_scenario\.py"):
+        task_card(f"{scenario}:Scenario")
 
 
 def test_scenarios_of_the_package_can_be_named():
