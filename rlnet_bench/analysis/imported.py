@@ -97,12 +97,16 @@ _MEAN = "mean over agents"
 _KIND_TEXT = {"best-episode": "Best-episode scores", "training": "Training returns"}
 
 
+def scale_of(card: TaskCard) -> str:
+    """How the returns on a task are joined over agents, in words; returns on tasks of ours are sums."""
+    return {"unknown": "scale not stated", _MEAN: _MEAN}.get(card.reward_scale, "sum over agents")
+
+
 def _origin(table: ForeignTable, cards: dict[str, TaskCard], records: list[RunRecord], borrowed: list[str]) -> Origin:
-    """What is known of the scores. Returns on tasks of ours are brought to their scale, sums over agents."""
-    known = {"unknown": "scale not stated", _MEAN: _MEAN}
+    """What is known of the scores."""
     by_scale: dict[str, list[str]] = {}
     for task, card in cards.items():
-        by_scale.setdefault(known.get(card.reward_scale, "sum over agents"), []).append(task)
+        by_scale.setdefault(scale_of(card), []).append(task)
     parts = [f"{scale} on {', '.join(tasks)}" for scale, tasks in by_scale.items()]
     text = "; ".join(parts) if len(parts) > 1 else next(iter(by_scale))
     scored = [e for e in table.evaluations if e.kind in SCORED]

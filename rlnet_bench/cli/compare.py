@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, print_json, print_table, say
+from rlnet_bench.cli.output import DEFAULT_STORE, JsonFlag, SuiteOption, loaded, print_json, print_table, say
+from rlnet_bench.cli.report import Format, show
 from rlnet_bench.cli.stats import (
     KindOption,
     MetricChoice,
@@ -17,9 +19,11 @@ from rlnet_bench.cli.stats import (
     SourceArgument,
     SourceOption,
     judged_source,
+    references,
     told,
 )
 from rlnet_bench.errors import BadInput, RlnetError
+from rlnet_bench.vocabulary import EndKind, Mode
 
 if TYPE_CHECKING:
     from rlnet_bench.analysis.comparing import Contrast
@@ -31,8 +35,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="A method.")],
-    b: Annotated[str, typer.Argument(help="Another method.")],
+    a: Annotated[str, typer.Argument(help="A method; with --against, where yours is (store, published, results.csv).")],
+    b: Annotated[
+        str | None, typer.Argument(help="Another method; with --against, yours where there are several.")
+    ] = None,
     source: SourceArgument = None,
     store: SourceOption = DEFAULT_STORE,
     suite: SuiteOption = None,
@@ -41,9 +47,22 @@ def compare(
     metric: MetricOption = MetricChoice.return_,
     reference: ReferenceOption = None,
     same_class: Annotated[bool, typer.Option("--same-class", help="Refuse methods of different classes.")] = False,
+    record: Annotated[
+        str | None,
+        typer.Option("--against", help="compare MINE --against RECORD: a published record's name, or any source."),
+    ] = None,
+    format: Annotated[Format, typer.Option("--format", help="Of the tables that --against prints.")] = Format.text,
     json: JsonFlag = False,
 ) -> None:
-    """Compare two methods: difference, probability of improvement, permutation test, and one sentence."""
+    """Compare two methods in one sentence; or, with --against, yours with every method of a published record."""
+    if record is not None:
+        _against(a, b, source, record, suite, kind, mode, metric, reference, same_class, format, json)
+        return
+    if b is None or format is not Format.text:
+        raise BadInput(
+            "compare: expected two methods, `rlnet-bench compare A B [SOURCE]`, or a source of yours and a published "
+            "record, `rlnet-bench compare MINE --against RECORD` (which alone has --format)."
+        )
     from rlnet_bench.analysis.comparing import class_warning
     from rlnet_bench.analysis.comparing import compare as judge_pair
     from rlnet_bench.analysis.wording import p_text, plural, signed, with_interval
@@ -110,6 +129,37 @@ def compare(
     test = f"p: permutation test of the mean difference, unadjusted for the other lines; {family}: adjusted for them"
     again = "Again with fresh seeds: where the difference will lie if all runs are made once more"
     say([scores, *unit, test, again, *every, *counts, *(f"No interval: {r}" for r in reasons)])
+
+
+def _against(
+    mine: str, method: str | None, source: str | None, record: str, suite: str | None, kind: EndKind | None,
+    mode: Mode | None, metric: MetricChoice, reference: list[str] | None, same_class: bool, format: Format, json: bool,
+) -> None:  # fmt: skip
+    """A method of a source beside a published record: sentences, its row for a paper, every pair."""
+    from rlnet_bench.analysis.against import against
+    from rlnet_bench.reports.table_against import against_tables
+    from rlnet_bench.reports.tables import as_text
+    from rlnet_bench.runs.named import find_publication
+
+    if source is not None:
+        raise BadInput(f"compare {mine} --against {record}: expected one source of yours, found {source!r} as well.")
+    folder = Path(record) if Path(record).exists() else find_publication(record)
+    points = references(reference)
+    sides = [x.with_references(points) for x in (loaded(mine, suite), loaded(folder))]
+    found = against(sides[0], sides[1], method, kind=kind, mode=mode, metric=metric.value, same_class=same_class)
+    row, pairs = against_tables(found)
+    if json:
+        header = pairs.numbers.header
+        lines = [dict(zip(header, line)) for line in pairs.numbers.rows]
+        print_json({"sentences": found.sentences, "comparisons": lines, "notes": list(pairs.remarks)})
+    elif format is Format.csv:
+        print(as_text(pairs, "csv"), end="")
+    elif format is Format.text:
+        print("\n".join(found.sentences), end="\n\n")
+        show(replace(row, remarks=()))  # they stand below the other one
+        show(pairs)
+    else:
+        print("\n".join(as_text(t, cast("Any", format.value)) for t in (row, pairs)))
 
 
 def _p(c: Contrast) -> str:

@@ -101,14 +101,14 @@ def table(
         return
     if format.value == "text":
         for found in chosen(results, which.value):
-            _show(found)
+            show(found)
         return
     if format is Format.csv:  # it has no caption
         _notes(results)
     print(render_table(results, cast("Any", format.value), which.value))
 
 
-def _show(table: Table) -> None:
+def show(table: Table) -> None:
     """A paper table on a terminal: names and numbers as they are, the caption's sentences below, one a line."""
     from rlnet_bench.analysis.wording import split_sentences
 

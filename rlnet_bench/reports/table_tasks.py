@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from rlnet_bench.analysis.boards import TaskBoard
@@ -30,22 +31,30 @@ def task_columns(estimates: Estimates) -> tuple[Column, ...]:
     return tuple(out)
 
 
-def score_table(estimates: Estimates, kind: EndKind, mode: Mode | None = None, metric: str = "return") -> Table:
-    """Method x task: the mean over runs with its interval, best and ties within each class."""
+def score_table(
+    estimates: Estimates,
+    kind: EndKind,
+    mode: Mode | None = None,
+    metric: str = "return",
+    *,
+    only: Collection[str] | None = None,
+) -> Table:
+    """Method x task: the mean over runs with its interval, best and ties within each class; rows of ``only`` some."""
     board = estimates.board(kind, mode, metric)
+    named = [m for m in board.methods if only is None or m in only]
 
     def row(info: MethodInfo) -> tuple[Cell, ...] | None:
-        if info.label not in board.methods:
+        if info.label not in named:
             return None
         cells = [_score(estimates, board, info.label, f.id) for f in estimates.facts]
         return (*head(info), *cells)
 
     origin = estimates.results.origin
-    board_cells = [c for row in board.cells.values() for c in row.values()]
+    shown = [c for m, row in board.cells.items() if m in named for c in row.values()]
     subject = f"Team return ({origin.scale})" if metric == "return" else "Success metric"
-    bold = any(board.is_bold(m, f.id) or board.is_tied(m, f.id) for m in board.methods for f in estimates.facts)
+    bold = any(board.is_bold(m, f.id) or board.is_tied(m, f.id) for m in named for f in estimates.facts)
     caption = (
-        f"{subject}, {kind}: {origin.end(kind)}, {origin.mode(board.mode)}. {mean_text(board_cells, estimates.level)}"
+        f"{subject}, {kind}: {origin.end(kind)}, {origin.mode(board.mode)}. {mean_text(shown, estimates.level)}"
         + (f" {DAGGER_NOTE}" if bold else "")
     )
     return Table(
@@ -88,7 +97,7 @@ def _absent(estimates: Estimates, board: TaskBoard, method: str, task: str) -> C
 
 def _notes(estimates: Estimates, board: TaskBoard) -> tuple[str, ...]:
     """Sentences about channels that are bypassed, tasks on which nothing may be bold, and what success means."""
-    notes = _bypasses(estimates)
+    notes = bypasses(estimates)
     marks = [
         f"‡ {m} on {t}: {c.mark}." for m, row in board.cells.items() for t, c in row.items() if c.mark
     ]  # fmt: skip
@@ -158,7 +167,7 @@ def modes_table(estimates: Estimates, kind: EndKind | None = None) -> Table:
     )  # fmt: skip
 
 
-def _bypasses(estimates: Estimates) -> list[str]:
+def bypasses(estimates: Estimates) -> list[str]:
     """On a channel task the task is to learn to signal; who knows without being told has another task."""
     by_task: dict[str, list[str]] = {}
     for members in estimates.classes.values():

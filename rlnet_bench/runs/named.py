@@ -5,6 +5,7 @@ Imports without torch.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import rlnet_bench
@@ -13,6 +14,7 @@ from rlnet_bench.runs.plan import read_plan
 from rlnet_bench.runs.published import SUITE, Publication, is_published, read_cell
 
 FOLDER = "results"
+_VERSIONED = re.compile(r"(.+)-v(\d+)")
 
 
 def split(name: str) -> tuple[str, str] | None:
@@ -39,7 +41,30 @@ def publications(results: str | Path | None = None) -> list[Path]:
         if found:
             return found
     where = " or ".join(str(folder) for folder in tried)
-    raise StoreError(f"{where}: expected published results (NAME/{SUITE}), found none; name their folder.")
+    raise StoreError(
+        f"{where}: expected published results (NAME/{SUITE}), found none. They are in the project's repository "
+        "and not in an installed package: name the folder in a checkout of it."
+    )
+
+
+def find_publication(name: str, results: str | Path | None = None) -> Path:
+    """The folder of a publication: ``baselines-on-policy-v1``, or ``baselines-on-policy`` for its newest version.
+
+    Args:
+        name: of the publication, or of its suite.
+        results: see :func:`publications`.
+
+    Raises:
+        UnknownName: with the nearest name.
+        StoreError: when there are no publications.
+    """
+    found = {folder.name: folder for folder in publications(results)}
+    versions = {int(m[2]): folder for n, folder in found.items() if (m := _VERSIONED.fullmatch(n)) and m[1] == name}
+    if name in found:
+        return found[name]
+    if not versions:
+        raise UnknownName("publication", name, found, hint=f"Published: {', '.join(found)}; a path will do, too.")
+    return versions[max(versions)]
 
 
 def find_cell(name: str, results: str | Path | None = None) -> tuple[Path, Publication]:
