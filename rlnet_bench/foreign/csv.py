@@ -179,6 +179,10 @@ def _remedy(column: str) -> str:
         return f"--{column} NAME for the whole file, or {rename}"
     if column == "episode":
         return f"a column episode with the word mean in every row, where a row is a mean over episodes, or {rename}"
+    if column == "seed":
+        return (
+            f"a column seed with a number for each training run, whose spread decides what can be claimed, or {rename}"
+        )
     if column == "frames":
         return f"a column frames with the steps trained, equal in all rows of a file of final scores, or {rename}"
     return rename

@@ -15,10 +15,12 @@ from rlnet_bench.methods import method_ids
 from rlnet_bench.reading.files import as_text, read_bytes
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    "method": ("algo", "algorithm", "alg", "algo_name", "algorithm_name", "alg_name", "method_name"),
+    "method": ("algo", "algorithm", "alg", "algo_name", "algorithm_name", "alg_name", "method_name",
+               "model", "model_name"),
     "task": ("env", "environment", "env_name", "env_id", "environment_name", "task_name", "map", "map_name",
              "scenario"),
     "seed": ("run", "run_id", "random_seed"),
+    "episode": ("ep", "eval_episode", "episode_id", "episode_number"),
     "frames": (
         "env_steps", "environment_steps", "env_step", "timesteps", "timestep", "total_timesteps", "timesteps_total",
         "num_steps", "total_steps", "global_step", "t_env", "frame", "step", "steps",
