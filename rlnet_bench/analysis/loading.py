@@ -23,10 +23,10 @@ from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.indexed import indexed_record
 from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.published import is_published, read_published
+from rlnet_bench.runs.record_files import read_policy
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.tuned import tuning_words
-from rlnet_bench.runs.verify import read_policy
 from rlnet_bench.vocabulary import Status, class_rank
 
 Policies = dict[tuple[str, str], dict[str, Any]]  # description of the policy by (method label, task)

@@ -39,7 +39,8 @@ def ablate(
 
     from rlnet_bench.analysis.protocol import judge
     from rlnet_bench.analysis.references import facts_of
-    from rlnet_bench.learning.protocol import find_channel, probes, scores
+    from rlnet_bench.learning.probe import probes
+    from rlnet_bench.learning.protocol import find_channel, scores
     from rlnet_bench.networks.ablation import ablate as by_parts
     from rlnet_bench.networks.ablation import drawing
     from rlnet_bench.networks.policy import NetworkPolicy

@@ -27,7 +27,7 @@ from rlnet_bench.leaderboard.submission import (
 from rlnet_bench.networks.spec import NetworkSpec
 from rlnet_bench.reading.files import KiB, MiB, listing, read_bytes, read_text, tree
 from rlnet_bench.runs.published import SUITE, Publication, read_published
-from rlnet_bench.runs.verify import read_policy
+from rlnet_bench.runs.record_files import read_policy
 
 MAX_FILES, MAX_TOTAL = 10_000, 1024 * MiB
 MAX_WEIGHTS = 64 * MiB  # of one policy

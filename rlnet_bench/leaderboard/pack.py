@@ -39,10 +39,10 @@ from rlnet_bench.runs.described import facts_of
 from rlnet_bench.runs.files import write_atomic
 from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.publish import publish
+from rlnet_bench.runs.record_files import read_policy
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import file_stem
-from rlnet_bench.runs.verify import read_policy
 from rlnet_bench.trust import is_file, target
 from rlnet_bench.vocabulary import Mode, TrainingClass
 

@@ -26,10 +26,9 @@ from rlnet_bench.leaderboard.season import CONTROL
 from rlnet_bench.leaderboard.submission import ALGORITHM, NETWORK
 from rlnet_bench.runs.limits import Limits
 from rlnet_bench.runs.plan import Group, make_plan, trust_groups
-from rlnet_bench.runs.records import RunRecord
+from rlnet_bench.runs.records import RunRecord, run_id
 from rlnet_bench.runs.reproduce import run_again
 from rlnet_bench.runs.suite import Suite
-from rlnet_bench.runs.verify import run_id
 from rlnet_bench.stats import prediction_interval, sidak
 from rlnet_bench.stats.intervals import welch
 from rlnet_bench.trust import attribute, is_file, target

@@ -3,65 +3,27 @@
 An agent that acts on numbers from elsewhere needs a channel. Three questions, none of which trains anything:
 how good is it *without* (every number that crosses replaced by its mean over a random walk: the decentralised
 score), *one step late* (delay-1), and with few *bits* per number. Networks answer in
-:mod:`rlnet_bench.networks.ablation`; here are the changes themselves, and policies whose agents read each other's
-observations.
+:mod:`rlnet_bench.networks.ablation`; here are policies whose agents read each other's observations; the
+changes themselves are :mod:`rlnet_bench.learning.edits`.
 
 Axes: **R** replicas, **B** environments, **N** agents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from rlnet_bench.envs.card import TaskCard
+from rlnet_bench.learning.edits import Edit, Habit, cut, delayed, quantised
 from rlnet_bench.learning.information import information_flow, situations
 from rlnet_bench.learning.policy import Policy, PolicyState, Wrapped
 from rlnet_bench.vocabulary import ChannelKind
 
-Edit = Callable[[Tensor, Tensor | None], Tensor]  # (features, features one step ago) -> features
 BITS = (1, 2, 4, 8)
 FLOAT_BITS = 32
-
-
-@dataclass(frozen=True)
-class Habit:
-    """What is usually read: mean, least and greatest, each broadcasting against the features."""
-
-    mean: Tensor
-    low: Tensor
-    high: Tensor
-    deviation: Tensor | None = None
-
-    @classmethod
-    def of(cls, rows: Tensor, dim: int) -> Habit:
-        """Over one dimension of what was read."""
-        return cls(rows.mean(dim, keepdim=True), rows.amin(dim, keepdim=True), rows.amax(dim, keepdim=True))
-
-
-def cut(mask: Tensor, habit: Habit) -> Edit:
-    """Marked features bring their mean."""
-    return lambda x, before: torch.where(mask, habit.mean, x)
-
-
-def delayed(mask: Tensor) -> Edit:
-    """Marked features bring what they would have brought earlier (zero before the first step)."""
-    return lambda x, before: x if before is None else torch.where(mask, before, x)
-
-
-def quantised(mask: Tensor, habit: Habit, bits: int) -> Edit:
-    """Marked features are one of 2 ** bits values between the least and greatest of the walk."""
-    levels = 2**bits
-    span = (habit.high - habit.low).clamp(min=1e-12)
-
-    def coarse(x: Tensor, before: Tensor | None) -> Tensor:
-        step = ((x - habit.low) / span * levels).floor().clamp(0, levels - 1)
-        return torch.where(mask, habit.low + (step + 0.5) * span / levels, x)
-
-    return coarse
 
 
 def degraded(policy: Policy, card: TaskCard, device: str = "cpu") -> Iterator[tuple[ChannelKind, Policy]]:

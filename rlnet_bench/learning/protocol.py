@@ -1,4 +1,4 @@
-"""One protocol for every channel: what is changed in it, what it is worth, and whether its messages say anything.
+"""One protocol for every channel: where it is, what is changed in it, and what it is worth.
 
 A *channel* is whatever an agent reads that others decide in or before a step: edges between places of a network, the
 rounds of a talking team, others' observations where a policy reads them, and the words of a task about signalling.
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
-from rlnet_bench.learning.channel import Edit, Edited, Habit, cut, delayed, quantised
+from rlnet_bench.learning.channel import Edited
+from rlnet_bench.learning.edits import Dropped, Edit, Habit, Noise, cut, delayed, nothing, quantised, shuffled
 from rlnet_bench.learning.information import information_flow
 from rlnet_bench.learning.play import evaluate
 from rlnet_bench.learning.policy import Policy, PolicyState, Wrapped
@@ -29,10 +30,6 @@ from rlnet_bench.vocabulary import Mode
 WIDTHS = (1, 2, 3, 4, 6, 8)
 DELAYS = (1, 2, 3)
 DROPS = (0.1, 0.2, 0.3, 0.4, 0.5)
-PROBE_ENVS = 96  # environments per replica of the probe, half to fit it and half to judge it
-MOMENTS = 8  # of an episode, at which messages are looked at
-PERMUTATIONS = 199
-RIDGE = 1.0  # of the probe, per row
 
 
 @dataclass(frozen=True)
@@ -136,62 +133,6 @@ class Rereading(Wrapped):
         return action, after._replace(memory={**after.memory, "reread": kept})
 
 
-# -- changes -------------------------------------------------------------------------------------------------
-
-
-def nothing(mask: Tensor) -> Edit:
-    """Marked features bring zeros."""
-    return lambda x, before: torch.where(mask, 0.0, x)
-
-
-def shuffled(mask: Tensor, env_dim: int) -> Edit:
-    """Marked features bring what the neighbouring environment's reader reads at the same step."""
-    return lambda x, before: torch.where(mask, x.roll(1, dims=env_dim), x)
-
-
-class _Drawing:
-    """An edit that draws by counter: a number per (step, place in what is read)."""
-
-    def __init__(self) -> None:
-        self.step = 0
-
-    def _key(self) -> Tensor:
-        self.step += 1
-        return torch.tensor(rng.fold_int(0, int(rng.Stream.USER), self.step), dtype=torch.int64)
-
-    def _places(self, shape: Sequence[int], device: torch.device) -> Tensor:
-        count = int(np.prod(shape))
-        return rng.sequence(self._key().to(device), 1 + torch.arange(count, device=device)).view(*shape)
-
-
-class Noise(_Drawing):
-    """Marked features bring Gaussian noise of the usual mean and deviation."""
-
-    def __init__(self, mask: Tensor, habit: Habit) -> None:
-        super().__init__()
-        self.mask, self.habit = mask, habit
-
-    def __call__(self, x: Tensor, before: Tensor | None) -> Tensor:
-        """See :data:`~rlnet_bench.learning.channel.Edit`."""
-        assert self.habit.deviation is not None
-        drawn = rng.normal(self._places(x.shape, x.device))
-        return torch.where(self.mask, self.habit.mean + self.habit.deviation * drawn, x)
-
-
-class Dropped(_Drawing):
-    """All marked features of a reader bring zeros together, with probability ``p`` in every step."""
-
-    def __init__(self, mask: Tensor, p: float, grain: int) -> None:
-        super().__init__()
-        self.mask, self.p, self.grain = mask, p, grain
-
-    def __call__(self, x: Tensor, before: Tensor | None) -> Tensor:
-        """See :data:`~rlnet_bench.learning.channel.Edit`."""
-        shape = x.shape[: x.ndim - self.grain]
-        lost = rng.uniform32(self._places(shape, x.device)) < self.p
-        return torch.where(self.mask & lost.view(*shape, *[1] * self.grain), 0.0, x)
-
-
 class SelfHearing(Edited):
     """Every agent acts as if all others saw what it sees itself."""
 
@@ -287,93 +228,3 @@ def scores(
         yield with_edits("delay", steps, lambda p: delayed(masks[p]), steps)
     for share in DROPS:
         yield with_edits("drop", share, lambda p, share=share: Dropped(masks[p], share, channel.grain))  # type: ignore[misc]
-
-
-# -- information ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Of one seed: the share of what a receiver cannot see that its messages tell, held out and beyond chance."""
-
-    r2: float
-    p: float
-
-
-def probes(channel: Channel, card: TaskCard, seeds: Sequence[int], mode: Mode, device: str = "cpu") -> list[Probe]:
-    """What messages tell of others' observations beyond the receiver's own, one :class:`Probe` per seed.
-
-    A ridge regression from message to what is left of the others' observations when a regression from the receiver's
-    own is taken away, fitted on half of the environments and judged on the others (explained variance, 0 where it is
-    negative), beyond chance c, (r - c) / (1 - c): the same with messages and environments joined anew.
-    """
-    read: dict[Any, list[Tensor]] = {place: [] for place in channel.masks}
-    rows: list[Tensor] = []
-
-    def keep(place: Any) -> Edit:
-        def edit(x: Tensor, before: Tensor | None) -> Tensor:
-            read[place].append(x.clone())
-            return x
-
-        return edit
-
-    class Seen(Wrapped):
-        """Keeps what all agents observe."""
-
-        def act(self, observation: Tensor, *rest: Any) -> tuple[Tensor, PolicyState]:
-            rows.append(observation.unflatten(0, (self.replicas, -1)).clone())
-            return self.policy.act(observation, *rest)
-
-    with channel.changed({place: keep(place) for place in channel.masks}, 0) as policy:
-        evaluate(Seen(policy), card, seeds, PROBE_ENVS, stream=rng.Stream.USER, mode=mode, device=device)
-    taken = sorted({len(rows) * k // MOMENTS for k in range(MOMENTS)})
-    observation = torch.stack([rows[t] for t in taken], dim=2)  # [R, B, T, N, O]
-    told: dict[int, Tensor] = {}
-    for t in taken:
-        for agent, x in channel.heard({place: x[t] for place, x in read.items() if len(x) == len(rows)}).items():
-            told[agent] = torch.cat((told[agent], x[:, :, None]), dim=2) if agent in told else x[:, :, None]
-    return [
-        _probe(observation[k], {i: x[k] for i, x in told.items()}, words=heard_words(card)) for k in range(len(seeds))
-    ]
-
-
-def _probe(observation: Tensor, told: Mapping[int, Tensor], words: Mapping[int, slice]) -> Probe:
-    """Of one seed: ``observation`` [B, T, N, O], ``told`` [B, T, F] by agent.
-
-    Held out, the share of the target that messages explain beyond the agent's own observation.
-    """
-    found, chance = [], []
-    keys = rng.env_keys((0,), rng.Stream.USER, PERMUTATIONS * len(observation)).view(PERMUTATIONS, -1)
-    orders = [torch.arange(len(observation)), *keys.argsort(dim=1)]
-    for agent, message in told.items():
-        own = observation[:, :, agent].clone()
-        if agent in words:
-            own[..., words[agent]] = 0.0  # what it was told is not its own
-        others = [j for j in range(observation.shape[2]) if j != agent]
-        target = observation[:, :, others].flatten(2)
-        target = target[..., target.flatten(0, 1).std(dim=0) > 1e-6]
-        if target.shape[-1] == 0 or message.shape[-1] == 0:
-            continue
-        half = len(own) // 2
-        left = float(_residual(own, target, half).square().sum().clamp(min=1e-12))
-        joined = (torch.cat((own, message[order]), dim=-1) for order in orders)
-        values = [1.0 - float(_residual(x, target, half).square().sum()) / left for x in joined]
-        found.append(values[0])
-        chance.append(values[1:])
-    if not found:
-        return Probe(0.0, 1.0)
-    real = float(np.mean(found))
-    null = np.mean(chance, axis=0)
-    luck = float(null.mean())  # often below zero: what was fitted to noise fails on the other half
-    beyond = max((real - luck) / max(1.0 - luck, 1e-12), 0.0)  # 1 where messages explain all, 0 at chance
-    return Probe(beyond, float((1 + (null >= real).sum()) / (1 + len(null))))
-
-
-def _residual(x: Tensor, y: Tensor, half: int) -> Tensor:
-    """What a ridge regression, fitted on the first half of environments, leaves of the second."""
-    spread = x.flatten(0, 1).std(dim=0).clamp(min=1e-6)
-    x = ((x - x.flatten(0, 1).mean(dim=0)) / spread).double()
-    y = ((y - y.flatten(0, 1).mean(dim=0)) / y.flatten(0, 1).std(dim=0)).double()
-    fit_x, fit_y, test_x, test_y = (z.flatten(0, 1) for z in (x[:half], y[:half], x[half:], y[half:]))
-    square = fit_x.T @ fit_x + RIDGE * torch.eye(fit_x.shape[1], dtype=torch.float64)
-    return test_y - test_x @ torch.linalg.solve(square, fit_x.T @ fit_y)

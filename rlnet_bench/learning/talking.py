@@ -19,7 +19,8 @@ from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.agents import AgentNetwork
-from rlnet_bench.learning.channel import BITS, FLOAT_BITS, Edit, Habit, bits_kind, cut, delayed, quantised
+from rlnet_bench.learning.channel import BITS, FLOAT_BITS, bits_kind
+from rlnet_bench.learning.edits import Edit, Habit, cut, delayed, quantised
 from rlnet_bench.learning.information import SITUATIONS, situations
 from rlnet_bench.learning.policy import ActorPolicy, Policy, PolicyState
 from rlnet_bench.learning.protocol import Channel

@@ -20,7 +20,8 @@ from torch import Tensor
 from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.registry import make_env
-from rlnet_bench.learning.channel import BITS, Edit, Habit, bits_kind, cut, delayed, quantised
+from rlnet_bench.learning.channel import BITS, bits_kind
+from rlnet_bench.learning.edits import Edit, Habit, cut, delayed, quantised
 from rlnet_bench.learning.play import evaluate
 from rlnet_bench.learning.policy import Policy, PolicyState, Wrapped
 from rlnet_bench.learning.protocol import Channel, own_habits

@@ -24,9 +24,9 @@ from rlnet_bench.runs.files import put_in_place, remove, writing
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.process import signature
 from rlnet_bench.runs.published import Publication, episode_file, median_seed, published_weights, read_published
+from rlnet_bench.runs.record_files import SEALED, adopted_episode, adopted_weights, seal
 from rlnet_bench.runs.records import RunRecord, StoredLine
 from rlnet_bench.runs.store import Store
-from rlnet_bench.runs.verify import SEALED, adopted_episode, adopted_weights, seal
 
 
 @dataclass(frozen=True)

@@ -16,25 +16,21 @@ from rlnet_bench.runs.compact import end_scores, fresh_lines, lost_runs
 from rlnet_bench.runs.described import FILE as DESCRIPTION
 from rlnet_bench.runs.lease import Clock, read_lease
 from rlnet_bench.runs.plan import Group, read_plan
-from rlnet_bench.runs.records import RunRecord, read_timings
-from rlnet_bench.runs.segments import ROWS, verify
-from rlnet_bench.runs.store import ENDED, Store
-from rlnet_bench.runs.verify import (
+from rlnet_bench.runs.record_checks import (
     ENDS,
     Marks,
     hidden,
     marks,
     problems,
-    read_config,
-    read_policy,
     read_record,
-    read_saved,
-    read_status,
-    torn_after,
     twins,
     unsealed,
     weights_problems,
 )
+from rlnet_bench.runs.record_files import read_config, read_policy, read_saved, read_status, torn_after
+from rlnet_bench.runs.records import RunRecord, read_timings
+from rlnet_bench.runs.segments import ROWS, verify
+from rlnet_bench.runs.store import ENDED, Store
 
 
 @dataclass(frozen=True)

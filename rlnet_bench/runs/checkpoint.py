@@ -24,7 +24,7 @@ from rlnet_bench.learning.learner import Rows, Segment
 from rlnet_bench.reading.tensors import parse_tensors
 from rlnet_bench.runs import segments
 from rlnet_bench.runs.files import DiskRefused
-from rlnet_bench.runs.verify import SAVED_FORMAT, check_digest, read_saved
+from rlnet_bench.runs.record_files import SAVED_FORMAT, check_digest, read_saved
 
 KEEP = 2
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints of a run, where nobody asks for another interval

@@ -22,9 +22,10 @@ from rlnet_bench.reading.plain import parse_json, parse_signed, signed
 from rlnet_bench.reading.shapes import Each, check
 from rlnet_bench.runs.files import remove, write_atomic
 from rlnet_bench.runs.indexed import score_key
+from rlnet_bench.runs.record_checks import read_run
+from rlnet_bench.runs.record_files import DIVERGENCE, PROVENANCE, SEALED, STATUS, read_status
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import ENDED, Store
-from rlnet_bench.runs.verify import DIVERGENCE, PROVENANCE, SEALED, STATUS, read_run, read_status
 
 if TYPE_CHECKING:
     import pandas

@@ -28,9 +28,9 @@ from rlnet_bench.runs.callbacks import Callback, Event
 from rlnet_bench.runs.checkpoint import CHECKPOINT_SECONDS, read_newest, write_checkpoint
 from rlnet_bench.runs.plan import method_of, task_of
 from rlnet_bench.runs.policies import save_policies
+from rlnet_bench.runs.record_files import best_weights
 from rlnet_bench.runs.recorder import Recorder
 from rlnet_bench.runs.records import EvalLine
-from rlnet_bench.runs.verify import best_weights
 from rlnet_bench.vocabulary import MODES, Kind, Mode, Status
 
 

@@ -23,9 +23,10 @@ from rlnet_bench.methods import Method, check_possible, find_method
 from rlnet_bench.reading import shapes
 from rlnet_bench.reading.plain import read_json
 from rlnet_bench.runs.described import check_described, code_of, describe, other_task, read_description
+from rlnet_bench.runs.record_files import CONFIG, read_config
+from rlnet_bench.runs.records import run_id
 from rlnet_bench.runs.suite import MethodEntry, Suite
 from rlnet_bench.runs.tuned import refuse_reserved
-from rlnet_bench.runs.verify import CONFIG, read_config, run_id
 from rlnet_bench.trust import Wanted
 
 FORMAT = 2  # of a configuration; see `best_weights` for what 1 was

@@ -25,7 +25,7 @@ from rlnet_bench.runs.files import DiskRefused, write_atomic, writing
 from rlnet_bench.runs.named import find_cell, split
 from rlnet_bench.runs.plan import Group, method_of, run_id, task_of, trust_groups
 from rlnet_bench.runs.published import published_weights
-from rlnet_bench.runs.verify import adopted_weights, best_weights, read_config, read_policy
+from rlnet_bench.runs.record_files import adopted_weights, best_weights, read_config, read_policy
 from rlnet_bench.vocabulary import Mode, Weights
 
 FORMAT = 2  # of policy.json

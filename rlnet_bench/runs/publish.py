@@ -27,17 +27,10 @@ from rlnet_bench.runs.published import (
     records_file,
     weights_file,
 )
+from rlnet_bench.runs.record_checks import ENDS, copies, weights_problems
+from rlnet_bench.runs.record_files import adopted_episode, adopted_weights, read_policy, read_provenance
 from rlnet_bench.runs.records import RunRecord, read_evals, read_timings
 from rlnet_bench.runs.store import Store
-from rlnet_bench.runs.verify import (
-    ENDS,
-    adopted_episode,
-    adopted_weights,
-    copies,
-    read_policy,
-    read_provenance,
-    weights_problems,
-)
 
 
 def publish(store: Store, plan: Plan, out: Path, *, weights: bool = True, finished: bool = False) -> list[Path]:

@@ -21,9 +21,10 @@ from rlnet_bench.reading.plain import parse_json
 from rlnet_bench.reading.shapes import Each, check, seed_text
 from rlnet_bench.runs.files import read_json
 from rlnet_bench.runs.plan import Group, Plan, read_plan
+from rlnet_bench.runs.record_checks import ENDS, copies, problems
+from rlnet_bench.runs.record_files import CONFIG, DIVERGENCE, POLICY, PROVENANCE, weights_digests
 from rlnet_bench.runs.records import STATUSES, DamagedRecord, EvalLine, RunRecord, checked_timing, parse_line
 from rlnet_bench.runs.suite import file_stem
-from rlnet_bench.runs.verify import CONFIG, DIVERGENCE, ENDS, POLICY, PROVENANCE, copies, problems, weights_digests
 from rlnet_bench.vocabulary import Mode, Status
 
 FORMAT = 1
@@ -110,7 +111,7 @@ class Publication:
 
 
 def read_published(root: Path) -> Publication:
-    """Read a published suite and verify everything; see :mod:`rlnet_bench.runs.verify`.
+    """Read a published suite and verify everything; see :mod:`rlnet_bench.runs.record_checks`.
 
     Raises:
         StoreError: naming the file that is damaged or was changed after it was written, or what does not agree.

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,6 +39,12 @@ CHAIN_START = "0" * 16
 TIMING = dict.fromkeys(("frames?", "trained_frames?", "updates?"), int) | dict.fromkeys(
     ("train_seconds?", "eval_seconds?", "frames_per_second?"), float
 )
+
+
+def run_id(config: Mapping[str, Any]) -> str:
+    """sha256 over the canonical JSON of a resolved configuration, without its label; 16 hex digits."""
+    content = {k: v for k, v in config.items() if k != "label"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class DamagedRecord(Malformed):

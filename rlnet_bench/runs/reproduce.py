@@ -28,10 +28,10 @@ from rlnet_bench.runs.limits import Limits
 from rlnet_bench.runs.local_launch import LocalLauncher
 from rlnet_bench.runs.plan import Group, Plan, method_of, trust_groups
 from rlnet_bench.runs.provenance import provenance
+from rlnet_bench.runs.record_checks import read_run
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
-from rlnet_bench.runs.verify import read_run
 from rlnet_bench.stats.intervals import welch
 from rlnet_bench.vocabulary import KINDS, Kind, Mode
 

@@ -28,10 +28,11 @@ from rlnet_bench.runs.described import FILE as DESCRIPTION
 from rlnet_bench.runs.files import DiskRefused, read_json, sweep, write_atomic, writing
 from rlnet_bench.runs.lease import Clock, Lease, holder, take
 from rlnet_bench.runs.plan import Group, Plan, read_plan
-from rlnet_bench.runs.records import DamagedRecord, RunRecord
+from rlnet_bench.runs.record_checks import read_run
+from rlnet_bench.runs.record_files import read_status
+from rlnet_bench.runs.records import DamagedRecord, RunRecord, run_id
 from rlnet_bench.runs.suite import Suite
 from rlnet_bench.runs.trial import Trial
-from rlnet_bench.runs.verify import read_run, read_status, run_id
 from rlnet_bench.vocabulary import Status
 
 FORMAT = 1

@@ -28,8 +28,8 @@ from rlnet_bench.runs.loggers import Loggers
 from rlnet_bench.runs.meter import Meter, learn
 from rlnet_bench.runs.plan import Group
 from rlnet_bench.runs.provenance import provenance
+from rlnet_bench.runs.record_files import read_provenance, seals
 from rlnet_bench.runs.store import Store
-from rlnet_bench.runs.verify import read_provenance, seals
 from rlnet_bench.vocabulary import Status
 
 HEARTBEAT_SECONDS = 5.0

@@ -16,9 +16,8 @@ from rlnet_bench.envs.registry import task_card, task_ids
 from rlnet_bench.leaderboard.site import build_site
 from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.published import SUITE, records_file
-from rlnet_bench.runs.records import CHAIN_START, EvalLine, chained
+from rlnet_bench.runs.records import CHAIN_START, EvalLine, chained, run_id
 from rlnet_bench.runs.suite import Suite
-from rlnet_bench.runs.verify import run_id
 
 METHODS, TASKS, SEEDS, POINTS, EPISODES = 200, 30, 5, 6, 4
 FRAMES, EVERY = 1_000_000, 200_000

@@ -24,9 +24,9 @@ from rlnet_bench.runs.files import read_json, write_atomic
 from rlnet_bench.runs.loop import run_group
 from rlnet_bench.runs.plan import Group, Plan, make_plan
 from rlnet_bench.runs.publish import publish
+from rlnet_bench.runs.records import run_id
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import MethodEntry, Suite
-from rlnet_bench.runs.verify import run_id
 from rlnet_bench.trust import Untrusted
 
 SPREAD = "mpe/simple_spread-discrete-v1"

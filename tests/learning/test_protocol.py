@@ -10,20 +10,10 @@ import torch
 from torch import Tensor
 
 from rlnet_bench.envs.registry import make_env, task_card
-from rlnet_bench.learning import protocol
-from rlnet_bench.learning.channel import Habit
+from rlnet_bench.learning import probe
 from rlnet_bench.learning.policy import Policy, PolicyState
-from rlnet_bench.learning.protocol import (
-    Dropped,
-    Noise,
-    find_channel,
-    heard_words,
-    nothing,
-    own_habits,
-    probes,
-    scores,
-    shuffled,
-)
+from rlnet_bench.learning.probe import probes
+from rlnet_bench.learning.protocol import find_channel, heard_words, own_habits, scores
 from rlnet_bench.methods import find_method
 from rlnet_bench.networks.method import network_method
 
@@ -59,7 +49,7 @@ def policy_of(name: str, task: str, seeds: tuple[int, ...] = (0, 1), **settings:
 def test_every_channel_is_found_and_scored(
     name: str, task: str, settings: dict[str, Any], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "PERMUTATIONS", 19)
+    monkeypatch.setattr(probe, "PERMUTATIONS", 19)
     policy, card = policy_of(name, task, **settings), task_card(task)
     channel = find_channel(policy, card)
     assert channel is not None and channel.name == kind
@@ -110,25 +100,6 @@ def test_words_are_where_the_task_puts_them(task: str) -> None:
         inside[agent, columns] = True
     assert bool(moved.any(dim=1)[list(words)].all()) and not bool((moved & ~inside).any())
     assert heard_words(task_card(SPREAD)) == {}
-
-
-def test_changes_by_hand() -> None:
-    x = torch.arange(24.0).view(1, 4, 2, 3)  # [R, B, K, F]
-    mask = torch.tensor([[True, False, True], [False, True, False]])
-    assert torch.equal(nothing(mask)(x, None), x * ~mask)
-    assert torch.equal(shuffled(mask, 1)(x, None)[0, 1, 0], torch.tensor([0.0, 7.0, 2.0]))
-    lost = Dropped(mask, 0.5, 1)
-    many = torch.ones(1, 500, 2, 3)
-    one, two = lost(many, None), lost(many, None)
-    gone = (one == 0)[0]
-    assert torch.equal(gone[:, 0, 0], gone[:, 0, 2]) and not bool(gone[:, 0, 1].any())  # a reader loses all or nothing
-    assert 0.4 < float(gone[:, 0, 0].float().mean()) < 0.6 and not torch.equal(one, two)
-    assert torch.equal(one, Dropped(mask, 0.5, 1)(many, None))
-    habit = Habit(torch.full((1, 1, 2, 3), 2.0), torch.zeros(1), torch.ones(1), torch.full((1, 1, 2, 3), 3.0))
-    loud = Noise(mask, habit)(torch.zeros(1, 4000, 2, 3), None)
-    assert float(loud[..., 0, 0].mean()) == pytest.approx(2, abs=0.2)
-    assert float(loud[..., 0, 0].std()) == pytest.approx(3, abs=0.2)
-    assert not bool(loud[..., 0, 1].any())
 
 
 def test_what_is_usual_is_what_the_policy_itself_sends() -> None:

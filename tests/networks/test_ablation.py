@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from rlnet_bench.cli.main import app
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import RlnetError
-from rlnet_bench.learning import protocol
+from rlnet_bench.learning import probe
 from rlnet_bench.learning.information import information_flow
 from rlnet_bench.networks import ablation
 from rlnet_bench.networks.policy import NetworkPolicy
@@ -89,7 +89,7 @@ def test_one_step_late_and_coarse() -> None:
 
 
 def test_the_verb_writes_a_table_and_a_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "PERMUTATIONS", 19)
+    monkeypatch.setattr(probe, "PERMUTATIONS", 19)
     suite = {
         "name": "small", "tasks": [SPREAD], "seeds": 2, "budget": {"frames": 96},
         "methods": [{"network": "zoo/bridged-3ppo", "set": {**TINY, "hidden": [8], "critic_hidden": [8]}}],

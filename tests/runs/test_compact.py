@@ -191,7 +191,7 @@ def test_scores_from_the_index_read_no_record(damaged: Path, monkeypatch: pytest
         raise AssertionError(f"{path} was read")
 
     monkeypatch.setattr("rlnet_bench.runs.indexed.read_evals", no)
-    monkeypatch.setattr("rlnet_bench.runs.verify.read_evals", no)
+    monkeypatch.setattr("rlnet_bench.runs.record_checks.read_evals", no)
     results = load_results(store)
     assert results.scores() and results.is_complete
     with pytest.raises(AssertionError, match=r"evals\.jsonl was read"):

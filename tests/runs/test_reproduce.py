@@ -10,9 +10,9 @@ import pytest
 import small
 
 from rlnet_bench.errors import StoreError
+from rlnet_bench.runs.record_checks import read_run
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.reproduce import compare, reproduce, to_text
-from rlnet_bench.runs.verify import read_run
 from rlnet_bench.runs.worker import work
 from rlnet_bench.vocabulary import KINDS, Kind
 

@@ -11,8 +11,8 @@ from rlnet_bench.leaderboard.folder import Folder
 from rlnet_bench.leaderboard.rules.files import REPACK
 from rlnet_bench.leaderboard.rules.rule import Broken, Listing, of_submission
 from rlnet_bench.leaderboard.submission import ALGORITHM, MANIFEST, NETWORK, RECORDS, weights_file
+from rlnet_bench.runs.record_files import weights_digests
 from rlnet_bench.runs.records import RunRecord
-from rlnet_bench.runs.verify import weights_digests
 
 RERUN = "run it again with this version of the package, and pack that"
 ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "-": "", "_": "", ".": ""})

@@ -25,9 +25,8 @@ from rlnet_bench.runs.compact import INDEX, compact, read_index
 from rlnet_bench.runs.plan import Plan
 from rlnet_bench.runs.publish import publish
 from rlnet_bench.runs.published import read_published
-from rlnet_bench.runs.records import CHAIN_START
+from rlnet_bench.runs.records import CHAIN_START, run_id
 from rlnet_bench.runs.store import Store
-from rlnet_bench.runs.verify import run_id
 from rlnet_bench.runs.watch import snapshot
 from rlnet_bench.runs.worker import work
 
