@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,27 @@ def test_a_mixer_by_hand() -> None:
     mixer.load_state_dict(
         {n: torch.as_tensor(values[n], dtype=torch.float32).expand(p.shape) for n, p in mixer.named_parameters()}
     )
-    # state 1: W_1 = (2, 3), b_1 = 1, w_2 = 4, b_2 = 5
-    total = mixer(torch.tensor([[[1.0, 2.0], [-1.0, -1.0]]]), torch.ones(1, 2, 1))
-    assert total.flatten().tolist() == pytest.approx([4 * (2 + 6 + 1) + 5, 4 * (2.718281828**-4 - 1) + 5])
+    # state 1, with t = tanh(1): W_1 = (2t, 3t), b_1 = 1, w_2 = 4t, b_2 = 5t
+    total, t = mixer(torch.tensor([[[1.0, 2.0], [-1.0, -1.0]]]), torch.ones(1, 2, 1)), math.tanh(1)
+    by_hand = [4 * t * (2 * t + 6 * t + 1) + 5 * t, 4 * t * (math.exp(1 - 5 * t) - 1) + 5 * t]
+    assert total.flatten().tolist() == pytest.approx(by_hand)
+
+
+def test_what_a_state_makes_of_utilities_has_bounds() -> None:
+    """However far agents go: the slopes of Q_tot, at most those of the hypernetworks' last layers."""
+    mixer = MonotonicMixer(3, 5, 8, 16, (0, 1))
+    g = torch.Generator().manual_seed(0)
+    state = torch.randn(2, 500, 5, generator=g)
+    q = torch.randn(2, 500, 3, generator=g).requires_grad_()
+
+    def most(p: MonotonicMixer, name: str) -> float:
+        last = dict(p.parts[name].named_parameters())
+        return float(last["weight.1"].detach().abs().sum(dim=-2).max() + last["bias.1"].detach().abs().max())
+
+    bound = 8 * most(mixer, "w1") * most(mixer, "w2")
+    for scale in (1.0, 1e3, 1e6):
+        (slope,) = torch.autograd.grad(mixer(q, state * scale).sum(), q)
+        assert float(slope.detach().max()) <= bound
 
 
 def dqn_step(made: QLearner) -> dict[str, torch.Tensor]:
