@@ -12,9 +12,9 @@ Options, off by default: targets of a neighbourhood (``similar_targets``), or of
 values, of what is second best and so on (``sub_values``).
 
 Departures: double Q (van Hasselt et al. 2016); Adam where the paper has RMSprop; hypernetworks of W_1 and w_2 with a
-hidden layer (``hyper_hidden``), as in the authors' later code, but of tanh: with their relu, weights grow with the state,
-and on simple_spread, whose states have no bounds, values ran away after 250,000 frames (version 1); by default without the
-recurrent unit (``memory: gru``).
+hidden layer (``hyper_hidden``), as in the authors' later code, but of tanh: with their relu, weights grow with the
+state, and on simple_spread, whose states have no bounds, values ran away after 250,000 frames (version 1); by default
+without the recurrent unit (``memory: gru``).
 
 Try it: ``rlnet-bench run quick --methods qmix``
 """

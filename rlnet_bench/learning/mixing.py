@@ -19,8 +19,9 @@ MIXER = 1 << 4  # network numbers of the hypernetworks, for initialisation keys
 class MonotonicMixer(Parts):
     """Q_tot(s, u) = |w_2(s)|' elu(|W_1(s)|' q + b_1(s)) + b_2(s): rises with every q_i.
 
-    W_1, w_2 and b_2 come from the state by a hidden layer each, b_1 by a linear map. The hidden layers are bounded: weights
-    that grow with the state, as behind a relu, let targets run away where states have no bounds (agents that leave).
+    W_1, w_2 and b_2 come from the state by a hidden layer each, b_1 by a linear map. The hidden layers are
+    bounded: weights that grow with the state, as behind a relu, let targets run away where states have no bounds
+    (agents that leave).
     """
 
     def __init__(

@@ -204,25 +204,25 @@ STORED: dict[tuple[str, int, str], dict[str, list[float]]] = {
         "value": [-0.055332, -0.063846],
         "gradient_norm": [15.644436, 6.591217],
     },
-    ("qmix", 1, "mpe/simple_spread-discrete-v1"): {
-        "loss": [9.926113, 3.538208],
-        "value": [-0.035751, -0.035413],
-        "gradient_norm": [13.849319, 7.264931],
+    ("qmix", 2, "mpe/simple_spread-discrete-v1"): {
+        "loss": [8.128061, 4.42095],
+        "value": [-0.033843, -0.044079],
+        "gradient_norm": [8.60888, 6.540918],
     },
-    ("qmix", 1, "mpe/simple_speaker_listener-discrete-v1"): {
-        "loss": [36.348728, 9.78546],
-        "value": [-0.055014, -0.061065],
-        "gradient_norm": [23.929279, 8.504018],
+    ("qmix", 2, "mpe/simple_speaker_listener-discrete-v1"): {
+        "loss": [29.220558, 9.908736],
+        "value": [-0.058615, -0.062523],
+        "gradient_norm": [14.842929, 6.689062],
     },
-    ("qmix gru", 1, "mpe/simple_spread-discrete-v1"): {
-        "loss": [5.938422, 3.55831],
-        "value": [-0.041028, -0.037488],
-        "gradient_norm": [9.958811, 7.629747],
+    ("qmix gru", 2, "mpe/simple_spread-discrete-v1"): {
+        "loss": [6.926867, 4.252612],
+        "value": [-0.033601, -0.047053],
+        "gradient_norm": [7.639341, 5.869113],
     },
-    ("qmix gru", 1, "mpe/simple_speaker_listener-discrete-v1"): {
-        "loss": [28.637987, 5.289132],
-        "value": [-0.046941, -0.07985],
-        "gradient_norm": [20.226986, 5.749212],
+    ("qmix gru", 2, "mpe/simple_speaker_listener-discrete-v1"): {
+        "loss": [30.972107, 5.343572],
+        "value": [-0.053554, -0.078128],
+        "gradient_norm": [15.347894, 4.632236],
     },
     ("ia2c", 1, "mpe/simple_spread-discrete-v1"): {
         "policy_loss": [-2.389431, -2.696506],
