@@ -55,6 +55,12 @@ class MethodConfig(BaseModel):
         return None
 
 
+def _undeclared(encoder: Encoder, card: TaskCard) -> str | None:
+    if encoder == "plain" or layout_of(card) is not None:
+        return None
+    return f"encoder: entities needs to know what observations are made of, and {card.id} does not declare it."
+
+
 class OnPolicyConfig(MethodConfig):
     """What all learners share that act for some steps, learn from them, and throw them away."""
 
@@ -97,9 +103,7 @@ class OnPolicyConfig(MethodConfig):
 
     def refuses(self, card: TaskCard) -> str | None:
         """Entities must be declared."""
-        if self.encoder == "entities" and layout_of(card) is None:
-            return f"encoder: entities needs to know what observations are made of, and {card.id} does not declare it."
-        return None
+        return _undeclared(self.encoder, card)
 
     @model_validator(mode="after")
     def _entities_alone(self) -> OnPolicyConfig:
@@ -348,6 +352,8 @@ class OffPolicyConfig(MethodConfig):
 class QConfig(OffPolicyConfig):
     """Q-learning on a team."""
 
+    later: ClassVar[Mapping[str, Any]] = {"encoder": "plain"}
+
     epsilon_start: Fraction = 1.0
     epsilon_end: Fraction = 0.05
     """Share of random actions at the end of exploration; sampled play is evaluated with it, too."""
@@ -355,13 +361,19 @@ class QConfig(OffPolicyConfig):
     """Share of the budget in which epsilon falls, linearly."""
     double_q: bool = True
     """The online network chooses and the target network values (van Hasselt et al. 2016)."""
+    encoder: Encoder = "plain"
+    """``entities``: as on-policy; utilities then belong to any number of agents, a mixing network to one number."""
+
+    def refuses(self, card: TaskCard) -> str | None:
+        """Entities must be declared, too."""
+        return super().refuses(card) or _undeclared(self.encoder, card)
 
 
 class TeamQConfig(QConfig):
     """Q-learning of one value of the whole team. What is off by default has no part in a run's identity."""
 
     later: ClassVar[Mapping[str, Any]] = {
-        "robust_rho": 0.0, "robust_set": "contamination", "similar_targets": False,
+        **QConfig.later, "robust_rho": 0.0, "robust_set": "contamination", "similar_targets": False,
     }  # fmt: skip
 
     robust_rho: Fraction = 0.0

@@ -18,8 +18,9 @@ from torch import Tensor
 from rlnet_bench import rng
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.contract import Reset
+from rlnet_bench.envs.layout import layout_of
 from rlnet_bench.learning.agents import AgentNetwork, Memory, with_ids
-from rlnet_bench.learning.config import QConfig, TeamQConfig
+from rlnet_bench.learning.config import Encoder, QConfig, TeamQConfig
 from rlnet_bench.learning.distributions import mask_logits
 from rlnet_bench.learning.off_policy import OffPolicyLearner, mean
 from rlnet_bench.learning.optimise import Optimiser
@@ -43,15 +44,21 @@ class QSpec:
     share_parameters: bool
     memory: Memory
     epsilon: float
+    encoder: Encoder = "plain"
 
     @classmethod
     def of(cls, config: QConfig) -> QSpec:
         """What the settings of a learner say."""
-        return cls(config.hidden, config.activation, config.share_parameters, config.memory, config.epsilon_end)
+        own = config.hidden, config.activation, config.share_parameters, config.memory
+        return cls(*own, config.epsilon_end, config.encoder)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; what came later is said where it is used."""
+        return {k: v for k, v in asdict(self).items() if (k, v) != ("encoder", "plain")}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> QSpec:
-        """Inverse of ``asdict`` after a trip through JSON."""
+        """Inverse of :meth:`to_json` after a trip through JSON."""
         return cls(**{**data, "hidden": tuple(data["hidden"])})
 
 
@@ -64,14 +71,15 @@ class Utilities:
     ) -> None:  # fmt: skip
         """``networks``: numbers, for initialisation keys, of W networks side by side, which read the same: where
         something is made of them, R below counts R * W."""
-        n = card.num_agents
+        n, layout = card.num_agents, None if spec.encoder == "plain" else layout_of(card)
+        has_ids = spec.share_parameters and layout is None  # else nothing may depend on how many agents there are
         self.card, self.spec, self.replicas, self.wide = card, spec, len(seeds), len(networks)
         self.network = AgentNetwork(
-            (card.observation_size + n * spec.share_parameters, *spec.hidden, card.action_size),
+            (card.observation_size + n * has_ids, *spec.hidden, card.action_size),
             copy_keys(seeds, 1 if spec.share_parameters else n, *networks), len(seeds) * len(networks), n,
-            memory=spec.memory, activation=spec.activation, output_gain=0.01, device=device,
+            memory=spec.memory, activation=spec.activation, output_gain=0.01, device=device, layout=layout,
         )  # fmt: skip
-        self.ids = torch.eye(n, device=device) if spec.share_parameters else None
+        self.ids = torch.eye(n, device=device) if has_ids else None
         sizes = torch.tensor(card.action_sizes, device=device)
         used = torch.arange(card.action_size, device=device) < sizes[:, None]  # [N, A]
         self.used, self.all_used = used, bool(used.all())
@@ -175,7 +183,7 @@ class QPolicy(Policy):
 
     def spec(self) -> dict[str, Any]:
         """The utility networks' architecture, and the epsilon of sampled play."""
-        return {"kind": "q", "utilities": asdict(self.utilities.spec)}
+        return {"kind": "q", "utilities": self.utilities.spec.to_json()}
 
 
 @dataclass(frozen=True)

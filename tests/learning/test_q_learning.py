@@ -10,7 +10,7 @@ import torch
 from games import EASY, Game, matrix
 from scripted import CARD
 
-from rlnet_bench.envs.registry import make_env, task_card
+from rlnet_bench.envs.registry import make_env, resized, task_card
 from rlnet_bench.learning.q_learning import QLearner, QPolicy, QSpec, Step, Utilities, epsilon_greedy
 from rlnet_bench.learning.replay import Sequences, Transitions
 from rlnet_bench.methods import find_method
@@ -208,6 +208,41 @@ def test_epsilon_falls_in_its_share_of_the_budget() -> None:
         found.append(made.epsilon)
     assert found == pytest.approx([1.0, 0.55, 0.1, 0.1])
     assert made.policy().spec()["utilities"]["epsilon"] == 0.1
+
+
+@pytest.mark.parametrize("method", ["iql", "qmix"])
+@pytest.mark.parametrize("memory", ["none", "gru"])
+def test_who_reads_entities_plays_in_a_team_of_another_size(method: str, memory: str) -> None:
+    found, many = find_method(method), resized(task_card(SPREAD), 5)
+    for encoder in ("plain", "entities"):
+        made = learner(method, encoder=encoder, memory=memory)
+        while not made.updates:
+            made.iterate()
+        policy = made.policy()
+        assert ("encoder" in policy.spec()["utilities"]) == (encoder == "entities")
+        larger = found.rebuild(policy.spec(), many, (0, 1))
+        if encoder == "plain":
+            with pytest.raises(ValueError, match=r"expected shape \(2, 35, 16\), found \(2, 21, 16\)"):
+                larger.load_state_dict(policy.state_dict())
+            continue
+        larger.load_state_dict(policy.state_dict())
+        env = make_env(many, 8)
+        now, state = env.reset(torch.arange(8)), larger.initial_state(8)
+        action, state = larger.act(now.observation, state)
+        assert action.shape == (8, 5) and len(action.unique()) > 1
+        again = found.rebuild(policy.spec(), made.card, (0, 1))
+        again.load_state_dict(larger.state_dict())
+        seen = made.now.observation
+        assert torch.equal(*(p.act(seen, p.initial_state(6))[0] for p in (policy, again)))
+    plain = {**SMALL, "encoder": "plain", "sequence_length": 10}
+    assert "encoder" not in found.configure(plain).model_dump(mode="json")
+
+
+def test_what_declares_no_entities_is_not_read_as_such() -> None:
+    card, method = task_card("mpe/simple_speaker_listener-discrete-v1"), find_method("vdn")
+    assert method.impossible(card, method.configure({})) is None
+    reason = method.impossible(card, method.configure({"encoder": "entities"}))
+    assert reason is not None and "does not declare it" in reason
 
 
 def test_what_follows_is_legal_and_chosen_by_the_online_network() -> None:
