@@ -42,14 +42,14 @@ class Stream(IntEnum):
 
 def _shift(x: Tensor, bits: int) -> Tensor:
     """Logical right shift of int64 (torch shifts arithmetically)."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def mix(x: Tensor) -> Tensor:
     """SplitMix64's finaliser on int64 bits: a bijection, elementwise, any shape."""
-    x = (x ^ _shift(x, 30)) * _MUL1
-    x = (x ^ _shift(x, 27)) * _MUL2
-    return x ^ _shift(x, 31)
+    x = (x ^ _shift(x, 30)).mul_(_MUL1)
+    x.bitwise_xor_(_shift(x, 27)).mul_(_MUL2)
+    return x.bitwise_xor_(_shift(x, 31))
 
 
 def fold(key: Tensor, *counters: Tensor | int) -> Tensor:
@@ -111,7 +111,7 @@ def integers(key: Tensor, n: int | Tensor) -> Tensor:
 
     Multiply-shift on the upper 32 bits: exact integer arithmetic, so equal on every device.
     """
-    return (_shift(key, 32) * n) >> 32
+    return (_shift(key, 32) * n).bitwise_right_shift_(32)
 
 
 def normal(key: Tensor) -> Tensor:

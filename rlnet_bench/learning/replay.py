@@ -185,7 +185,7 @@ class Replay:
 
     def _later(self, row: Tensor, steps: Tensor | int) -> Tensor:
         """Rows of ``flat`` so many steps later, in the same environments."""
-        row = row + steps * self.width
+        row = torch.add(row, steps, alpha=self.width)
         return torch.where(row >= self.end_of_ring, row - self.end_of_ring, row)
 
     # -- reading -----------------------------------------------------------------------------------------
@@ -210,8 +210,9 @@ class Replay:
         bits = rng.sequence(self.keys, counted + torch.arange(1, rows + 1, device=self.device))
         if self.period > 1:
             return self._decisions(bits, room)
-        env = self.base + (((bits & 0xFFFFFFFF) * self.num_envs) >> 32)  # as rng.integers, of the other 32 bits
-        return self._later(self.first % self.capacity * self.width + env, rng.integers(bits, room))
+        steps = rng.integers(bits, room)
+        env = bits.bitwise_and_(0xFFFFFFFF).mul_(self.num_envs).bitwise_right_shift_(32)  # so, of the other 32 bits
+        return self._later(env.add_(self.base + self.first % self.capacity * self.width), steps)
 
     def _decisions(self, bits: Tensor, room: int) -> Tensor:
         """Rows [U, R, M] by their ``bits``, uniform among the decisions of the oldest ``room`` steps."""
