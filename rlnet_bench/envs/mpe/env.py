@@ -144,7 +144,8 @@ class MpeEnv(VectorEnv):
         self.between = self._relate(self.world)
 
     def scene(self, index: int) -> Scene:
-        """Landmarks and agents of environment ``index``; the message of a speaker as its caption."""
+        """Landmarks and agents of environment ``index``, the larger behind, so that no agent hides the landmark that it
+        stands on; the message of a speaker as its caption."""
         world = World(*(x[..., index].cpu() for x in self._world))
         shapes = [
             Shape(self.landmark_kind, float(p[0]), float(p[1]), self.landmark_radius, colour=self._landmark_colour(k))
@@ -154,6 +155,7 @@ class MpeEnv(VectorEnv):
             Shape("circle", float(p[0]), float(p[1]), self.agent_radius, colour=self._agent_colour(i, world))
             for i, p in enumerate(world.position)
         ]
+        shapes.sort(key=lambda shape: -shape.size)
         words = [str(int(m.argmax())) if bool(m.any()) else "-" for m in world.message] if self.message_size else []
         caption = f"step {self.steps}" + (f"  message {' '.join(words)}" if words else "")
         return Scene((-1.4, -1.4, 1.4, 1.4), tuple(shapes), caption)

@@ -86,14 +86,13 @@ def test_a_scene_shows_every_landmark_and_agent_where_it_is(task: str) -> None:
         env.step(uniform_actions(rng.fold(keys(3), step), env.card))
     scene, world = env.scene(1), env.state_dict()["world"]
     landmarks, agents = world["landmark"][..., 1].tolist(), world["position"][..., 1].tolist()
-    assert [[s.x, s.y] for s in scene.shapes] == landmarks + agents
-    kinds = [s.kind for s in scene.shapes]
-    # In reference bodies and landmarks have one size and the same colours: rings tell them apart.
-    assert kinds == ["ring" if "reference" in task else "circle"] * len(landmarks) + ["circle"] * len(agents)
     radii = {"spread": (0.05, 0.15), "speaker": (0.04, 0.075), "reference": (0.05, 0.05)}
-    expected = next(r for name, r in radii.items() if name in task)
-    sizes = [expected[0]] * len(landmarks) + [expected[1]] * len(agents)
-    assert [s.size for s in scene.shapes] == sizes
+    mark, body = next(r for name, r in radii.items() if name in task)
+    # In reference bodies and landmarks have one size and the same colours: rings tell them apart.
+    marks = [("ring" if mark == body else "circle", mark, *place) for place in landmarks]
+    bodies = [("circle", body, *place) for place in agents]
+    # An agent that is larger than a landmark stands behind it.
+    assert [(s.kind, s.size, s.x, s.y) for s in scene.shapes] == (bodies + marks if body > mark else marks + bodies)
     x0, y0, x1, y1 = scene.bounds
     assert x0 < -1 and y0 < -1 and x1 > 1 and y1 > 1, "every start position is in the picture"
     assert scene.caption.startswith("step 5")
@@ -113,7 +112,8 @@ def test_a_scene_shows_goals_and_words() -> None:
     env.step(torch.tensor([[5 * 7, 5 * 3]]))
     assert env.scene(0).caption == "step 1  message 7 3"
     env = started(SPEAKER, 1, goal=torch.tensor([[1]]))
-    assert env.scene(0).shapes[4].colour == env.scene(0).shapes[1].colour
+    _, listener, *landmarks = env.scene(0).shapes
+    assert listener.colour == landmarks[1].colour
     assert "message" not in make_spread_scene().caption
 
 
