@@ -26,6 +26,7 @@ from rlnet_bench.runs.published import is_published, read_published
 from rlnet_bench.runs.record_files import read_policy
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
+from rlnet_bench.runs.trial import Declared
 from rlnet_bench.runs.tuned import tuning_words
 from rlnet_bench.vocabulary import Status, class_rank
 
@@ -43,7 +44,7 @@ def load_results(source: Store | str | Path, suite: str | None = None) -> Result
     if not isinstance(source, Store) and is_published(Path(source)):
         published = read_published(Path(source))
         spoken = {(r.method, r.task): published.policies[r.run_id] for r in published.finished}
-        return _results(published.plan, published.records, spoken, published.seed_plan)
+        return _results(published.plan, published.records, spoken, published.seed_plan, published.declared)
     store = (source if isinstance(source, Store) else Store(source)).checked()
     plan = store.plan(suite)
     index = read_index(store)  # of what has ended; the rest is read from its own files
@@ -59,7 +60,7 @@ def load_results(source: Store | str | Path, suite: str | None = None) -> Result
         if cell not in policies and (found := _policy(store, g)):
             policies[cell] = found
     declared = read_json(store.root / "seed-plans" / f"{plan.suite.name}-v{plan.suite.version}.json")
-    return _results(plan, records, policies, declared)
+    return _results(plan, records, policies, declared, store.declared(plan.suite))
 
 
 def _policy(store: Store, group: Group) -> dict[str, Any]:
@@ -82,12 +83,14 @@ def _record(store: Store, group: Group, lost: Mapping[str, str]) -> RunRecord | 
 
 
 def _results(
-    plan: Plan, records: tuple[RunRecord, ...], policies: Policies, seed_plan: dict[str, Any] | None = None
-) -> Results:
+    plan: Plan, records: tuple[RunRecord, ...], policies: Policies, seed_plan: dict[str, Any] | None = None,
+    declared: Declared | None = None,
+) -> Results:  # fmt: skip
     of_task = {g.config["task"]: g for g in reversed(plan.groups)}
     known = {t: card_of(g.config, g.described) for t, g in of_task.items()}
     agents = {r.task: r.evals[0].shape[1] for r in records if known.get(r.task) is None and r.evals}
     tasks = tuple(plan.suite.tasks)
+    beside = {"seed_plan": seed_plan, "declared": declared.model_dump(mode="json") if declared else None}
     return Results(
         name=plan.suite.name,
         version=plan.suite.version,
@@ -96,7 +99,7 @@ def _results(
         seeds=tuple(plan.suite.seeds),
         primary=plan.suite.evaluation.primary,
         records=tuple(_of_this_task(r, known.get(r.task)) for r in records),
-        suite=plan.suite.model_dump(mode="json") | ({"seed_plan": seed_plan} if seed_plan else {}),
+        suite=plan.suite.model_dump(mode="json") | {k: v for k, v in beside.items() if v},
         cards={t: _with_points(plan, known.get(t) or unknown_card(t, agents=agents.get(t, 1))) for t in tasks},
     )
 

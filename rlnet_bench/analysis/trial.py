@@ -17,10 +17,11 @@ from typing import Literal
 import numpy as np
 
 from rlnet_bench.analysis.estimates import Estimates
+from rlnet_bench.analysis.results import Results
 from rlnet_bench.analysis.streams import named
 from rlnet_bench.errors import BadInput
 from rlnet_bench.learning.spaces import SCORED_IN
-from rlnet_bench.runs.trial import Trial
+from rlnet_bench.runs.trial import Declared, Trial, when
 from rlnet_bench.runs.tuned import task_family
 from rlnet_bench.stats import adjust_pvalues, permutation_test, seeds_needed, welch
 from rlnet_bench.stats.scores import RunScores
@@ -188,6 +189,26 @@ def _decided(found: TaskTrial, trial: Trial, adjusted: float) -> TaskTrial:
     else:
         outcome = "undecided"
     return replace(found, adjusted_p=adjusted, outcome=outcome)
+
+
+def declared_when(results: Results) -> str:
+    """Whether the trial came before its runs, as far as its store wrote it down; runs that were adopted later and say
+    that they had started before count, too."""
+    found = results.suite.get("declared")
+    declared = Declared.model_validate(found) if found else None
+    at = when(declared.at) if declared else None
+    if declared is None or at is None:
+        return "When the trial was declared is not recorded; the history of its suite's file can show it."
+    known = [(when(r.provenance.get("started")), len(r.seeds)) for r in results.records]
+    begun = max(declared.begun, sum(n for started, n in known if started is not None and started < at))
+    if not begun:
+        return f"The trial was declared before any of its runs had begun ({declared.at})."
+    ended = f" and {declared.ended} had ended" if declared.ended else ""
+    total = sum(len(r.seeds) for r in results.records)
+    return (
+        f"The trial was declared when {begun} of its {total} runs had begun{ended} ({declared.at}): what came out of "
+        "them could be known."
+    )
 
 
 def sentences(trial: Trial, tasks: Sequence[TaskTrial]) -> list[str]:

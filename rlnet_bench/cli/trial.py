@@ -26,11 +26,11 @@ def trial(
     json: JsonFlag = False,
 ) -> None:
     """Judge the trial that a suite declares: does its primary method win, or is it not inferior, task by task?"""
-    from rlnet_bench.analysis.trial import judge_trial, sentences
+    from rlnet_bench.analysis.trial import declared_when, judge_trial, sentences
 
     data = judged_source(source, store, suite, None, None, MetricChoice.return_, None)
     declared, tasks = judge_trial(data)
-    said = sentences(declared, tasks)
+    said = [*sentences(declared, tasks), declared_when(data.results)]
     if json:
         found = [{**asdict(t), "is_early": t.is_early, "beats_controls": t.beats_controls} for t in tasks]
         print_json({"trial": declared.model_dump(), "tasks": found, "sentences": said, "notes": told(data)})

@@ -27,6 +27,7 @@ from rlnet_bench.runs.published import Publication, episode_file, median_seed, p
 from rlnet_bench.runs.record_files import SEALED, adopted_episode, adopted_weights, seal
 from rlnet_bench.runs.records import RunRecord, StoredLine
 from rlnet_bench.runs.store import Store
+from rlnet_bench.runs.trial import Declared, when
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,19 @@ def adopt(store: Store, source: Path) -> Adopted:
             else:
                 _write(store.folder(group), {**_texts(record, found, source), **kept.get(record.run_id, {})})
                 taken.append(group.run_id)
+    _adopt_trial(store, found)
     return Adopted(tuple(taken), tuple(here), tuple(held), tuple(found.open))
+
+
+def _adopt_trial(store: Store, found: Publication) -> None:
+    """When its trial was declared: what is not recorded stays so, else the earlier of two times counts."""
+    suite = found.plan.suite
+    if suite.trial is None:
+        return
+    theirs, ours = found.declared or Declared(trial=suite.trial, test=suite.test), store.declared(suite)
+    first, second = when(theirs.at), when(ours.at) if ours else None
+    if ours is None or first is None or (second is not None and first < second):
+        store.declare(suite, theirs)
 
 
 def _kept(source: Path, found: Publication, cell: Sequence[RunRecord]) -> Iterator[tuple[str, dict[str, bytes]]]:

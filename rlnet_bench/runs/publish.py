@@ -19,6 +19,7 @@ from rlnet_bench.runs.published import (
     FORMAT,
     SEED_PLAN,
     SUITE,
+    TRIAL,
     cells,
     episode_file,
     is_published,
@@ -116,6 +117,9 @@ def _write(
     if declared:
         files.append(made / SEED_PLAN)
         write_atomic(files[-1], json.dumps(declared, indent=1) + "\n")
+    if first := store.declared(plan.suite):
+        files.append(made / TRIAL)
+        write_atomic(files[-1], first.model_dump_json(indent=1) + "\n")
     for label, task, groups in cells(plan):
         cell = [records[g.run_id] for g in groups if g.run_id in records]
         if not cell:

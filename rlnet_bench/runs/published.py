@@ -1,10 +1,11 @@
 """Published records: the small, diffable form of a suite's results, what its files are called, and reading it back.
 
-``results/<suite>-v<n>/``: ``suite.json`` (the plan), ``seed-plan.json`` where one was declared, and per method and
-task ``<task>.jsonl.gz`` (a header, then the evaluation lines with their digest chains, then timings), the best
-weights of whatever acts, of every seed, and one recorded episode, of the median seed. Critics and final weights are
-there by digest, and come back by running the suite again. A suite may be published before it is finished: ``open`` in
-``suite.json`` then has the status of every group that had not ended. :mod:`rlnet_bench.runs.publish` writes all that.
+``results/<suite>-v<n>/``: ``suite.json`` (the plan), ``seed-plan.json`` and ``trial.json`` where one was declared, and
+per method and task ``<task>.jsonl.gz`` (a header, then the evaluation lines with their digest chains, then timings),
+the best weights of whatever acts, of every seed, and one recorded episode, of the median seed. Critics and final
+weights are there by digest, and come back by running the suite again. A suite may be published before it is finished:
+``open`` in ``suite.json`` then has the status of every group that had not ended. :mod:`rlnet_bench.runs.publish`
+writes all that.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from rlnet_bench.runs.record_checks import ENDS, copies, problems
 from rlnet_bench.runs.record_files import CONFIG, DIVERGENCE, POLICY, PROVENANCE, weights_digests
 from rlnet_bench.runs.records import STATUSES, DamagedRecord, EvalLine, RunRecord, checked_timing, parse_line
 from rlnet_bench.runs.suite import file_stem
+from rlnet_bench.runs.trial import Declared, read_declared
 from rlnet_bench.vocabulary import Mode, Status
 
 FORMAT = 1
-SUITE, SEED_PLAN = "suite.json", "seed-plan.json"
+SUITE, SEED_PLAN, TRIAL = "suite.json", "seed-plan.json", "trial.json"
 OPEN = tuple(s for s in STATUSES if s not in ENDS)
 HEADER = {
     "header": (FORMAT,), "run_id": str, "config": CONFIG, "status": ENDS, "seeds": Each(ENDS, seed_text),
@@ -96,6 +98,7 @@ class Publication:
     digests: dict[str, str]  # sha256 of the file that holds a run, by run id
     open: dict[str, str]  # status of the groups that had not ended, by run id
     seed_plan: dict[str, Any]
+    declared: Declared | None  # when the suite's trial was; not recorded by older versions
 
     @property
     def finished(self) -> tuple[RunRecord, ...]:
@@ -151,7 +154,10 @@ def _read(root: Path, only: tuple[str, str] | None = None) -> Publication:
         if twins:
             raise DamagedRecord(f"{path}: {twins}.")
         records += found + [_failed(g) for g in groups if missing.get(g.run_id) == "failed"]
-    return Publication(plan, tuple(records), policies, digests, missing, read_json(root / SEED_PLAN))
+    declared = read_declared(root / TRIAL)
+    if declared and not declared.is_of(plan.suite.trial, plan.suite.test):
+        raise Malformed(str(root / TRIAL), f"the trial and the test tasks of {SUITE}", "others")
+    return Publication(plan, tuple(records), policies, digests, missing, read_json(root / SEED_PLAN), declared)
 
 
 def _open_groups(path: Path) -> dict[str, str]:

@@ -32,7 +32,7 @@ from rlnet_bench.runs.record_checks import read_run
 from rlnet_bench.runs.record_files import read_status
 from rlnet_bench.runs.records import DamagedRecord, RunRecord, run_id
 from rlnet_bench.runs.suite import Suite
-from rlnet_bench.runs.trial import Trial
+from rlnet_bench.runs.trial import TIME, Declared, Trial, read_declared
 from rlnet_bench.vocabulary import Status
 
 FORMAT = 1
@@ -98,6 +98,8 @@ class Store:
         """
         self._refuse_other_trial(plan.suite)
         path = self.root / "suites" / f"{plan.suite.name}-v{plan.suite.version}.json"
+        if plan.suite.trial and self.declared(plan.suite) is None:
+            self.declare(plan.suite, _declared_now(self, plan, read_json(path).get("suite", {})))
         write_atomic(path, json.dumps(plan.to_json(), indent=1) + "\n")
 
     def _refuse_other_trial(self, suite: Suite) -> None:
@@ -115,6 +117,21 @@ class Store:
                     f"begun, as in {path}, found others. A trial is written down before it is run: put the old one "
                     "back, or give the suite another `version` (runs are shared)."
                 )
+
+    def declared(self, suite: Suite) -> Declared | None:
+        """When the trial of a suite entered this store; None where it did not."""
+        found = read_declared(self._declared_file(suite))
+        return found if found and found.is_of(suite.trial, suite.test) else None
+
+    def declare(self, suite: Suite, declared: Declared) -> None:
+        """Write down when the trial of a suite was declared."""
+        path = self._declared_file(suite)
+        with writing(path):
+            path.parent.mkdir(exist_ok=True)
+        write_atomic(path, declared.model_dump_json(indent=1) + "\n")
+
+    def _declared_file(self, suite: Suite) -> Path:
+        return self.root / "trials" / f"{suite.name}-v{suite.version}.json"
 
     def keep_plan(self, plan: Plan) -> str:
         """Record exactly this plan and return its digest: workers must not get a later wording of its name."""
@@ -186,7 +203,7 @@ class Store:
 
     def sweep(self) -> int:
         """Remove what processes that are gone left unfinished beside the plans; returns bytes."""
-        return sum(sweep(self.root / name) for name in (".", "suites", "plans", "seed-plans", "runs"))
+        return sum(sweep(self.root / name) for name in (".", "suites", "plans", "seed-plans", "trials", "runs"))
 
     # -- groups --------------------------------------------------------------------------------------------
 
@@ -337,6 +354,20 @@ class Store:
             return None
         record = read_run(folder, group.run_id)
         return replace(record, config={**record.config, "label": group.label})
+
+
+def _declared_now(store: Store, plan: Plan, before: dict[str, Any]) -> Declared:
+    """The declaration of a trial that was not written down yet; of an older plan with it nobody knows when it came."""
+    suite = plan.suite
+    assert suite.trial is not None
+    if before.get("trial") == suite.trial.model_dump() and before.get("test") == suite.test:
+        return Declared(trial=suite.trial, test=suite.test)
+    states = [(store.status(g)["status"], len(g.config["seeds"])) for g in plan.groups]
+    return Declared(
+        trial=suite.trial, test=suite.test, at=time.strftime(TIME),
+        begun=sum(n for status, n in states if status != "missing"),
+        ended=sum(n for status, n in states if status in ENDED),
+    )  # fmt: skip
 
 
 def _reached(folder: Path) -> int:

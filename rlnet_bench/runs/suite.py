@@ -35,7 +35,7 @@ Positive = Annotated[int, Field(gt=0)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 
 
-UNUSABLE = (".", "..", "suite.json", "seed-plan.json")  # folders of published results must not be these
+UNUSABLE = (".", "..", "suite.json", "seed-plan.json", "trial.json")  # folders of published results must not be these
 LONGEST_STEM = 200
 
 
