@@ -63,7 +63,7 @@ class CommNet(Method):
             def listen(self, k: int, own: Tensor, heard: Tensor) -> Tensor:
                 """H h_j + C c_j."""
                 c = self.weight @ heard  # the mean over others (or neighbours)
-                return self.nets[f"mix.{k}"](torch.cat((own, c), dim=-1))
+                return self.parts[f"mix.{k}"](torch.cat((own, c), dim=-1))
 
         return CommNetwork
 

@@ -66,8 +66,8 @@ class Gnn(CommNet):
                 at, of = own[:, :, None], heard[:, :, :, None]  # [R, n, from j, at i, H]
                 shape = (r, n, agents, agents, width)
                 pairs = torch.cat((at.expand(shape), of.expand(shape)), dim=-1)
-                said = self.activation(self.nets[f"message.{k}"](pairs.flatten(1, 2))).view(shape)
+                said = self.activation(self.parts[f"message.{k}"](pairs.flatten(1, 2))).view(shape)
                 m = (said * self.weight.T[..., None]).sum(dim=2)  # weight [at i, from j]
-                return self.nets[f"node.{k}"](torch.cat((own, m), dim=-1))
+                return self.parts[f"node.{k}"](torch.cat((own, m), dim=-1))
 
         return GraphNetwork

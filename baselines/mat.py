@@ -49,13 +49,13 @@ def parts() -> Any:
     from rlnet_bench.learning.actions import Actions
     from rlnet_bench.learning.actor import Actor, ActorSpec
     from rlnet_bench.learning.agents import CRITIC, AgentNetwork
-    from rlnet_bench.learning.attention import Block, Norm, Tokens
-    from rlnet_bench.learning.stacked import ACTIVATIONS, copy_keys, named
+    from rlnet_bench.learning.attention import Block, Encoding, Norm, Tokens
+    from rlnet_bench.learning.stacked import ACTIVATIONS, copy_keys
 
-    class Transformer(AgentNetwork):
+    class Transformer(Encoding, AgentNetwork):
         """Encoder and decoder of R replicas."""
 
-        is_recurrent, copies = False, 1  # type: ignore[assignment]
+        copies = 1
 
         def __init__(self, card: TaskCard, spec: Mapping[str, Any], seeds: Sequence[int], device: Any) -> None:
             own, actions = ActorSpec.from_json(spec["actor"]), Actions(card)
@@ -75,13 +75,6 @@ def parts() -> Any:
             }
             self.blocks = range(count)
 
-        def encode(self, features: Tensor) -> Tensor:
-            """z [R, n, N, D] of features [R, n, N, F]."""
-            z = self.parts["observed_norm"](self.activation(self.parts["observed"](features)))
-            for k in self.blocks:
-                z = self.parts[f"encoder.{k}"](z)
-            return z
-
         def decode(self, z: Tensor, raw: Tensor) -> Tensor:
             """Logits or means [R, n, N, outputs]; of the raw actions agent i is told those of 0 to i - 1."""
             x = self.parts["done_norm"](self.activation(self.parts["done"](self.told(raw))))
@@ -96,12 +89,6 @@ def parts() -> Any:
             tokens[:, :, 1:, :-1] = hot[:, :, :-1]
             tokens[:, :, 0, -1] = 1.0
             return tokens
-
-        def initial_memory(self, num_envs: int) -> Tensor:
-            return torch.zeros(num_envs, self.agents, 0, device=self.device)
-
-        def named_parameters(self) -> Any:
-            return named(self.parts)
 
     class TransformerActor(Actor):
         """Chooses for one agent after the other."""

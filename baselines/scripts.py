@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rlnet_bench.envs.card import TaskCard
 from rlnet_bench.envs.scripts import script, scripts_of
 from rlnet_bench.learning.config import MethodConfig
-from rlnet_bench.learning.learner import Learner
 from rlnet_bench.methods import Capabilities, Method, register
-from rlnet_bench.vocabulary import TrainingReward
 
 if TYPE_CHECKING:
     from rlnet_bench.learning.policy import Policy
@@ -44,22 +42,6 @@ class Scripted(Method):
                 return f"{card.id} has no {cls.id} script (it has {known}, which is uncoordinated)."
             return f"{card.id} has no script {cls.id!r} ({'it has ' + known if known else 'it has none'})."
         return None
-
-    @classmethod
-    def learner(
-        cls,
-        card: TaskCard,
-        config: MethodConfig,
-        seeds: tuple[int, ...],
-        *,
-        total_frames: int,
-        training_reward: TrainingReward,
-        device: str = "cpu",
-    ) -> Learner:
-        """The script behind the learner's contract."""
-        from rlnet_bench.learning.untrained import UntrainedLearner
-
-        return UntrainedLearner(cls.rebuild({}, card, seeds, device))
 
     @classmethod
     def rebuild(cls, spec: Mapping[str, Any], card: TaskCard, seeds: Sequence[int], device: str = "cpu") -> Policy:

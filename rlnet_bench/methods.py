@@ -121,9 +121,15 @@ class Method:
         training_reward: TrainingReward,
         device: str = "cpu",
     ) -> Learner:
-        """Build a fresh learner for the replicas ``seeds``, environments included (``config.num_envs`` each)."""
-        from rlnet_bench.envs.registry import make_env
+        """Build a fresh learner for the replicas ``seeds``, environments included (``config.num_envs`` each).
 
+        Of a method that does not train, the policy that it rebuilds from nothing.
+        """
+        from rlnet_bench.envs.registry import make_env
+        from rlnet_bench.learning.untrained import UntrainedLearner
+
+        if not cls.capabilities.trains:
+            return UntrainedLearner(cls.rebuild({}, card, seeds, device))
         env = make_env(card, len(seeds) * config.num_envs, device)
         made: Learner = cls.learner_class()(
             env, seeds, config, training_reward=training_reward, total_frames=total_frames

@@ -23,7 +23,7 @@ from rlnet_bench.analysis.streams import named
 from rlnet_bench.errors import BadInput, Malformed
 from rlnet_bench.reading.names import checked_name
 from rlnet_bench.reading.plain import read_json
-from rlnet_bench.reading.shapes import Maybe, check
+from rlnet_bench.reading.shapes import Maybe
 from rlnet_bench.runs.files import write_atomic
 from rlnet_bench.runs.suite import file_stem
 from rlnet_bench.stats.aggregate import mean
@@ -162,8 +162,7 @@ class Crossplay:
 
 def read_crossplay(path: Path) -> Crossplay:
     """A recorded matrix; raises Malformed for anything else."""
-    data = read_json(path)
-    check(data, SHAPE, str(path))
+    data = read_json(path, shape=SHAPE)
     players = tuple(Player(**{k: p[k] for k in ("method", "seed", "run_id", "trains")}) for p in data["players"])
     rows = [[np.nan if x is None else x for x in row] for row in data["returns"]]
     if [len(row) for row in rows] != [len(players)] * len(players):

@@ -19,7 +19,7 @@ from rlnet_bench.foreign.summary import Summary
 from rlnet_bench.foreign.table import ForeignTable
 from rlnet_bench.runs.compact import lost_runs, read_index
 from rlnet_bench.runs.described import card_of, facts_of, other_task
-from rlnet_bench.runs.files import read_json
+from rlnet_bench.runs.files import read_mapping
 from rlnet_bench.runs.indexed import indexed_record
 from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.published import is_published, read_published
@@ -59,7 +59,7 @@ def load_results(source: Store | str | Path, suite: str | None = None) -> Result
         cell = g.label, g.config["task"]
         if cell not in policies and (found := _policy(store, g)):
             policies[cell] = found
-    declared = read_json(store.root / "seed-plans" / f"{plan.suite.name}-v{plan.suite.version}.json")
+    declared = read_mapping(store.root / "seed-plans" / f"{plan.suite.name}-v{plan.suite.version}.json")
     return _results(plan, records, policies, declared, store.declared(plan.suite))
 
 

@@ -18,7 +18,6 @@ from rlnet_bench.analysis.streams import named
 from rlnet_bench.errors import BadInput
 from rlnet_bench.reading.names import checked_name
 from rlnet_bench.reading.plain import read_json
-from rlnet_bench.reading.shapes import check
 from rlnet_bench.rng import Stream
 from rlnet_bench.runs.files import write_atomic
 from rlnet_bench.runs.suite import file_stem
@@ -123,8 +122,7 @@ class TeamSizes:
 
 def read_team_sizes(path: Path) -> TeamSizes:
     """What :meth:`TeamSizes.write` recorded; raises Malformed for anything else."""
-    data = read_json(path)
-    check(data, SHAPE, str(path))
+    data = read_json(path, shape=SHAPE)
     method = data["method"]
     sizes = tuple(
         TeamSize(

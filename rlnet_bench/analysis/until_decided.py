@@ -17,7 +17,7 @@ from rlnet_bench.analysis.pooling import pool
 from rlnet_bench.analysis.references import TaskFacts, facts_of
 from rlnet_bench.envs.registry import task_card
 from rlnet_bench.errors import BadInput, StoreError
-from rlnet_bench.runs.files import read_json, write_atomic
+from rlnet_bench.runs.files import read_mapping, write_atomic
 from rlnet_bench.runs.plan import Group, Plan, make_plan, method_of
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.suite import Suite
@@ -96,7 +96,7 @@ def declare(
     _facts(suite)
     plan = SeedPlan(tuple(compared), tuple(suite.tasks), batch, looks, level)
     path = plan_file(store, suite)
-    stored = read_json(path)
+    stored = read_mapping(path)
     if stored:
         declared = SeedPlan.from_dict(stored["plan"])
         if declared != plan:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from rlnet_bench.errors import Malformed
 from rlnet_bench.reading.plain import read_json, read_lines
-from rlnet_bench.reading.shapes import Each, Maybe, check
+from rlnet_bench.reading.shapes import Each, Maybe
 from rlnet_bench.runs.files import write_atomic
 from rlnet_bench.runs.records import CHAIN_START, EvalLine, chained, check_chain, parse_line
 from rlnet_bench.runs.suite import file_stem
@@ -135,8 +135,7 @@ def read_evidence(folder: Path) -> Evidence:
         Absent: when there is none.
         Malformed: when it is not what was written.
     """
-    data = read_json(folder / FILE)
-    check(data, EVIDENCE, str(folder / FILE))
+    data = read_json(folder / FILE, shape=EVIDENCE)
     return Evidence(
         data["level"], data["row"], data["board"], data["season"], tuple(data["reasons"]), tuple(data["flags"]),
         tuple(_task(folder, t) for t in data["tasks"]),

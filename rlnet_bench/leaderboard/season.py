@@ -109,8 +109,7 @@ def open_season(results: Path, name: str, beacon: str, board: int, secret_file: 
 def read_season(results: Path, name: str) -> Season:
     """A season by name; raises Absent or Malformed, and for a revealed secret that is not the committed one."""
     file = results / SEASONS / f"{name}.json"
-    data = read_json(file)
-    check(data, SEASON, str(file))
+    data = read_json(file, shape=SEASON)
     season = Season(**{k: data[k] for k in SEASON})
     if season.secret is not None:
         committed(season, _hex(season.secret, str(file)))

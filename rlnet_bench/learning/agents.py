@@ -6,6 +6,7 @@ Axes: **R** replicas, **T** steps, **n** rows, **K** agents or vertices, **F** f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -15,7 +16,7 @@ from rlnet_bench.envs.layout import Layout
 from rlnet_bench.learning.entities import Entities
 from rlnet_bench.learning.inputs import Normalise, Running, by_row
 from rlnet_bench.learning.recurrent import Recurrent
-from rlnet_bench.learning.stacked import StackedMLP, load_tensors
+from rlnet_bench.learning.stacked import StackedMLP, load_tensors, named
 
 ACTOR, CRITIC = 0, 1  # network numbers for initialisation keys
 Memory = Literal["none", "gru"]
@@ -24,6 +25,9 @@ Memory = Literal["none", "gru"]
 class AgentNetwork:
     """K agents of R replicas: [R, n, K, F] -> [R, n, K, out]; without memory or with a gated recurrent unit."""
 
+    gru: Recurrent | None = None
+    mlp: StackedMLP | None = None  # where it does not remember
+    parts: Mapping[str, Any] = MappingProxyType({})  # networks that a subclass is made of, in place of both
     running: Running | None = None  # of what it reads
     entities: Entities | None = None  # as which it reads it
 
@@ -129,9 +133,8 @@ class AgentNetwork:
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters by name, each [R * copies, ...]."""
-        module = self.mlp if self.gru is None else self.gru
-        assert module is not None
-        yield from module.named_parameters()
+        module = self.gru or self.mlp
+        yield from named(self.parts) if module is None else module.named_parameters()
         if self.entities is not None:
             for name, p in self.entities.named_parameters():
                 yield f"entities.{name}", p

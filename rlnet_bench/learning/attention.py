@@ -5,7 +5,7 @@ Axes: **R** replicas, **n** joint steps, **N** tokens (one per agent), **D** num
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -117,3 +117,18 @@ class Block:
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Of its parts."""
         return named(self.parts)
+
+
+class Encoding:
+    """Of a network made of ``parts``: everybody's features, read by attention among all."""
+
+    parts: Mapping[str, Any]
+    activation: Callable[[Tensor], Tensor]
+    blocks: range
+
+    def encode(self, features: Tensor) -> Tensor:
+        """z [R, n, N, D] of features [R, n, N, F]."""
+        z = self.parts["observed_norm"](self.activation(self.parts["observed"](features)))
+        for k in self.blocks:
+            z = self.parts[f"encoder.{k}"](z)
+        return z

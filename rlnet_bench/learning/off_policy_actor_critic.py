@@ -11,7 +11,7 @@ state width, **A** actions (options, or dimensions), **K** critics.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -29,7 +29,7 @@ from rlnet_bench.learning.off_policy import OffPolicyLearner, mean
 from rlnet_bench.learning.optimise import Optimiser
 from rlnet_bench.learning.policy import Policy, PolicyState, action_noise
 from rlnet_bench.learning.replay import Sequences, Transitions
-from rlnet_bench.learning.stacked import copy_keys, load_tensors
+from rlnet_bench.learning.stacked import Parts, copy_keys, load_tensors
 
 Config = TypeVar("Config", bound=ActorCriticConfig)
 HeadKind = Literal["deterministic", "squashed", "options"]
@@ -162,7 +162,7 @@ class HeadPolicy(Policy):
         return {"kind": "head", "head": asdict(self.heads.spec)}
 
 
-class Critics:
+class Critics(Parts):
     """K critics of every agent: of its own observation and action, or of the state and everybody's actions.
 
     With continuous actions a critic reads the agent's own action, too, and says one number; with options it says one
@@ -177,14 +177,14 @@ class Critics:
         n, a, share = card.num_agents, card.action_size, config.share_parameters
         self.joint, self.discrete, self.width = joint, card.action_kind == "discrete", a
         read = card.state_size + n * a if joint else card.observation_size + a * (not self.discrete)
-        self.networks = [
-            AgentNetwork(
+        self.parts = {
+            str(k): AgentNetwork(
                 (read + n * share, *config.critic_hidden, a if self.discrete else 1),
                 copy_keys(seeds, 1 if share else n, CRITIC + k), len(seeds), n, activation=config.activation,
                 device=device,
             )
             for k in range(count)
-        ]  # fmt: skip
+        }  # fmt: skip
         self.eye = torch.eye(n, device=device)
         self.ids = self.eye if share else None
 
@@ -198,7 +198,7 @@ class Critics:
             own: what agent i would do instead, in its own value alone (continuous actions).
         """
         x = with_ids(self._read(observation, state, action, own), self.ids)
-        values = torch.stack([network(x) for network in self.networks])
+        values = torch.stack([network(x) for network in self.parts.values()])
         return values if self.discrete else values.squeeze(-1)
 
     def _read(self, observation: Tensor, state: Tensor | None, action: Tensor, own: Tensor | None) -> Tensor:
@@ -215,23 +215,6 @@ class Critics:
             mine = action if own is None else own
             read = torch.where(diagonal.bool(), mine[:, :, :, None], action[:, :, None])  # [R, M, N, N, A]
         return torch.cat((state[:, :, None].expand(-1, -1, n, -1), read.flatten(-2)), dim=-1)
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Parameters by name, each [R * copies, ...]."""
-        for k, network in enumerate(self.networks):
-            yield from ((f"{k}.{name}", p) for name, p in network.named_parameters())
-
-    def parameters(self) -> Iterator[Tensor]:
-        """All parameters, each [R * copies, ...]."""
-        return (p for _, p in self.named_parameters())
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Detached parameters by name."""
-        return {name: p.detach() for name, p in self.named_parameters()}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy values in place; raises ValueError naming a tensor that does not fit."""
-        load_tensors(dict(self.named_parameters()), state)
 
 
 class Weights:

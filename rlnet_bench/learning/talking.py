@@ -59,15 +59,15 @@ class Talking(AgentNetwork):
             )
 
         outputs = Actions(card).outputs
-        self.nets = {"encoder": net(
+        self.parts = {"encoder": net(
             ENCODER, spec.features(card), *spec.hidden, output_gain=2**0.5, normalise=spec.normalise_observation,
             layout=spec.layout(card),
         )}  # fmt: skip
         for k in range(rounds):
             sizes = self.sizes()
             for i, (name, pair) in enumerate(sizes.items()):
-                self.nets[f"{name}.{k}"] = net(ROUNDS + k * len(sizes) + i, *pair, output_gain=2**0.5)
-        self.nets["readout"] = net(READOUT, self.width, outputs, output_gain=0.01)
+                self.parts[f"{name}.{k}"] = net(ROUNDS + k * len(sizes) + i, *pair, output_gain=2**0.5)
+        self.parts["readout"] = net(READOUT, self.width, outputs, output_gain=0.01)
 
     def sizes(self) -> Mapping[str, tuple[int, ...]]:
         """Layer widths of the networks of a round, by name."""
@@ -82,33 +82,18 @@ class Talking(AgentNetwork):
 
     def __call__(self, x: Tensor) -> Tensor:
         """[R, n, N, F] -> [R, n, N, out]."""
-        own = self.activation(self.nets["encoder"](x))
+        own = self.activation(self.parts["encoder"](x))
         for k in range(self.rounds):
             own = self.activation(self.listen(k, own, own if self.edit is None else self.edit(k, own)))
-        return self.nets["readout"](own)
-
-    @property
-    def is_recurrent(self) -> bool:
-        """It does not remember."""
-        return False
-
-    def initial_memory(self, num_envs: int) -> Tensor:
-        """Nothing, [num_envs, N, 0]."""
-        return torch.zeros(num_envs, self.agents, 0, device=self.device)
+        return self.parts["readout"](own)
 
     def see(self, x: Tensor) -> None:
         """What was learned from, [R, n, N, F]."""
-        self.nets["encoder"].see(x)
+        self.parts["encoder"].see(x)
 
     def statistics(self) -> dict[str, Tensor]:
         """The encoder's."""
-        return self.nets["encoder"].statistics()
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Parameters by name, each [R * copies, ...]."""
-        for name, net in self.nets.items():
-            for key, p in net.named_parameters():
-                yield f"{name}.{key}", p
+        return self.parts["encoder"].statistics()
 
 
 class TalkingPolicy(ActorPolicy):

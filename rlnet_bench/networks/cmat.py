@@ -24,7 +24,7 @@ from torch import Tensor
 from rlnet_bench.learning.actions import Actions
 from rlnet_bench.learning.actor import Actor, ActorSpec
 from rlnet_bench.learning.agents import CRITIC, AgentNetwork
-from rlnet_bench.learning.attention import Attention, Block, Norm, Tokens
+from rlnet_bench.learning.attention import Attention, Block, Encoding, Norm, Tokens
 from rlnet_bench.learning.ppo import Batch, Loss, clipped_surrogate, half_squared_error, is_clipped
 from rlnet_bench.learning.stacked import ACTIVATIONS, copy_keys, named
 from rlnet_bench.networks.graph import Graph
@@ -60,10 +60,10 @@ class Decoder:
         return named(self.parts)
 
 
-class Transformer(AgentNetwork):
+class Transformer(Encoding, AgentNetwork):
     """[R, n, N, F] -> logits or means [R, n, N, outputs], through a consensus."""
 
-    is_recurrent, copies = False, 1
+    copies = 1
 
     def __init__(self, graph: Graph, config: Any, spec: ActorSpec, seeds: Sequence[int], device: Any) -> None:
         """Freshly initialised; widths are those of the graph's file."""
@@ -84,13 +84,6 @@ class Transformer(AgentNetwork):
             "choice": Tokens((2 * d, *spec.hidden, Actions(card).outputs), keys, 7, gain=0.01, **more),
         }
         self.place = positions(self.agents, d).to(device)
-
-    def encode(self, features: Tensor) -> Tensor:
-        """z [R, n, N, D] of features [R, n, N, F]."""
-        z = self.parts["observed_norm"](self.activation(self.parts["observed"](features)))
-        for k in self.blocks:
-            z = self.parts[f"encoder.{k}"](z)
-        return z
 
     def pool(self, z: Tensor) -> Tensor:
         """p [R, n, 1, D]."""
@@ -116,14 +109,6 @@ class Transformer(AgentNetwork):
         """See the class."""
         z = self.encode(x)
         return self.choose(z, self.pool(z))
-
-    def initial_memory(self, num_envs: int) -> Tensor:
-        """Nothing, [num_envs, N, 0]."""
-        return torch.zeros(num_envs, self.agents, 0, device=self.device)
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Each [R, ...]."""
-        return named(self.parts)
 
 
 def positions(count: int, width: int) -> Tensor:

@@ -20,7 +20,7 @@ Axes: **R** replicas, **B** environments, **n** joint steps, **N** agents, **F**
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Any
@@ -37,7 +37,7 @@ from rlnet_bench.learning.information import situations
 from rlnet_bench.learning.policy import Chooser, action_noise
 from rlnet_bench.learning.ppo import Batch, Loss, clipped_surrogate, half_squared_error, is_clipped
 from rlnet_bench.learning.rollout import TeamRollout, flat
-from rlnet_bench.learning.stacked import ACTIVATIONS, copy_keys, named
+from rlnet_bench.learning.stacked import ACTIVATIONS, copy_keys
 from rlnet_bench.networks.cost import instruction_bits
 from rlnet_bench.networks.graph import Graph
 from rlnet_bench.networks.models import settled, tokens
@@ -116,8 +116,6 @@ def chains(gate: Tensor, place: Tensor) -> Tensor:
 class Team(AgentNetwork):
     """The generator, and what motors say of what they see and are told."""
 
-    is_recurrent = False
-
     def __init__(self, graph: Graph, config: Any, spec: ActorSpec, seeds: Sequence[int], device: Any) -> None:
         """Freshly initialised; motors share parameters or have their own as the settings say."""
         card, n, features = graph.card, graph.card.num_agents, spec.features(graph.card)
@@ -155,14 +153,6 @@ class Team(AgentNetwork):
     def choice(self, own: Tensor, told: Tensor) -> Tensor:
         """Logits or means [R, n, N, outputs]."""
         return self.parts["choice"](torch.cat((own, told), dim=-1))
-
-    def initial_memory(self, num_envs: int) -> Tensor:
-        """Nothing, [num_envs, N, 0]."""
-        return torch.zeros(num_envs, self.agents, 0, device=self.device)
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Each [R * copies, ...]."""
-        return named(self.parts)
 
 
 class GraphActor(Actor):

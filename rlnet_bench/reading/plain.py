@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from rlnet_bench.errors import Malformed
 from rlnet_bench.reading.files import MAX_BYTES, as_text, read_bytes
+from rlnet_bench.reading.shapes import check
 
 T = TypeVar("T")
 
@@ -22,14 +23,17 @@ MAX_TEXT = 1 << 20  # characters of one string
 MAX_WHOLE = 2**128  # states of generators are long; where a number is counted with, its shape has a lower limit
 
 
-def read_json(path: Path, most: int = MAX_BYTES, *, links: bool = False) -> Any:
-    """A JSON file as plain data.
+def read_json(path: Path, most: int = MAX_BYTES, *, links: bool = False, shape: Any = None) -> Any:
+    """A JSON file as plain data, of a shape (:mod:`rlnet_bench.reading.shapes`) where one is given.
 
     Raises:
         Absent: when there is none.
         Malformed: with file, and line or key, for everything else.
     """
-    return parse_json(read_bytes(path, most, links=links), str(path))
+    found = parse_json(read_bytes(path, most, links=links), str(path))
+    if shape is not None:
+        check(found, shape, str(path))
+    return found
 
 
 def parse_json(data: bytes | str, where: str, *, finite: bool = True) -> Any:

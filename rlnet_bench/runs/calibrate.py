@@ -24,7 +24,7 @@ from typing import Any
 
 from rlnet_bench.errors import BadInput, StoreError, WorkFailed
 from rlnet_bench.runs.described import code_of
-from rlnet_bench.runs.files import read_json, write_atomic
+from rlnet_bench.runs.files import read_mapping, write_atomic
 from rlnet_bench.runs.plan import Group, Plan, method_of, task_of
 from rlnet_bench.runs.provenance import _processor
 from rlnet_bench.trust import accept, from_text, handed, search_path, to_text
@@ -81,7 +81,7 @@ def cache_folder() -> Path:
 def stored(config: Mapping[str, Any], folder: Path | None = None) -> Calibration | None:
     """The calibration of a group, if this machine has one."""
     try:
-        found = read_json((folder or cache_folder()) / f"{key(config)}.json")
+        found = read_mapping((folder or cache_folder()) / f"{key(config)}.json")
         return Calibration(**found) if found else None
     except (StoreError, TypeError):
         return None

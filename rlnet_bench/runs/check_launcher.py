@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import ContractViolation
-from rlnet_bench.runs.files import read_json
+from rlnet_bench.runs.files import read_mapping
 from rlnet_bench.runs.launch import Launcher, Workers
 from rlnet_bench.runs.lease import is_near
 from rlnet_bench.runs.plan import Group, Plan, make_plan
@@ -139,7 +139,7 @@ class _Murderer:
         if self.store.status(group)["status"] != "running" or self.store.holder(group) is None:
             return {}
         evals = folder / "evals.jsonl"
-        return read_json(folder / "lease.json") if evals.exists() and evals.stat().st_size else {}
+        return read_mapping(folder / "lease.json") if evals.exists() and evals.stat().st_size else {}
 
     def __call__(self) -> None:
         """Look around; raises _Enough when all murders are done and another group is half-way."""

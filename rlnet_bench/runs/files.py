@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import StoreError
-from rlnet_bench.reading import plain
 from rlnet_bench.reading.files import Absent
-from rlnet_bench.reading.shapes import check
+from rlnet_bench.reading.plain import read_json
 from rlnet_bench.runs.process import abandoned, signature
 
 
@@ -112,11 +111,9 @@ def _exchange(a: Path, b: Path) -> None:
     os.rename(aside, a)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds a mapping, empty when absent; raises StoreError when damaged."""
+def read_mapping(path: Path, shape: Any = dict) -> dict[str, Any]:
+    """A JSON file that holds a mapping, of a shape where one is given, or empty when absent; raises Malformed."""
     try:
-        found = plain.read_json(path)
+        return dict(read_json(path, shape=shape))
     except Absent:
         return {}
-    check(found, dict, str(path))
-    return dict(found)

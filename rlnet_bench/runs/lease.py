@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import StoreError
-from rlnet_bench.reading.shapes import Maybe, check
-from rlnet_bench.runs.files import DiskRefused, read_json, write_atomic, writing
+from rlnet_bench.reading.shapes import Maybe
+from rlnet_bench.runs.files import DiskRefused, read_mapping, write_atomic, writing
 from rlnet_bench.runs.process import alive, place
 
 LEASE_SECONDS = 120.0  # a lease without a heartbeat for this long is dead
@@ -92,9 +92,7 @@ LEASE = {"owner?": str, "host?": str, "place?": Maybe(str), "pid?": int}
 
 def read_lease(path: Path) -> dict[str, Any]:
     """A lease file, empty when absent; raises Malformed."""
-    found = read_json(path)
-    check(found, LEASE, str(path))
-    return found
+    return read_mapping(path, LEASE)
 
 
 def holder(path: Path, clock: Clock = time.time) -> str | None:

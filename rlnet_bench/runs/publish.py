@@ -12,7 +12,7 @@ from typing import Any
 from rlnet_bench.errors import StoreError
 from rlnet_bench.reading.files import read_bytes
 from rlnet_bench.runs.described import code_of
-from rlnet_bench.runs.files import put_in_place, read_json, sweep, write_atomic, writing
+from rlnet_bench.runs.files import put_in_place, read_mapping, sweep, write_atomic, writing
 from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.process import signature
 from rlnet_bench.runs.published import (
@@ -113,7 +113,7 @@ def _write(
     files = [made / SUITE]
     declaration = plan.to_json() | ({"open": dict(missing)} if missing else {})
     write_atomic(files[0], json.dumps(declaration, indent=1) + "\n")
-    declared = read_json(store.root / "seed-plans" / f"{plan.suite.name}-v{plan.suite.version}.json")
+    declared = read_mapping(store.root / "seed-plans" / f"{plan.suite.name}-v{plan.suite.version}.json")
     if declared:
         files.append(made / SEED_PLAN)
         write_atomic(files[-1], json.dumps(declared, indent=1) + "\n")

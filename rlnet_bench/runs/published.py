@@ -20,7 +20,7 @@ from rlnet_bench.errors import Malformed
 from rlnet_bench.reading.files import inside, read_bytes, unpack
 from rlnet_bench.reading.plain import parse_json
 from rlnet_bench.reading.shapes import Each, check, seed_text
-from rlnet_bench.runs.files import read_json
+from rlnet_bench.runs.files import read_mapping
 from rlnet_bench.runs.plan import Group, Plan, read_plan
 from rlnet_bench.runs.record_checks import ENDS, copies, problems
 from rlnet_bench.runs.record_files import CONFIG, DIVERGENCE, POLICY, PROVENANCE, weights_digests
@@ -157,12 +157,12 @@ def _read(root: Path, only: tuple[str, str] | None = None) -> Publication:
     declared = read_declared(root / TRIAL)
     if declared and not declared.is_of(plan.suite.trial, plan.suite.test):
         raise Malformed(str(root / TRIAL), f"the trial and the test tasks of {SUITE}", "others")
-    return Publication(plan, tuple(records), policies, digests, missing, read_json(root / SEED_PLAN), declared)
+    return Publication(plan, tuple(records), policies, digests, missing, read_mapping(root / SEED_PLAN), declared)
 
 
 def _open_groups(path: Path) -> dict[str, str]:
     """Run ids and statuses of the groups that a publication declares as open."""
-    declared = read_json(path)
+    declared = read_mapping(path)
     check(declared, {"groups": [{"run_id": str}], "open?": Each(OPEN)}, str(path))
     missing: dict[str, str] = declared.get("open", {})
     strange = sorted(set(missing) - {g["run_id"] for g in declared["groups"]})

@@ -19,6 +19,7 @@ from rlnet_bench.reading.names import checked_name, plain_part
 from rlnet_bench.reading.plain import parse_json, read_json
 from rlnet_bench.reading.shapes import Each, Maybe, check, seed_text
 from rlnet_bench.reading.tensors import MAX_SAVED, read_arrays
+from rlnet_bench.runs.files import read_mapping
 from rlnet_bench.runs.records import STATUSES
 from rlnet_bench.vocabulary import EXECUTION_CLASSES, MODES, Mode
 
@@ -64,15 +65,13 @@ def best_weights(config: Mapping[str, Any], mode: Mode | None = None) -> str:
 
 def read_status(path: Path) -> dict[str, Any]:
     """A status.json; raises Absent or Malformed."""
-    found = read_json(path)
-    check(found, STATUS, str(path))
+    found: dict[str, Any] = read_json(path, shape=STATUS)
     return found
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """A config.json; raises Absent or Malformed."""
-    found = read_json(path)
-    check(found, CONFIG, str(path))
+    found: dict[str, Any] = read_json(path, shape=CONFIG)
     return found
 
 
@@ -133,21 +132,12 @@ def read_saved(path: Path) -> Saved:
 
 def read_provenance(path: Path) -> dict[str, Any]:
     """A provenance.json, empty when absent; raises Malformed."""
-    return _optional(path, PROVENANCE)
+    return read_mapping(path, PROVENANCE)
 
 
 def read_policy(path: Path) -> dict[str, Any]:
     """A policy.json, empty when absent; raises Malformed."""
-    return _optional(path, POLICY)
-
-
-def _optional(path: Path, shape: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        found = read_json(path)
-    except Absent:
-        return {}
-    check(found, shape, str(path))
-    return dict(found)
+    return read_mapping(path, POLICY)
 
 
 def adopted_weights(folder: Path, seed: int) -> Path:

@@ -23,7 +23,7 @@ import submitit
 from submitit.helpers import DelayedSubmission
 
 from rlnet_bench.errors import BadInput
-from rlnet_bench.runs.files import read_json, write_atomic
+from rlnet_bench.runs.files import read_mapping, write_atomic
 from rlnet_bench.runs.launch import ENDINGS, EXIT_STOPPED, Ending, Job
 
 REQUEUES = 10_000  # the store, not the number of time-outs, says when a group is over
@@ -80,7 +80,7 @@ class SlurmJob:
 
     def poll(self) -> Ending | None:
         """How it ended; None while it is queued (again) or works."""
-        said = [read_json(self.folder / f"{self.job.job_id}_{rank}.json") for rank in range(self.tasks)]
+        said = [read_mapping(self.folder / f"{self.job.job_id}_{rank}.json") for rank in range(self.tasks)]
         if not all(said):
             self.absent = self.absent + 1 if self._gone() else 0
             if self.absent < ABSENT:  # files may be seen late on a network file system

@@ -25,7 +25,7 @@ from rlnet_bench.errors import BadInput, Malformed, StoreError, UnknownName
 from rlnet_bench.reading.files import Absent, listing, read_bytes
 from rlnet_bench.reading.names import plain_part
 from rlnet_bench.runs.described import FILE as DESCRIPTION
-from rlnet_bench.runs.files import DiskRefused, read_json, sweep, write_atomic, writing
+from rlnet_bench.runs.files import DiskRefused, read_mapping, sweep, write_atomic, writing
 from rlnet_bench.runs.lease import Clock, Lease, holder, take
 from rlnet_bench.runs.plan import Group, Plan, read_plan
 from rlnet_bench.runs.record_checks import read_run
@@ -85,7 +85,7 @@ class Store:
         marker = self.root / "store.json"
         if not marker.is_file():
             raise StoreError(f"{self.root}: not a run store (no store.json); `rlnet-bench run SUITE` makes one.")
-        found = read_json(marker).get("format")
+        found = read_mapping(marker).get("format")
         if found != FORMAT:
             raise StoreError(f"{self.root}: store format {found}, this version reads {FORMAT}.")
         return self
@@ -99,14 +99,14 @@ class Store:
         self._refuse_other_trial(plan.suite)
         path = self.root / "suites" / f"{plan.suite.name}-v{plan.suite.version}.json"
         if plan.suite.trial and self.declared(plan.suite) is None:
-            self.declare(plan.suite, _declared_now(self, plan, read_json(path).get("suite", {})))
+            self.declare(plan.suite, _declared_now(self, plan, read_mapping(path).get("suite", {})))
         write_atomic(path, json.dumps(plan.to_json(), indent=1) + "\n")
 
     def _refuse_other_trial(self, suite: Suite) -> None:
         """A part of a suite has no trial of its own; every kept plan that has one must have this one."""
         for path in listing(self.root / "plans", ".json") if suite.trial else ():
             try:
-                begun = read_json(path).get("suite", {})
+                begun = read_mapping(path).get("suite", {})
                 other = Trial.model_validate(begun["trial"]) if begun.get("trial") else None
             except (StoreError, ValidationError):
                 continue  # a damaged plan says nothing
@@ -377,6 +377,6 @@ def _reached(folder: Path) -> int:
 
 def _read_or_empty(path: Path) -> dict[str, Any]:
     try:
-        return read_json(path)
+        return read_mapping(path)
     except StoreError:
         return {}

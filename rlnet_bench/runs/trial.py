@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError, model_validator
 
 from rlnet_bench.errors import Malformed
-from rlnet_bench.runs.files import read_json
+from rlnet_bench.runs.files import read_mapping
 from rlnet_bench.runs.strict import Strict
 from rlnet_bench.vocabulary import EndKind
 
@@ -61,7 +61,7 @@ class Declared(Strict):
 
 def read_declared(path: Path) -> Declared | None:
     """The declaration in a file; None where there is none. Raises Malformed."""
-    found = read_json(path)
+    found = read_mapping(path)
     try:
         declared = Declared.model_validate(found) if found else None
     except ValidationError as error:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import StoreError
-from rlnet_bench.reading.shapes import check
 from rlnet_bench.runs.calibrate import Calibration, key, points_of, seconds, stored
 from rlnet_bench.runs.compact import lost_runs, read_index
-from rlnet_bench.runs.files import read_json
+from rlnet_bench.runs.files import read_mapping
 from rlnet_bench.runs.lease import worker_of
 from rlnet_bench.runs.plan import Group, Plan
 from rlnet_bench.runs.records import read_timings
@@ -58,8 +57,7 @@ def view(store: Store, group: Group) -> GroupView:
     frames, rate, worker = (budget if state in ("ok", "diverged") else 0), 0.0, ""
     if state == "running":
         try:
-            progress = read_json(store.folder(group) / "progress.json")
-            check(progress, PROGRESS, "progress.json")
+            progress = read_mapping(store.folder(group) / "progress.json", PROGRESS)
         except StoreError:  # it is being rewritten this very moment
             progress = {}
         frames, rate = progress.get("frames", 0), progress.get("rate", 0.0)

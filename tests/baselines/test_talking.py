@@ -27,14 +27,14 @@ def policy(method: str, task: str = N4, **settings: Any) -> TalkingPolicy:
     made = found.learner_class()(make_env(task, 8), SEEDS, config, training_reward="team_mean", total_frames=100)
     for p in made.actor.parameters():
         p.data.mul_(3.0)
-    made.actor.network.nets["readout"].mlp.weights[-1].data.mul_(100.0)
+    made.actor.network.parts["readout"].mlp.weights[-1].data.mul_(100.0)
     acting: TalkingPolicy = made.policy()
     return acting
 
 
 def linear(network: Talking, name: str, replica: int, agent: int, x: torch.Tensor) -> torch.Tensor:
     """One copy of a network of a round."""
-    mlp = network.nets[name].mlp
+    mlp = network.parts[name].mlp
     assert mlp is not None
     copy = replica if network.copies == 1 else replica * network.agents + agent
     for i, (weight, bias) in enumerate(zip(mlp.weights, mlp.biases)):

@@ -20,7 +20,7 @@ from said import Run
 import rlnet_bench as rb
 from rlnet_bench import trust
 from rlnet_bench.networks.build import load_network
-from rlnet_bench.runs.files import read_json, write_atomic
+from rlnet_bench.runs.files import read_mapping, write_atomic
 from rlnet_bench.runs.loop import run_group
 from rlnet_bench.runs.plan import Group, Plan, make_plan
 from rlnet_bench.runs.publish import publish
@@ -203,7 +203,7 @@ def test_a_described_card_must_have_the_recorded_digest(
     made = forged(honest, listening, "a module", described=True)
     card = rb.task_card(SPREAD).to_json() | {"id": "canary_env:make", "floor": 1e9}
     for file in (made.store / "suites" / "s-v1.json", made.published / "suite.json"):
-        data = read_json(file)
+        data = read_mapping(file)
         data["groups"][0]["described"]["task"] = card
         file.write_text(json.dumps(data))
     for source in (made.store, made.published):

@@ -84,7 +84,7 @@ def test_soft_targets_by_hand_at_a_termination_and_at_a_time_limit(method: str) 
     made.collect()
     for p in (*made.actor.network.parameters(), *made.critics.parameters(), *made.target_critics.parameters()):
         p.data.zero_()
-    for network, bias in zip(made.target_critics.networks, (2.0, 5.0)):
+    for network, bias in zip(made.target_critics.parts.values(), (2.0, 5.0)):
         weight, constant = network.parameters()
         weight.data[:, 0], constant.data[:] = 1.0, bias
     (batch,) = made.batches([0])

@@ -15,7 +15,7 @@ import small
 from rlnet_bench.errors import BadInput, ContractViolation, StoreError
 from rlnet_bench.runs import loop
 from rlnet_bench.runs.check_launcher import check_launcher, tiny_plan
-from rlnet_bench.runs.files import read_json
+from rlnet_bench.runs.files import read_mapping
 from rlnet_bench.runs.launch import DEATHS_WITHOUT_WORK, Ending, Job, Workers, make_launcher
 from rlnet_bench.runs.local_launch import LocalLauncher, Process
 from rlnet_bench.runs.store import MAX_ATTEMPTS
@@ -255,7 +255,7 @@ def test_a_group_whose_workers_always_die_fails_with_its_last_lines(tmp_path: Pa
     shot = set()
 
     def shoot() -> None:
-        lease = read_json(store.folder(group) / "lease.json")
+        lease = read_mapping(store.folder(group) / "lease.json")
         if lease and lease["owner"] not in shot and store.status(group)["attempts"] == len(shot) + 1:
             os.kill(lease["pid"], signal.SIGKILL)
             shot.add(lease["owner"])

@@ -13,7 +13,7 @@ pytest.importorskip("submitit", reason="no slurm")
 
 from rlnet_bench.errors import BadInput
 from rlnet_bench.runs.check_launcher import check_launcher, tiny_plan
-from rlnet_bench.runs.files import read_json
+from rlnet_bench.runs.files import read_mapping
 from rlnet_bench.runs.launch import Workers
 from rlnet_bench.runs.slurm_launch import SlurmLauncher
 
@@ -34,7 +34,7 @@ def test_a_job_near_its_time_limit_checkpoints_and_queues_itself_again(tmp_path:
     signalled = []
 
     def near_the_limit() -> None:
-        lease = read_json(store.folder(group) / "lease.json")
+        lease = read_mapping(store.folder(group) / "lease.json")
         if lease and not signalled and (store.folder(group) / "evals.jsonl").exists():
             signalled.append(lease["pid"])
             os.kill(lease["pid"], signal.SIGUSR1)
