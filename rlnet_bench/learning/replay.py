@@ -210,9 +210,9 @@ class Replay:
         bits = rng.sequence(self.keys, counted + torch.arange(1, rows + 1, device=self.device))
         if self.period > 1:
             return self._decisions(bits, room)
-        steps = rng.integers(bits, room)
+        drawn = rng.integers(bits, room)
         env = bits.bitwise_and_(0xFFFFFFFF).mul_(self.num_envs).bitwise_right_shift_(32)  # so, of the other 32 bits
-        return self._later(env.add_(self.base + self.first % self.capacity * self.width), steps)
+        return self._later(env.add_(self.base + self.first % self.capacity * self.width), drawn)
 
     def _decisions(self, bits: Tensor, room: int) -> Tensor:
         """Rows [U, R, M] by their ``bits``, uniform among the decisions of the oldest ``room`` steps."""
