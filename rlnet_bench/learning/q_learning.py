@@ -400,7 +400,12 @@ class TeamQLearner(QLearner):
             total: from utilities [..., N] and states [..., S] to Q_tot^- [..., 1].
         """
         batch, state = step.batch, step.next_state if self.config.keeps_state else None
-        value = total(following, state) if self.effects is None else self._around(step, following, state, total)
+        with torch.no_grad():
+            value = total(following, state) if self.effects is None else self._around(step, following, state, total)
+        if self.effects is not None:
+            assert isinstance(batch, Transitions)
+            errors = self.effects.errors(batch.observation, batch.action, batch.next_observation)
+            step.beside.append(errors.mean(dim=(1, 2)))
         if self.dual is None:
             return value
         g, rho, there = self.dual.of(step.state, batch.action), self.config.robust_rho, step.goes_on()
@@ -412,15 +417,12 @@ class TeamQLearner(QLearner):
     ) -> Tensor:
         """The mean of :meth:`ahead`."""
         batch = step.batch
-        assert isinstance(batch, Transitions) and self.effects is not None
-        errors = self.effects.errors(batch.observation, batch.action, batch.next_observation)
-        step.beside.append(errors.mean(dim=(1, 2)))
-        with torch.no_grad():
-            near = neighbours(following, step.options)  # [R, M, K, N], K = N * A
-            count = near.shape[2]
-            wide = None if state is None else state.repeat_interleave(count, dim=1)
-            value = total(near.flatten(1, 2), wide).unflatten(1, (-1, count)).squeeze(-1)
-            legal = self.online.legal(batch.next_mask).expand(step.options.shape)
-            if batch.next_alive is not None:
-                legal = legal & batch.next_alive[..., None]
-            return similarity_mean(value, self.effects.cosines(step.greedy).flatten(2), legal.flatten(2))
+        assert self.effects is not None and isinstance(batch, Transitions)
+        near = neighbours(following, step.options)  # [R, M, K, N], K = N * A
+        count = near.shape[2]
+        wide = None if state is None else state.repeat_interleave(count, dim=1)
+        value = total(near.flatten(1, 2), wide).unflatten(1, (-1, count)).squeeze(-1)
+        legal = self.online.legal(batch.next_mask).expand(step.options.shape)
+        if batch.next_alive is not None:
+            legal = legal & batch.next_alive[..., None]
+        return similarity_mean(value, self.effects.cosines(step.greedy).flatten(2), legal.flatten(2))

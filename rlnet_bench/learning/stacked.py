@@ -86,8 +86,9 @@ class _Products(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        depth = len(ctx.saved_tensors) // 2
-        weights, inputs = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
+        saved = ctx.saved_tensors  # unpacked whenever it is asked for
+        depth = len(saved) // 2
+        weights, inputs = saved[:depth], saved[depth:]
         found: list[Tensor | None] = []
         below: Tensor | None = gradient
         for i in range(depth - 1, -1, -1):
