@@ -189,6 +189,10 @@ def explain(error: ValidationError, model: Any = None) -> str:
             sentences.append(f"unknown key {key!r}.{guess}")
         elif item["type"] == "missing":
             sentences.append(f"key {key!r} is required and missing.")
+        elif item["type"] == "string_pattern_mismatch":
+            field = getattr(model, "model_fields", {}).get(str(item["loc"][-1]))
+            words = getattr(field, "description", None) or f"text of the form {item['ctx']['pattern']}"
+            sentences.append(f"{key}: expected {words}, found {item['input']!r:.80}.")
         else:
             text = (item["msg"][0].lower() + item["msg"][1:]).removeprefix("value error, ")
             found = f", found {item.get('input')!r:.80}" if item["loc"] else ""  # not the whole document

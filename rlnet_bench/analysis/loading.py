@@ -12,23 +12,27 @@ from rlnet_bench.analysis.exported import from_results
 from rlnet_bench.analysis.findings import Findings
 from rlnet_bench.analysis.imported import to_results
 from rlnet_bench.analysis.results import MethodInfo, Results
+from rlnet_bench.analysis.wording import listed
 from rlnet_bench.envs.card import TaskCard, unknown_card
-from rlnet_bench.errors import BadInput, StoreError
-from rlnet_bench.foreign.door import is_table, read_file, read_table
+from rlnet_bench.errors import BadInput, Malformed, StoreError
+from rlnet_bench.foreign.door import TABLE_FILE, is_table, read_file, read_table
 from rlnet_bench.foreign.summary import Summary
 from rlnet_bench.foreign.table import ForeignTable
+from rlnet_bench.reading.files import found_at
 from rlnet_bench.runs.compact import lost_runs, read_index
 from rlnet_bench.runs.described import card_of, facts_of, other_task
 from rlnet_bench.runs.files import read_mapping
 from rlnet_bench.runs.indexed import indexed_record
 from rlnet_bench.runs.plan import Group, Plan
-from rlnet_bench.runs.published import is_published, read_published
+from rlnet_bench.runs.published import SUITE, is_published, read_published
 from rlnet_bench.runs.record_files import read_policy
 from rlnet_bench.runs.records import RunRecord
 from rlnet_bench.runs.store import Store
 from rlnet_bench.runs.trial import Declared
 from rlnet_bench.runs.tuned import tuning_words
 from rlnet_bench.vocabulary import Status, class_rank
+
+SOURCES = ("store.json", SUITE, TABLE_FILE)  # by what a folder is known
 
 Policies = dict[tuple[str, str], dict[str, Any]]  # description of the policy by (method label, task)
 
@@ -39,6 +43,8 @@ def load_results(source: Store | str | Path, suite: str | None = None) -> Result
     Raises:
         StoreError, UnknownName: when there is no such store or suite.
     """
+    if not isinstance(source, Store) and not any((Path(source) / name).is_file() for name in SOURCES):
+        _refuse_nothing(Path(source))
     if not isinstance(source, Store) and is_table(Path(source)):
         return to_results(read_table(Path(source)))
     if not isinstance(source, Store) and is_published(Path(source)):
@@ -61,6 +67,17 @@ def load_results(source: Store | str | Path, suite: str | None = None) -> Result
             policies[cell] = found
     declared = read_mapping(store.root / "seed-plans" / f"{plan.suite.name}-v{plan.suite.version}.json")
     return _results(plan, records, policies, declared, store.declared(plan.suite))
+
+
+def _refuse_nothing(path: Path) -> None:
+    """Raise for what is no source at all; a CSV file's reader says what is wrong with it."""
+    if path.suffix.lower() != ".csv" or not path.exists():
+        raise Malformed(
+            str(path),
+            "a run store, published results or a results.csv",
+            found_at(path, listed(SOURCES)),
+            "`rlnet-bench run SUITE` makes a store, `rlnet-bench import FILES` a results.csv of other runs.",
+        )
 
 
 def _policy(store: Store, group: Group) -> dict[str, Any]:

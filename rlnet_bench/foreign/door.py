@@ -21,10 +21,12 @@ from rlnet_bench.foreign.series import dialect_of, read_series, series_below
 from rlnet_bench.foreign.summary import Summary, is_summary, parse_summary
 from rlnet_bench.foreign.table import ForeignTable, Scale, StepUnit
 from rlnet_bench.foreign.wandb import WandbOptions, read_wandb
+from rlnet_bench.reading.files import Absent
 from rlnet_bench.vocabulary import Mode
 
 FORMATS = ("csv", "marl-eval", "benchmarl", "epymarl", "wandb", "series")
 TABLE_FILE = "results.csv"
+HINT = "Look at the path: it is taken from the folder in which the command runs."
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def read_unjudged(format: str | None, path: Path, options: Options | None = None
     """The same as the source itself has it: of two files, the longer runs may be in the other one."""
     o = options or Options()
     if not path.exists():
-        raise BadInput(f"{path}: there is no such file or directory.")
+        raise Absent(str(path), "a file or folder of results", "nothing there", HINT)
     format = format or detected(path, o.separator)
     if format is None:
         raise BadInput(
@@ -186,5 +188,5 @@ def read_file(path: Path) -> ForeignTable | Summary | None:
     if path.is_dir() and not is_own and (format := detected(path)):
         return read_foreign(format, path)
     if not path.exists():
-        raise BadInput(f"{path}: there is no such file or directory.")
+        raise Absent(str(path), "a file or folder of results", "nothing there", HINT)
     return None

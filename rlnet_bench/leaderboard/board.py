@@ -27,7 +27,7 @@ class Withdrawal(Strict):
 class Exemption(Strict):
     """A cell that a rule does not hold for. Please do not add any: the list can only shrink."""
 
-    rule: Annotated[str, Field(pattern=r"^[a-z_]+$")]
+    rule: Annotated[str, Field(pattern=r"^[a-z_]+$", description="the name of a rule, lower-case letters and _")]
     subject: Line
     reason: Line
 

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from rlnet_bench.analysis.references import facts_of
 from rlnet_bench.analysis.wording import count, listed, p_text, plural, rounded, significant, typographic
-from rlnet_bench.errors import RlnetError
+from rlnet_bench.errors import Malformed, RlnetError
 from rlnet_bench.leaderboard.entries import Entry
 from rlnet_bench.leaderboard.extras import channel_sections, crossplay_section, team_sizes_section
 from rlnet_bench.leaderboard.forked import each
@@ -35,6 +35,7 @@ from rlnet_bench.leaderboard.tables import (
     runs_table,
     task_table,
 )
+from rlnet_bench.reading.files import found_at
 from rlnet_bench.reports.page import asset, environment, html_table
 from rlnet_bench.reports.table import Cell, Column, Group, Table
 from rlnet_bench.reports.writers import latex
@@ -54,6 +55,8 @@ def build_site(results: Path, out: Path) -> Path:
     Raises:
         RlnetError: when a publication, a submission or its evidence is not what was written.
     """
+    if not Path(results).is_dir():
+        raise Malformed(str(results), "a folder of published results and submissions", found_at(Path(results)))
     files = site_files(read_listing(Path(results)))
     for folder in ("", "methods", "tasks", "data"):
         with writing(out / folder):

@@ -67,15 +67,18 @@ def _https(text: str) -> str:
 Line = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_line)]
 Text = Annotated[str, Field(max_length=2_000), AfterValidator(_lines)]
 Address = Annotated[str, Field(max_length=300), AfterValidator(_https)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$", max_length=48)]
-Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d{4})$")]
+NAME = "lower-case letters and digits, in words joined by -, _ or ., the first beginning with a letter"
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$", max_length=48, description=NAME)]
+Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="64 digits of a sha256, 0-9 and a-f")]
+RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", description="a run id, 16 digits 0-9 and a-f")]
+TIME = "a time such as 2026-01-31T12:00:00Z"
+Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d{4})$", description=TIME)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Positive = Annotated[int, Field(gt=0, le=10**15)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-TaskId = Annotated[str, Field(pattern=r"^[a-z0-9_]+/[A-Za-z0-9_.-]+$", max_length=120)]
+TASK = "the id of a task, such as mpe/simple_spread-discrete-v1"
+TaskId = Annotated[str, Field(pattern=r"^[a-z0-9_]+/[A-Za-z0-9_.-]+$", max_length=120, description=TASK)]
 
 
 class Submitter(Strict):

@@ -29,6 +29,13 @@ class Absent(Malformed):
     """Raised when there is no such file."""
 
 
+def found_at(path: Path, lacks: str = "") -> str:
+    """What is at a path where something else was expected, in words; a folder is said to be one without ``lacks``."""
+    if path.is_dir():
+        return f"a folder without {lacks}" if lacks else "a folder"
+    return "a file" if os.path.lexists(path) else "nothing there"
+
+
 @contextlib.contextmanager
 def opened(path: Path, most: int | None = None, *, links: bool = False) -> Iterator[io.BufferedReader]:
     """A regular file, opened without waiting and looked at before it is read; arguments as of :func:`read_bytes`."""

@@ -6,6 +6,7 @@ is the sha256 of everything that moves its numbers; the label and the git commit
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,7 @@ from rlnet_bench.errors import BadInput, ImpossibleCell, Malformed, RlnetError, 
 from rlnet_bench.learning.config import MethodConfig
 from rlnet_bench.methods import Method, check_possible, find_method
 from rlnet_bench.reading import shapes
+from rlnet_bench.reading.files import Absent, found_at
 from rlnet_bench.reading.plain import read_json
 from rlnet_bench.runs.described import check_described, code_of, describe, other_task, read_description
 from rlnet_bench.runs.record_files import CONFIG, read_config
@@ -134,8 +136,15 @@ def read_plan(path: Path) -> Plan:
 
 def read_group(run_dir: Path) -> Group:
     """The group of a run directory; raises Absent or Malformed."""
-    config = read_config(run_dir / "config.json")
+    config = read_config(checked_run(run_dir) / "config.json")
     return Group(run_id(config), config, read_description(run_dir, config))
+
+
+def checked_run(run_dir: Path) -> Path:
+    """The path, if a run directory may be there; raises Absent."""
+    if not os.path.lexists(run_dir / "config.json"):
+        raise Absent(str(run_dir), "a run directory, STORE/runs/<id>", found_at(run_dir, "config.json"))
+    return run_dir
 
 
 def wanted(groups: Iterable[Group], *, tasks: bool = True) -> list[Wanted]:

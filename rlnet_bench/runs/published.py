@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnet_bench.errors import Malformed
-from rlnet_bench.reading.files import inside, read_bytes, unpack
+from rlnet_bench.reading.files import found_at, inside, read_bytes, unpack
 from rlnet_bench.reading.plain import parse_json
 from rlnet_bench.reading.shapes import Each, check, seed_text
 from rlnet_bench.runs.files import read_mapping
@@ -128,6 +128,10 @@ def read_cell(root: Path, label: str, task: str) -> Publication:
 
 
 def _read(root: Path, only: tuple[str, str] | None = None) -> Publication:
+    if not is_published(root):
+        raise Malformed(
+            str(root), "published results", found_at(root, SUITE), "`rlnet-bench publish STORE` makes them."
+        )
     plan, missing = read_plan(root / SUITE), _open_groups(root / SUITE)
     records: list[RunRecord] = []
     policies: dict[str, dict[str, Any]] = {}

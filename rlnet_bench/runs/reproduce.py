@@ -26,7 +26,7 @@ from rlnet_bench.runs.described import read_description
 from rlnet_bench.runs.launch import Workers
 from rlnet_bench.runs.limits import Limits
 from rlnet_bench.runs.local_launch import LocalLauncher
-from rlnet_bench.runs.plan import Group, Plan, method_of, trust_groups
+from rlnet_bench.runs.plan import Group, Plan, checked_run, method_of, trust_groups
 from rlnet_bench.runs.provenance import provenance
 from rlnet_bench.runs.record_checks import read_run
 from rlnet_bench.runs.records import RunRecord
@@ -95,7 +95,7 @@ def reproduce(
         StoreError: when the directory is no ended run, or its record was changed after it was written.
         WorkFailed: when the new run fails.
     """
-    old = read_run(Path(run_dir))
+    old = read_run(checked_run(Path(run_dir)))
     if old.status not in ("ok", "diverged"):
         raise StoreError(f"{run_dir}: expected a run that ended as ok or diverged, found {old.status}.")
     group = Group(old.run_id, old.config, read_description(Path(run_dir), old.config))

@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rlnet_bench.errors import BadInput, Malformed, StoreError, UnknownName
-from rlnet_bench.reading.files import Absent, listing, read_bytes
+from rlnet_bench.reading.files import Absent, found_at, listing, read_bytes
 from rlnet_bench.reading.names import plain_part
 from rlnet_bench.runs.described import FILE as DESCRIPTION
 from rlnet_bench.runs.files import DiskRefused, read_mapping, sweep, write_atomic, writing
@@ -84,7 +84,8 @@ class Store:
         """
         marker = self.root / "store.json"
         if not marker.is_file():
-            raise StoreError(f"{self.root}: not a run store (no store.json); `rlnet-bench run SUITE` makes one.")
+            there = found_at(self.root, marker.name)
+            raise Malformed(str(self.root), "a run store", there, "`rlnet-bench run SUITE` makes one.")
         found = read_mapping(marker).get("format")
         if found != FORMAT:
             raise StoreError(f"{self.root}: store format {found}, this version reads {FORMAT}.")

@@ -32,7 +32,8 @@ from rlnet_bench.vocabulary import Mode, Referee, TrainingReward
 MAX_SEEDS = 10_000
 
 Positive = Annotated[int, Field(gt=0)]
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+NAME = "a name of lower-case letters, digits, - and _ that begins with a letter or digit"
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64, description=NAME)]
 
 
 UNUSABLE = (".", "..", "suite.json", "seed-plan.json", "trial.json")  # folders of published results must not be these

@@ -87,10 +87,10 @@ def test_lists(say: Say, kind: str) -> None:
         (["plan", "quick", "--set", "budget.frames=5"], r"nothing would be trained"),
         (["plan", "quick", "--seeds", "0"], r"--set seeds: "),
         (["plan", "quick", "--methods", "nearest,silent"], r"impossible cell nearest x "),
-        (["status"], r"rlnet-store: not a run store \(no store\.json\); `rlnet-bench run SUITE` makes one"),
-        (["resume", "--store", "nothing"], r"nothing: not a run store"),
-        (["work", "nothing"], r"nothing: not a run store"),
-        (["report", "--store", "nothing"], r"nothing"),
+        (["status"], r"rlnet-store: expected a run store, found nothing there\. `rlnet-bench run SUITE` makes one"),
+        (["resume", "--store", "nothing"], r"nothing: expected a run store, found nothing there"),
+        (["work", "nothing"], r"nothing: expected a run store, found nothing there"),
+        (["plan", "quick", "--set", "name=My Suite"], r"name: expected a name of lower-case letters, digits, - and _ "),
     ],
 )
 def test_mistakes_are_sentences_with_exit_code_2(say: Say, arguments: list[str], message: str) -> None:
@@ -98,6 +98,38 @@ def test_mistakes_are_sentences_with_exit_code_2(say: Say, arguments: list[str],
     assert said.code == 2, said
     assert re.search(message, said.err), said.err
     assert said.out == "" and not list(Path.cwd().iterdir())  # nothing was begun
+
+
+SOURCES = "a run store, published results or a results.csv"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "hint"),
+    [
+        *((verb, SOURCES, "`rlnet-bench run SUITE` makes a store, `rlnet-bench import FILES` a results.csv")
+          for verb in ("report", "table", "stats", "rank", "power", "sensitivity", "trial", "gaps", "export",
+                       "compare a b", "compare")),
+        *((verb, "a run store", "`rlnet-bench run SUITE` makes one") for verb in ("work", "publish", "status --store")),
+        *((verb, "a file or folder of results", "Look at the path") for verb in ("lint", "import")),
+        *((verb, "a run directory, STORE/runs/<id>", "") for verb in ("reproduce", "ablate")),
+        ("store adopt", "published results", "`rlnet-bench publish STORE` makes them"),
+        ("leaderboard build --results", "a folder of published results", ""),
+    ],
+)  # fmt: skip
+def test_a_source_that_is_not_there(say: Say, words: str, expected: str, hint: str) -> None:
+    """What was expected, that nothing is there, and what to do, by every verb that reads something."""
+    more = ["--against", "baselines-on-policy"] if words == "compare" else []
+    said = say(*words.split(), "nowhere", *more)
+    assert said.code == 2 and said.err.startswith(f"rlnet-bench: nowhere: expected {expected}"), said.err
+    assert "found nothing there." in said.err and hint in said.err
+
+
+def test_a_source_that_is_something_else(say: Say) -> None:
+    Path("here").mkdir()
+    Path("notes.txt").write_text("")
+    assert "found a folder without store.json, suite.json and results.csv. `rlnet" in say("stats", "here").err
+    assert f"notes.txt: expected {SOURCES}, found a file." in say("table", "notes.txt").err
+    assert f"nowhere.csv: expected {SOURCES}, found nothing there." in say("rank", "nowhere.csv").err
 
 
 @pytest.mark.parametrize(

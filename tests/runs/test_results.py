@@ -170,7 +170,7 @@ def test_a_label_follows_the_plan_that_asks(copy: tuple[Store, Plan]) -> None:
 
 
 def test_a_store_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="not a run store"):
+    with pytest.raises(StoreError, match=r"expected a run store, .* found a folder without store\.json"):
         load_results(tmp_path)
 
 

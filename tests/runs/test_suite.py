@@ -67,7 +67,7 @@ def test_a_good_suite() -> None:
         ("  - random", '  - {id: random, label: "a\\e]0;b"}', r"printable characters.*found 'a\\x1b\]0;b'"),
         ("  - random", "  - {id: random, label: a/b}\n  - {id: ippo, label: a__b}", r"would share a folder of results"),
         ("  - random", "  - {label: x}", r"mine\.yaml:4: .*expected either `id` \(a method\) or `network`"),
-        ("name: mine", "name: My Suite", r"mine\.yaml:1: name: .*pattern.*found 'My Suite'"),
+        ("name: mine", "name: My Suite", r"mine\.yaml:1: name: expected a name of lower-case .*, found 'My Suite'"),
         ("name: mine", "name: mine\n1: 2", r"mine\.yaml:2: .*"),
         (
             "name: mine",
