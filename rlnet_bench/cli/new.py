@@ -35,7 +35,7 @@ def new(
     out: Annotated[Path, typer.Option("--out", help="Directory.")] = Path("."),
     json: JsonFlag = False,
 ) -> None:
-    """Write a small working file, and say how to run it."""
+    """Write a small working file, and say how to check and how to run it."""
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
         raise BadInput(f"name {name!r}: expected lower-case letters, digits and dashes, starting with a letter.")
     suffix = "py" if kind in (Kind.method, Kind.task) else "yaml"
@@ -49,14 +49,14 @@ def new(
     if path.exists():
         raise BadInput(f"{path}: is there already; choose another name or --out.")
     class_name = "".join(part.capitalize() for part in name.split("-"))
-    text, hint = _TEMPLATES[kind]
+    text, *hints = _TEMPLATES[kind]
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(text.format(name=name, class_name=class_name, title=name.replace("-", " ")), encoding="utf-8")
-    command = hint.format(path=path, folder=out, name=name, class_name=class_name)
+    check, command = (f"rlnet-bench {h.format(path=path, folder=out, class_name=class_name)}" for h in hints)
     if json:
-        print_json({"path": str(path), "try": command})
+        print_json({"path": str(path), "check": check, "try": command})
     else:
-        print(f"written: {path}\ntry: {command}")
+        print(f"written: {path}\ncheck: {check}\ntry: {command}")
 
 
 _SUITE = """\
@@ -186,10 +186,23 @@ license: MIT
 tuning: untuned          # or {{trials: 20, seeds: 3, tasks: [mpe/simple_spread-discrete-v1], space: "what was tried"}}
 """
 
+# What is written, what checks it, what to try with it.
 _TEMPLATES = {
-    Kind.suite: (_SUITE, "rlnet-bench run {path}"),
-    Kind.method: (_METHOD, "rlnet-bench run quick --set budget.frames=50000 --method {path}:{class_name}"),
-    Kind.task: (_TASK, "rlnet-bench run quick --set budget.frames=20000 --tasks {path}:make --methods random,ippo"),
-    Kind.network: (_NETWORK, "rlnet-bench network check {path}"),
-    Kind.submission: (_SUBMISSION, "rlnet-bench submit pack STORE {folder}"),
+    Kind.suite: (_SUITE, "plan {path}", "run {path}"),
+    Kind.method: (
+        _METHOD,
+        "check method {path}:{class_name}",
+        "run quick --set budget.frames=50000 --method {path}:{class_name}",
+    ),
+    Kind.task: (
+        _TASK,
+        "check task {path}:make",
+        "run quick --set budget.frames=20000 --tasks {path}:make --methods random,ippo",
+    ),
+    Kind.network: (
+        _NETWORK,
+        "network check {path}",
+        "run quick --set budget.frames=50000 --network {path} --methods ippo",
+    ),
+    Kind.submission: (_SUBMISSION, "submit check {folder}", "submit pack STORE {folder}"),
 }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from rlnet_bench.cli.main import app
@@ -22,3 +25,18 @@ def test_a_taken_name_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["new", "method", "ippo", "--out", str(tmp_path)])
     assert isinstance(done.exception, BadInput) and "there is a method of this name" in str(done.exception)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["suite", "method", "task", "network", "submission"])
+def test_what_it_says_to_do_next_is_on_the_command_line(kind: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["new", kind, "my-own", "--out", str(tmp_path), "--json"])
+    told = json.loads(done.output)
+    assert Path(told["path"]).is_file()
+    for command in (told["check"], told["try"]):
+        tool, *words = command.split()
+        verb = typer.main.get_command(app)
+        while hasattr(verb, "commands"):
+            verb = verb.commands[words.pop(0)]
+        known = {o for p in verb.params for o in p.opts}
+        assert tool == "rlnet-bench" and str(tmp_path) in command
+        assert {w for w in words if w.startswith("--")} <= known
