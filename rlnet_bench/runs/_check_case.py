@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -75,6 +76,7 @@ class Case:
     def finished(self) -> tuple[Path, int, int]:
         """An uninterrupted run: its folder, how many events it had, how many writes it made."""
         folder, bomb, disk = self.root / "uninterrupted", Bomb(), Disk()
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that raised: it raises again, in its own words
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps(self.config))
         with disk.watched():

@@ -242,6 +242,19 @@ def test_mutants_are_caught(learner: type[Any], caught: set[str], registered: An
         report.raise_if_failed()
 
 
+def test_what_a_method_raises_is_said_by_every_rule_that_meets_it(registered: Any) -> None:
+    class Raises(PpoLearner):
+        def loss(self, batch: Any) -> Any:
+            return batch["nothing"]
+
+    report = check_method(registered(Raises), seeds=(0, 1), faults=1, only=["records", "saved_policy"])
+    assert [c.name for c in report.failures] == ["records", "saved_policy"]
+    assert report["records"].sentence == report["saved_policy"].sentence
+    assert "the method raised KeyError: 'nothing'" in report["records"].sentence
+    with pytest.raises(ContractViolation, match="saved_policy: as records"):
+        report.raise_if_failed()
+
+
 def test_a_claim_that_is_not_kept_is_caught(registered: Any) -> None:
     name = registered(PpoLearner, capabilities=Capabilities(continuous=False))
     method = find_method(name)
