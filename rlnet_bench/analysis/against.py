@@ -160,14 +160,11 @@ def _refusals(
     """(task, why it is not compared) of both sides' tasks."""
     own = list(dict.fromkeys(r.task for r in records))
     trained = {m.label for m in published.methods if m.trains}
-    for task in own:
-        if task not in published.tasks:
-            has = f"{record} has {', '.join(published.tasks)}"
-            yield (
-                task,
-                f"{task} is not compared: {has}; `import --task ID` names a task of ours in runs of other tools.",
-            )
-            continue
+    strange = [t for t in own if t not in published.tasks]
+    for task in strange:
+        has = f"Not in {record}, which has {', '.join(published.tasks)}: {listed(strange)}"
+        yield task, f"{has}; `import --task ID` names a task of ours in runs of other tools."
+    for task in (t for t in own if t in published.tasks):
         a, b = _values(records, task, "task_hash"), _values(theirs, task, "task_hash")
         if a and b and not any(x.startswith(y) or y.startswith(x) for x in a for y in b):
             yield task, f"{task} is not compared: yours ran on another version of the task (digest {min(a)[:12]})."
@@ -236,8 +233,8 @@ def _notes(
     kept = {r.run_id for r in theirs}
     for method, task in dict.fromkeys((r.method, r.task) for r in published.records if r.run_id not in kept):
         yield f"{method} of {record} is left out on {task}: yours are those very runs."
-    if not mine.is_complete:
-        yield f"Runs of {own} are missing: {mine!r}."
+    runs = next(s.runs for s in mine.scores(kind) if s.method == own)
+    yield from (f"{own} on {t}: {runs[t].describe()}." for t in tasks if runs[t].lost)
     if not mine.origin.is_mode_said:
         yield f"Nothing says how {own} chose its actions when it was scored; in {record} they are {published.primary}."
     elif mine.primary != published.primary:

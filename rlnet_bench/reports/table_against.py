@@ -47,17 +47,18 @@ def pair_table(found: Against) -> Table:
                 rows.append((*head(info), estimate_cell(score), *_compared(found, task, info.label)))
                 numbers.append(_numbers(found, task, info, score))
                 shown += [cell] if cell else []
-        title = f"Over {plural(len(estimates.everyone.tasks), 'task')} ({estimates.everyone.unit})"
+        title = f"Over {plural(len(estimates.everyone.tasks), 'task')}, {estimates.everyone.unit.partition(':')[0]}"
         groups.append(Group(" ".join(titles[task]) if task != SUITE else title, tuple(rows)))
     first = next(iter(found.pairs.values()))
     subject = f"team return ({origin.scale})" if estimates.metric == "return" else "success metric"
     mine, made = found.mine, resampled([c.difference for c in found.pairs.values()])
+    unit = f"in units of the task, over several {estimates.everyone.unit} ({made})"
     caption = (
         f"{mine} beside {record}: {subject}, {estimates.kind}: {origin.end(estimates.kind)}, "
         f"{origin.mode(estimates.mode)}. {mean_text(shown, estimates.level)} Difference: {mine} less the method of the "
-        f"row, in units of the task ({made}). P: that a run of {mine} scores higher than one of the row "
-        f"({first.chance.method}). p: permutation test of the difference of means, two-sided; Holm: adjusted for the "
-        "methods that are tested on the task, not for the number of tasks. Controls are not tested."
+        f"row, {unit}. P: that a run of {mine} scores higher than one of the row ({first.chance.method}). p: "
+        "permutation test of the difference of means, two-sided; Holm: adjusted for the methods that are tested on the "
+        "task, not for the number of tasks. Controls are not tested."
     )
     columns = (
         *HEAD, Column("Score", "mean over runs"), Column("Difference", f"{found.mine} less it"),

@@ -90,7 +90,7 @@ def test_one_row_and_every_pair(make: SimpleNamespace) -> None:
             lambda r: replace(r, cards={**r.cards, SPREAD: replace(r.card(SPREAD), reward_scale="mean over agents")}),
             "different scales, yours mean over agents, theirs sum over agents",
         ),
-        (lambda r: changed(r, SPREAD, task="warehouse"), "warehouse is not compared"),
+        (lambda r: changed(r, SPREAD, task="warehouse"), ", mpe/simple_speaker_listener-discrete-v1: warehouse;"),
     ],
 )
 def test_what_may_not_be_compared_is_refused_in_a_sentence(
@@ -236,3 +236,8 @@ def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     for words in (("a",), ("a", "b", record, "--format", "latex"), (mine, "new", record, "--against", record)):
         with pytest.raises(BadInput, match="compare"):
             call(*words)
+
+
+def test_lost_runs_of_one_s_own_are_said(make: SimpleNamespace) -> None:
+    found = against(*sides(make, special={("new", SPREAD): {"failed": (4,)}}))
+    assert f"new on {SPREAD}: 4 ok (1 failed)." in said(found)
