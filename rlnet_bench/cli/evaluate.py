@@ -70,6 +70,7 @@ def evaluate(
     from rlnet_bench.learning.play import evaluate as play
     from rlnet_bench.learning.play import record_episode
     from rlnet_bench.rng import Stream
+    from rlnet_bench.runs.named import find_holder, split
     from rlnet_bench.runs.plan import read_group, task_of, trust_groups
     from rlnet_bench.runs.policies import load_policy
 
@@ -142,7 +143,8 @@ def evaluate(
     if json:
         print_json(rows)
     else:
-        print(f"{label} on {card.id}, {which} weights, {mode} actions, referee {referee}")
+        origin = "" if group is not None or split(source) is None else f" of {find_holder(source, results)}"
+        print(f"{label} on {card.id}, {which} weights{origin}, {mode} actions, referee {referee}")
         print_table(list(rows[0]), [[f"{x:.4g}" if isinstance(x, float) else x for x in row.values()] for row in rows])
         for path in (gif, png):
             if path:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import rlnet_bench
 from rlnet_bench.errors import BadInput, StoreError, UnknownName
-from rlnet_bench.runs.plan import read_plan
-from rlnet_bench.runs.published import SUITE, Publication, is_published, read_cell
+from rlnet_bench.runs.published import SUITE, Publication, finished_groups, is_published, read_cell
 
 FOLDER = "results"
 _VERSIONED = re.compile(r"(.+)-v(\d+)")
@@ -67,8 +66,10 @@ def find_publication(name: str, results: str | Path | None = None) -> Path:
     return versions[max(versions)]
 
 
-def find_cell(name: str, results: str | Path | None = None) -> tuple[Path, Publication]:
-    """The publication that holds a policy, and the policy's cell in it, verified.
+def find_holder(name: str, results: str | Path | None = None) -> Path:
+    """The publication that holds a policy.
+
+    Where several do, the one of the newest version of the method counts, then the one that was trained longest.
 
     Args:
         name: ``METHOD@TASK``.
@@ -76,25 +77,29 @@ def find_cell(name: str, results: str | Path | None = None) -> tuple[Path, Publi
 
     Raises:
         UnknownName: when no publication has it, with the nearest name.
-        BadInput: when several have it.
-        StoreError: when what is there is damaged.
+        StoreError: when a plan that is there is damaged.
     """
-    asked = split(name)
-    if asked is None:
+    if split(name) is None:
         raise BadInput(f"{name}: expected METHOD@TASK, such as mappo@mpe/simple_spread-discrete-v1.")
-    holders, known = [], []
+    known: dict[str, tuple[int, int, Path]] = {}
     for folder in publications(results):
-        suite = read_plan(folder / SUITE).suite
-        names = [f"{m.name}@{task}" for m in suite.methods for task in suite.tasks]
-        known += names
-        if name in names:
-            holders.append(folder)
-    if not holders:
+        for group in finished_groups(folder):
+            c = group.config
+            cell, found = f"{c['label']}@{c['task']}", (c.get("method_version", 1), c["frames"], folder)
+            if cell not in known or found[:2] > known[cell][:2]:
+                known[cell] = found
+    if name not in known:
         shown = ", ".join(sorted(known)[:12])
         raise UnknownName("policy", name, known, hint=f"Published: {shown}{', ...' if len(known) > 12 else ''}.")
-    if len(holders) > 1:
-        raise BadInput(
-            f"{name}: {len(holders)} publications have it ({', '.join(map(str, holders))}); name one as the folder of "
-            "results."
-        )
-    return holders[0], read_cell(holders[0], *asked)
+    return known[name][2]
+
+
+def find_cell(name: str, results: str | Path | None = None) -> tuple[Path, Publication]:
+    """The publication that :func:`find_holder` finds, and the policy's cell in it, verified.
+
+    Raises:
+        StoreError: when what is there is damaged; and as :func:`find_holder`.
+    """
+    folder, asked = find_holder(name, results), split(name)
+    assert asked is not None
+    return folder, read_cell(folder, *asked)

@@ -164,6 +164,16 @@ def _read(root: Path, only: tuple[str, str] | None = None) -> Publication:
     return Publication(plan, tuple(records), policies, digests, missing, read_mapping(root / SEED_PLAN), declared)
 
 
+def finished_groups(root: Path) -> list[Group]:
+    """The groups of a publication that are not declared as open; no record is read.
+
+    Raises:
+        StoreError: when its plan is damaged.
+    """
+    missing = _open_groups(root / SUITE)
+    return [g for g in read_plan(root / SUITE).groups if g.run_id not in missing]
+
+
 def _open_groups(path: Path) -> dict[str, str]:
     """Run ids and statuses of the groups that a publication declares as open."""
     declared = read_mapping(path)
