@@ -121,7 +121,7 @@ def test_the_verb_writes_a_table_and_a_drawing(tmp_path: Path, monkeypatch: pyte
 
 
 def test_agents_that_hear_nobody_have_no_channel(tmp_path: Path) -> None:
-    with pytest.raises(RlnetError, match=r"config\.json: expected a regular file"):
+    with pytest.raises(RlnetError, match=r"expected a run directory, .* found a folder without config\.json"):
         CliRunner().invoke(app, ["ablate", str(tmp_path)], catch_exceptions=False)
     suite = {
         "name": "small",
