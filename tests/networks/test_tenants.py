@@ -169,7 +169,7 @@ def test_a_replica_that_is_no_number_is_frozen_everywhere() -> None:
     made.iterate()
     isac = next(t for t in made.tenants.values() if t.stack.name == "others").learner
     with torch.no_grad():
-        isac.critics.networks[0].mlp.weights[0][-1] = float("nan")
+        isac.critics.parts["0"].mlp.weights[0][-1] = float("nan")
     made.iterate()
     assert [d.seed for d in made.divergences] == [1]
     made.iterate()

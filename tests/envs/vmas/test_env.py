@@ -211,7 +211,7 @@ def test_a_constructor_that_raises_leaves_the_streams(tmp_path):
     path = tmp_path / "broken.py"
     path.write_text(SCENARIO.replace("return world", "torch.rand(3); raise RuntimeError('no world')"))
     before = streams()
-    with pytest.raises(RuntimeError, match="no world"):
+    with pytest.raises(BadInput, match="raised RuntimeError: no world"):
         task_card(f"vmas:{path}")
     assert_untouched(before)
 
