@@ -343,7 +343,8 @@ def test_run_from_nothing_and_again(tmp_path: Path) -> None:
 
     suite_file(tmp_path)
     first = command("run", "tiny.yaml", "--workers", "1")
-    assert first.returncode == 0 and first.stderr == "", first.stderr
+    # How long it will take is said where this machine has a calibration, as from a test before this one.
+    assert first.returncode == 0 and re.fullmatch(r"(2 groups, .* about .*\n)?", first.stderr), first.stderr
     lines = first.stdout.splitlines()
     assert all(re.match(r"(\w+: |\d+ of \d+ groups)", line) for line in lines), lines
     assert f"ok: ippo on {SPREAD}" in lines and f"ok: random on {SPREAD}" in lines
@@ -413,6 +414,12 @@ def wait_until(what: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def ends_as_usual() -> None:
+    """In a child: a shell's background jobs ignore SIGINT, nohup's SIGHUP, and so would everything that they start."""
+    for ends in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ends, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("ends", "code"),
     [
@@ -428,10 +435,9 @@ def test_workers_end_with_their_run_and_the_same_command_goes_on(
     (tmp_path / "patient.py").write_text(PATIENT.replace("ENDS", f"signal.{ends.name}"))
     suite_file(tmp_path, SUITE.replace("  - random\n", "").replace("id: ippo", "id: patient.py:Patient"))
     command = [sys.executable, "-m", "rlnet_bench.cli.main", "run", "tiny.yaml", "--workers", "1", "--trust-code"]
-    # A shell's background jobs ignore SIGINT, and so would everything that they start, this run included.
     first = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, timeout=600,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=ends_as_usual,
     )  # fmt: skip
     assert first.returncode == code, first
     trusted, _, said = first.stderr.partition("\n")
