@@ -10,7 +10,7 @@ from pathlib import Path
 
 import rlnet_bench
 from rlnet_bench.errors import BadInput, StoreError, UnknownName
-from rlnet_bench.runs.published import SUITE, Publication, finished_groups, is_published, read_cell
+from rlnet_bench.runs.published import SUITE, Publication, finished_groups, is_published, read_cell, weights_file
 
 FOLDER = "results"
 _VERSIONED = re.compile(r"(.+)-v(\d+)")
@@ -69,7 +69,8 @@ def find_publication(name: str, results: str | Path | None = None) -> Path:
 def find_holder(name: str, results: str | Path | None = None) -> Path:
     """The publication that holds a policy.
 
-    Where several do, the one of the newest version of the method counts, then the one that was trained longest.
+    Where several do, one that has its weights counts before one that has none, then the newest version of the method,
+    then the one that was trained longest.
 
     Args:
         name: ``METHOD@TASK``.
@@ -81,17 +82,19 @@ def find_holder(name: str, results: str | Path | None = None) -> Path:
     """
     if split(name) is None:
         raise BadInput(f"{name}: expected METHOD@TASK, such as mappo@mpe/simple_spread-discrete-v1.")
-    known: dict[str, tuple[int, int, Path]] = {}
+    known: dict[str, tuple[bool, int, int, Path]] = {}
     for folder in publications(results):
         for group in finished_groups(folder):
             c = group.config
-            cell, found = f"{c['label']}@{c['task']}", (c.get("method_version", 1), c["frames"], folder)
-            if cell not in known or found[:2] > known[cell][:2]:
+            label, task = c["label"], c["task"]
+            has_weights = any(weights_file(folder, label, task, seed).exists() for seed in c["seeds"])
+            cell, found = f"{label}@{task}", (has_weights, c.get("method_version", 1), c["frames"], folder)
+            if cell not in known or found[:-1] > known[cell][:-1]:
                 known[cell] = found
     if name not in known:
         shown = ", ".join(sorted(known)[:12])
         raise UnknownName("policy", name, known, hint=f"Published: {shown}{', ...' if len(known) > 12 else ''}.")
-    return known[name][2]
+    return known[name][-1]
 
 
 def find_cell(name: str, results: str | Path | None = None) -> tuple[Path, Publication]:

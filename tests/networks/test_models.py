@@ -199,7 +199,7 @@ def test_an_action_that_is_heard_tells_what_one_sees(monkeypatch: pytest.MonkeyP
     """Who sees learns to act first and to say with its action what pays; blind play wins a quarter."""
     policy = taught("learned-graph", 80)
     assert won(policy) > 0.65
-    assert policy.actor.drawn.hears[..., 0, 1].float().mean() > 0.6  # most likely graphs; before learning a half
+    assert policy.actor.drawn.hears[..., 0, 1].float().mean() > 0.6  # most likely graphs; at first it hears nobody
 
     def closed(score: torch.Tensor, gate: torch.Tensor, noise: torch.Tensor | None) -> learned_graph.Drawn:
         found = draw(score, gate, noise)

@@ -1,4 +1,4 @@
-"""METHOD@TASK in several publications: the newest version counts, then the longest training; open cells are none."""
+"""METHOD@TASK in several publications: weights, newest version, longest training; open cells are none."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ def test_the_longest_training_counts() -> None:
 def test_the_newest_version_counts_before() -> None:
     folder, cell = find_cell("qmix@mpe/simple_speaker_listener-discrete-v1", RESULTS)
     assert folder.name == "baselines-off-policy-v1" and {r.config["method_version"] for r in cell.records} == {2}
+
+
+def test_weights_that_are_there_count_before(tmp_path: Path) -> None:
+    """A record without weights hides no older one that has them."""
+    for name in ("mpe-v1", "strong-v1"):
+        shutil.copytree(RESULTS / name, tmp_path / name)
+    for file in tmp_path.glob("strong-v1/mappo/*.safetensors"):
+        file.unlink()
+    assert find_holder(f"mappo@{SPREAD}", tmp_path).name == "mpe-v1"
 
 
 def test_what_is_declared_as_open_is_nowhere(tmp_path: Path) -> None:
